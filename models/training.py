@@ -1,0 +1,221 @@
+"""The training loop that every trainer shares: steps, progress, validation, pictures, checkpoints, resume.
+
+Owns the loop and its log. What is trained, on what and with which loss belongs to the trainers.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor, nn
+from torch.utils.tensorboard import SummaryWriter
+
+from .checkpoint import Checkpoint, code_commit
+
+
+class Trainer(Protocol):
+    """One trainer: a network, its optimizer, and what a step means."""
+
+    task: str
+    net: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None
+
+    def config(self) -> dict[str, Any]:
+        """Give plain values that are stored in the checkpoint and suffice to build the network again."""
+
+    def losses(self, step: int) -> Mapping[str, Tensor]:
+        """Draw a batch and give named losses; the one named `loss` is minimised."""
+
+    def validate(self, net: nn.Module) -> dict[str, float]:
+        """Measure the network (in eval mode) on the validation set."""
+
+    def sheet(self, net: nn.Module) -> NDArray[np.uint8] | None:
+        """Draw a picture sheet of the validation set, (H, W, 3) BGR, or nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopOptions:
+    """How long and how to train; the same for every trainer.
+
+    Parameters
+    ----------
+    out : folder of the run: `last.pt`, `log/` (TensorBoard), `sheets/`
+    steps : optimizer steps in all, over every resumed part
+    minutes : stop earlier when this much time has been spent in this part
+    device : torch device
+    bf16 : autocast to bfloat16 (weights stay float32)
+    clip : largest gradient norm; 0 leaves gradients alone
+    ema : decay of the running average of weights that is validated and exported; 0 keeps none
+    validate_every, save_every : in steps; `validate_every` also draws a sheet
+    """
+
+    out: Path
+    steps: int
+    minutes: float | None = None
+    device: str = "cpu"
+    bf16: bool = True
+    clip: float = 0.0
+    ema: float = 0.999
+    validate_every: int = 1000
+    save_every: int = 500
+    seed: int = 0
+
+
+def seed_all(seed: int) -> None:
+    """Seed Python, numpy and torch."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def fit(trainer: Trainer, options: LoopOptions, *, console: Console | None = None) -> Checkpoint:
+    """Train until `options.steps`, resuming from `out/last.pt` if it is there.
+
+    Returns
+    -------
+    Checkpoint
+        The final one, also written to `out/last.pt`.
+    """
+    return _Loop(trainer, options, console or Console(stderr=True)).run()
+
+
+class _Loop:
+    """State of one `fit` call."""
+
+    def __init__(self, trainer: Trainer, options: LoopOptions, console: Console) -> None:
+        self.trainer, self.options, self.console = trainer, options, console
+        self.path = options.out / "last.pt"
+        self.step, self.seconds_before = 0, 0.0
+        self.metrics: dict[str, float] = {}
+        trainer.net.to(options.device, memory_format=torch.channels_last)
+        self.average = copy.deepcopy(trainer.net).requires_grad_(False) if options.ema else None
+        if self.path.exists():
+            self._resume()
+        self.started = time.monotonic()
+
+    def run(self) -> Checkpoint:
+        options, trainer = self.options, self.trainer
+        columns = (
+            TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
+        )  # fmt: skip
+        with SummaryWriter(str(options.out / "log")) as log, Progress(*columns, console=self.console) as bar:
+            row = bar.add_task("train", total=options.steps, completed=self.step, note="")
+            sums: dict[str, Tensor] = {}
+            since, marked = 0, time.monotonic()
+            while self.step < options.steps and not self._out_of_time():
+                for name, value in self._one_step().items():
+                    sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value
+                since += 1
+                if time.monotonic() - marked > 1.0 or self.step >= options.steps:
+                    means = {name: float(value) / since for name, value in sums.items()}
+                    rate = since / (time.monotonic() - marked)
+                    self._check(means)
+                    note = " ".join(f"{name} {value:.4g}" for name, value in means.items())
+                    bar.update(row, completed=self.step, note=f"{note} | {rate * self._batch():.0f} samples/s")
+                    for name, value in means.items():
+                        log.add_scalar(f"train/{name}", value, self.step)
+                    sums, since, marked = {}, 0, time.monotonic()
+                if self.step % options.validate_every == 0 or self.step == options.steps:
+                    self._validate(log)
+                    marked = time.monotonic()
+                if self.step % options.save_every == 0:
+                    self._checkpoint().save(self.path)
+            if "validated_at" not in self.metrics or self.metrics["validated_at"] != self.step:
+                self._validate(log)
+        final = self._checkpoint()
+        final.save(self.path)
+        return final
+
+    def _batch(self) -> int:
+        return int(getattr(self.trainer, "batch_size", 1))
+
+    def _out_of_time(self) -> bool:
+        minutes = self.options.minutes
+        return minutes is not None and time.monotonic() - self.started > 60 * minutes
+
+    def _one_step(self) -> dict[str, Tensor]:
+        """Take one optimizer step; give detached losses, left on their device so that nothing waits for them."""
+        trainer, options = self.trainer, self.options
+        trainer.net.train()
+        with torch.autocast(torch.device(options.device).type, torch.bfloat16, enabled=options.bf16):
+            losses = trainer.losses(self.step)
+        trainer.optimizer.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        if options.clip:
+            nn.utils.clip_grad_norm_(trainer.net.parameters(), options.clip)
+        trainer.optimizer.step()
+        if trainer.scheduler is not None:
+            trainer.scheduler.step()
+        self.step += 1
+        if self.average is not None:
+            self._update_average()
+        return {name: value.detach().float() for name, value in losses.items()}
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Move the running average; its decay warms up so that early weights are soon forgotten."""
+        assert self.average is not None
+        decay = min(self.options.ema, (1 + self.step) / (10 + self.step))
+        ours, theirs = self.average.state_dict(), self.trainer.net.state_dict()
+        floats = [name for name, value in ours.items() if value.is_floating_point()]
+        torch._foreach_lerp_([ours[n] for n in floats], [theirs[n] for n in floats], 1 - decay)
+        for name in ours.keys() - set(floats):
+            ours[name].copy_(theirs[name])
+
+    def _check(self, means: dict[str, float]) -> None:
+        if not all(np.isfinite(value) for value in means.values()):
+            raise FloatingPointError(f"The loss is not finite at step {self.step}: {means}; {self.path} has the last good weights")
+
+    def _exported_net(self) -> nn.Module:
+        return self.trainer.net if self.average is None else self.average
+
+    def _validate(self, log: SummaryWriter) -> None:
+        net = self._exported_net().eval()
+        with torch.no_grad():
+            metrics = self.trainer.validate(net)
+            sheet = self.trainer.sheet(net)
+        self.metrics = {name: float(value) for name, value in metrics.items()} | {"validated_at": self.step}
+        for name, value in metrics.items():
+            log.add_scalar(f"val/{name}", value, self.step)
+        if sheet is not None:
+            folder = self.options.out / "sheets"
+            folder.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(folder / f"{self.step:07d}.png"), sheet)
+        figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+        self.console.print(f"step {self.step}: {figures}", highlight=False)
+
+    def _checkpoint(self) -> Checkpoint:
+        trainer = self.trainer
+        training = {"net": trainer.net.state_dict(), "optimizer": trainer.optimizer.state_dict()}
+        if trainer.scheduler is not None:
+            training["scheduler"] = trainer.scheduler.state_dict()
+        seconds = self.seconds_before + time.monotonic() - self.started
+        return Checkpoint(
+            task=trainer.task, config=trainer.config(), weights=self._exported_net().state_dict(), training=training,
+            step=self.step, seconds=seconds, metrics=self.metrics, commit=code_commit(),
+        )  # fmt: skip
+
+    def _resume(self) -> None:
+        checkpoint = Checkpoint.load(self.path, task=self.trainer.task)
+        self.trainer.net.load_state_dict(checkpoint.training["net"])
+        self.trainer.optimizer.load_state_dict(checkpoint.training["optimizer"])
+        if self.trainer.scheduler is not None:
+            self.trainer.scheduler.load_state_dict(checkpoint.training["scheduler"])
+        if self.average is not None:
+            self.average.load_state_dict(checkpoint.weights)
+        self.step, self.seconds_before, self.metrics = checkpoint.step, checkpoint.seconds, dict(checkpoint.metrics)
+        self.console.print(f"resumed {self.path} at step {self.step}", highlight=False)

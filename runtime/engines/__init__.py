@@ -1,0 +1,1 @@
+"""One file an engine; each is imported only when its device is asked for."""

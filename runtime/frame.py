@@ -1,0 +1,54 @@
+"""One picture on its way through the runtime, and the two small facts that travel with it.
+
+Owns `Frame`. Imports numpy and the error tree only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ShapeMismatch
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A picture, and when and where it was taken.
+
+    Parameters
+    ----------
+    pixels : (H, W, 3) uint8, BGR (OpenCV's order, here and in every graph's input)
+    index : position in the source; a gap is a drop
+    captured_ns : capture clock in nanoseconds, monotonic; the age of a result counts from here
+    source : address of the source, or path of the picture
+
+    Raises
+    ------
+    ShapeMismatch
+        If `pixels` is not an (H, W, 3) uint8 array with at least one pixel.
+
+    Examples
+    --------
+    >>> Frame(np.zeros((480, 640, 3), np.uint8)).size_wh
+    (640, 480)
+    """
+
+    pixels: NDArray[np.uint8]
+    index: int = 0
+    captured_ns: int = 0
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        pixels = self.pixels
+        found = f"{getattr(pixels, 'shape', type(pixels).__name__)} {getattr(pixels, 'dtype', '')}".strip()
+        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
+            raise ShapeMismatch("A frame holds 8-bit pixels", expected="(H, W, 3) uint8 BGR", found=found)
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
+            raise ShapeMismatch("A frame holds colour pixels", expected="(H, W, 3) uint8 BGR", found=found)
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]

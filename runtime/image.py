@@ -1,0 +1,118 @@
+"""Resizes and colour arithmetic, written once for training, calibration, parity and run.
+
+Owns every resize that happens outside a graph, and the luma-preserving composition of predicted chroma. Pure
+functions over numpy arrays; imports cv2 only.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ShapeMismatch
+from .manifest import Preprocess
+
+_KERNELS = {
+    "area": cv2.INTER_AREA,
+    "linear": cv2.INTER_LINEAR,
+    "cubic": cv2.INTER_CUBIC,
+    "nearest": cv2.INTER_NEAREST,
+}
+
+
+def network_size_wh(size_wh: tuple[int, int], preprocess: Preprocess) -> tuple[int, int]:
+    """Width and height at which the network sees a frame of `size_wh`.
+
+    With `short_side`, the frame's shape is kept up to rounding to `multiple`, and no side is ever below one
+    multiple: a very long and thin frame is squeezed rather than refused.
+
+    Examples
+    --------
+    >>> network_size_wh((640, 480), Preprocess("area", short_side=192, multiple=8))
+    (256, 192)
+    """
+    if preprocess.size_hw is not None:
+        height, width = preprocess.size_hw
+        return width, height
+    assert preprocess.short_side is not None  # the manifest allows exactly one of the two
+    scale = preprocess.short_side / min(size_wh)
+    longest = 4 * preprocess.short_side  # beyond 4:1 the picture is squeezed, so that memory stays bounded
+    step = preprocess.multiple
+    width, height = (max(step, round(min(side * scale, longest) / step) * step) for side in size_wh)
+    return width, height
+
+
+def resize(pixels: NDArray[np.uint8], size_wh: tuple[int, int], kernel: str) -> NDArray[np.uint8]:
+    """Resize (H, W[, C]) uint8 pixels with a named cv2 kernel.
+
+    The kernel `area` averages when shrinking; where it would enlarge, cv2 falls back to nearest pixels, so `linear`
+    is used there instead.
+    """
+    width, height = size_wh
+    if (pixels.shape[1], pixels.shape[0]) == size_wh:
+        return pixels
+    enlarges = width > pixels.shape[1] or height > pixels.shape[0]
+    flag = cv2.INTER_LINEAR if kernel == "area" and enlarges else _KERNELS[kernel]
+    return np.asarray(cv2.resize(pixels, size_wh, interpolation=flag), dtype=np.uint8)
+
+
+def preprocess_pixels(pixels: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:
+    """Resize (H, W, 3) BGR pixels as the manifest says; all else happens inside the graph."""
+    height, width = pixels.shape[:2]
+    return resize(pixels, network_size_wh((width, height), preprocess), preprocess.kernel)
+
+
+def luma(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """BT.601 luma, (H, W) uint8, of (H, W, 3) BGR pixels."""
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), dtype=np.uint8)
+
+
+def crcb_from_ab(luma_small: NDArray[np.uint8], ab: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Turn predicted CIELAB a and b into Cr and Cb for a picture of known luma.
+
+    Parameters
+    ----------
+    luma_small : (h, w) uint8, luma at the resolution of `ab`
+    ab : (h, w, 2), CIELAB a* and b* in their own units (about -100 to 100)
+
+    Returns
+    -------
+    (h, w, 2) float32: Cr and Cb in grey levels, 128 is neutral
+
+    Notes
+    -----
+    L* comes from the luma as if the pixel were grey, as in the authors' released code; colours outside the gamut are
+    clipped here, at low resolution, and not at full size.
+
+    References
+    ----------
+    Iizuka et al. 2016, released inference code; composition in YCrCb is ours.
+    """
+    if ab.shape != (*luma_small.shape, 2):
+        raise ShapeMismatch("Luma and ab differ in size", expected=(*luma_small.shape, 2), found=ab.shape)
+    grey = luma_small.astype(np.float32) * np.float32(1 / 255)
+    linear = np.where(grey <= 0.04045, grey / 12.92, ((grey + 0.055) / 1.055) ** 2.4)
+    lightness = np.where(linear > 0.008856, 116 * np.cbrt(linear) - 16, 903.3 * linear)
+    lab = np.dstack((lightness, ab)).astype(np.float32)
+    bgr = np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2BGR), 0, 1)
+    crcb = cv2.cvtColor(bgr, cv2.COLOR_BGR2YCrCb)[..., 1:]
+    return np.ascontiguousarray((crcb - 0.5) * 255 + 128, dtype=np.float32)
+
+
+def merge_chroma(pixels: NDArray[np.uint8], crcb: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Give a frame new chroma and keep its own luma.
+
+    Parameters
+    ----------
+    pixels : (H, W, 3) uint8 BGR
+    crcb : (h, w, 2) float32 at any, usually lower, resolution; 128 is neutral
+
+    Returns
+    -------
+    (H, W, 3) uint8 BGR. Its luma is that of `pixels` to rounding, except where the colour leaves the RGB gamut.
+    """
+    height, width = pixels.shape[:2]
+    low = cv2.convertScaleAbs(np.maximum(crcb, 0))  # saturating cast: rounds, clips to 0..255
+    chroma = cv2.resize(low, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.cvtColor(cv2.merge((luma(pixels), chroma)), cv2.COLOR_YCrCb2BGR), dtype=np.uint8)

@@ -1,0 +1,94 @@
+"""What every engine offers: a graph, loaded and ready.
+
+Owns the `Session` protocol and the choice of an engine by device name. Each engine lives in its own file under
+`engines/` and is imported only when it is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bundle import Bundle
+from .errors import BackendNotInstalled, DeviceUnavailable, ShapeMismatch
+from .manifest import TensorSpec
+
+Tensors = Mapping[str, NDArray[Any]]
+
+# device name -> (module under engines/, class, the line that installs it)
+ENGINES = {
+    "cpu": ("onnxruntime", "OnnxRuntimeSession", "pip install onnxruntime"),
+}
+DEVICES = ("auto", *ENGINES)
+
+
+class Session(Protocol):
+    """A graph that is loaded on a device. Immutable, and so shared freely between streams.
+
+    Memory that belongs to one stream never lives here.
+    """
+
+    @property
+    def device(self) -> str:
+        """The device in use, never the one that was merely asked for."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What `run` takes."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What `run` returns."""
+
+    def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
+        """Run the graph once on named arrays and return named arrays."""
+
+    def close(self) -> None:
+        """Free the engine's memory; the session is of no use afterwards."""
+
+
+def open_session(bundle: Bundle, role: str, *, device: str = "auto", precision: str = "fp32") -> Session:
+    """Load one graph of a bundle on a device.
+
+    Raises
+    ------
+    BackendNotInstalled, DeviceUnavailable
+        If the device asked for cannot be had; there is no silent fallback.
+    BundleError
+        If the graph is missing, altered, or not what the manifest says.
+    """
+    name = "cpu" if device == "auto" else device
+    if name not in ENGINES:
+        raise DeviceUnavailable(f"There is no device {device!r}", available=DEVICES)
+    module_name, class_name, install = ENGINES[name]
+    try:
+        module = importlib.import_module(f"{__package__}.engines.{module_name}")
+    except ModuleNotFoundError as error:
+        raise BackendNotInstalled(f"Device {name!r} needs a library that is not installed", todo=install) from error
+    session: Session = getattr(module, class_name)(
+        bundle.graph_bytes(role, precision), bundle.manifest.graphs[role], name=f"{bundle.manifest.name}/{role}"
+    )
+    return session
+
+
+def check_feeds(feeds: Tensors, specs: tuple[TensorSpec, ...]) -> None:
+    """Refuse feeds that do not fit: missing or unknown names, wrong dtype, wrong shape."""
+    names = {spec.name for spec in specs}
+    if set(feeds) != names:
+        raise ShapeMismatch("The graph was given other inputs than it has", expected=sorted(names), found=sorted(feeds))
+    for spec in specs:
+        array = feeds[spec.name]
+        sizes = array.shape
+        fits = len(sizes) == len(spec.axes) and all(
+            isinstance(axis, str) or axis == size for axis, size in zip(spec.axes, sizes, strict=True)
+        )
+        if not fits or array.dtype != np.dtype(spec.dtype):
+            raise ShapeMismatch(
+                f"Input {spec.name!r} does not fit the graph",
+                expected=f"{spec.dtype} {list(spec.axes)}",
+                found=f"{array.dtype} {list(sizes)}",
+            )
