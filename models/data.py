@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import track
 
 from ..runtime.errors import SourceNotFound
@@ -40,34 +42,54 @@ def find_photos(folders: Sequence[Path]) -> list[Path]:
     return photos
 
 
-def square_cache(folders: Sequence[Path], *, side: int, cache: Path) -> NDArray[np.uint8]:
-    """Decode photos into squares, once, in a file that is memory-mapped.
+@dataclass(frozen=True, slots=True)
+class Squares:
+    """Photos as squares, decoded once, in a file that is memory-mapped.
 
     Parameters
     ----------
-    folders : any folders of photos
-    side : pixels; the short side of each photo is scaled to it, long photos give a square from each end
-    cache : folder of the cache; the file's name depends on the photos' names, sizes and dates
-
-    Returns
-    -------
-    (N, side, side, 3) uint8 BGR, read-only
+    pixels : (N, side, side, 3) uint8 BGR, read-only
+    names : the photo's file name of each square
+    path : the file they lie in; its name changes with the photos
     """
-    photos = find_photos(folders)
-    stamp = "".join(f"{p.name}{p.stat().st_size}{p.stat().st_mtime_ns}" for p in photos)
-    path = cache / f"squares-{side}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}.npy"
-    if not path.exists():
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            jobs = pool.map(lambda photo: _squares(photo, side), photos)
-            squares = [s for found in track(jobs, "decoding photos", total=len(photos), transient=True) for s in found]
-        if not squares:
-            raise SourceNotFound("None of the photos could be decoded", found=f"{len(photos)} files")
-        cache.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp.npy")
-        np.save(temporary, np.stack(squares))
-        temporary.replace(path)
-    squares_on_disk: NDArray[np.uint8] = np.load(path, mmap_mode="r")
-    return squares_on_disk
+
+    pixels: NDArray[np.uint8]
+    names: tuple[str, ...]
+    path: Path
+
+    @classmethod
+    def of_folders(cls, folders: Sequence[Path], *, side: int, cache: Path) -> Squares:
+        """Decode every photo below some folders, or read what an earlier run has decoded.
+
+        Parameters
+        ----------
+        folders : any folders of photos
+        side : pixels; the short side of each photo is scaled to it, long photos give a square from each end
+        cache : folder of the cache
+
+        Raises
+        ------
+        SourceNotFound
+            If there are no photos, or none can be decoded.
+        """
+        photos = find_photos(folders)
+        stamp = "".join(f"{p.name}{p.stat().st_size}{p.stat().st_mtime_ns}" for p in photos)
+        path = cache / f"squares-{side}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}.npy"
+        names_path = path.with_suffix(".txt")
+        if not path.exists():
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                jobs = pool.map(lambda photo: _squares(photo, side), photos)
+                found = list(track(jobs, "decoding photos", total=len(photos), console=Console(stderr=True)))
+            squares = [square for group in found for square in group]
+            if not squares:
+                raise SourceNotFound("None of the photos could be decoded", found=f"{len(photos)} files")
+            cache.mkdir(parents=True, exist_ok=True)
+            names = [photo.name for photo, group in zip(photos, found, strict=True) for _ in group]
+            names_path.write_text("\n".join(names), encoding="utf-8")
+            temporary = path.with_suffix(f".{os.getpid()}.tmp.npy")
+            np.save(temporary, np.stack(squares))
+            temporary.replace(path)
+        return cls(np.load(path, mmap_mode="r"), tuple(names_path.read_text(encoding="utf-8").split("\n")), path)
 
 
 def _squares(path: Path, side: int) -> list[NDArray[np.uint8]]:
@@ -87,39 +109,46 @@ def _squares(path: Path, side: int) -> list[NDArray[np.uint8]]:
     return [pixels[y : y + side, x : x + side] for y, x in corners]
 
 
-class BatchSource:
-    """Random batches out of a square cache, as tensors on a device.
+def prefix_weights(names: Sequence[str], factors: Mapping[str, float]) -> NDArray[np.float64]:
+    """Give sampling weights by how a photo's name begins; 1 where no prefix fits."""
+    fitting = ([f for prefix, f in factors.items() if name.startswith(prefix)] for name in names)
+    return np.array([found[0] if found else 1.0 for found in fitting])
 
-    On a GPU the whole cache is moved there once; on a CPU it stays memory-mapped.
+
+class BatchSource:
+    """Random batches out of a stack of squares, as tensors on a device.
+
+    On a GPU the whole stack is moved there once; on a CPU it stays memory-mapped.
 
     Parameters
     ----------
-    squares : (N, side, side, 3) uint8 BGR
+    pixels : (N, side, side, 3) uint8 BGR
     batch_size : squares a batch
     device : torch device
-    weights : (N,) sampling weights, or None for uniform
+    weights : (N,) sampling weights; None is uniform, 0 leaves a square out
     """
 
     def __init__(
         self,
-        squares: NDArray[np.uint8],
+        pixels: NDArray[np.uint8],
         *,
         batch_size: int,
         device: str,
         seed: int = 0,
         weights: NDArray[np.float64] | None = None,
     ) -> None:
-        self._squares = squares
-        self._on_device = torch.from_numpy(np.ascontiguousarray(squares)).to(device) if device != "cpu" else None
+        self._pixels = pixels
+        self._on_device = torch.from_numpy(np.array(pixels)).to(device) if device != "cpu" else None
         self._random = np.random.default_rng(seed)
-        self._weights = None if weights is None else weights / weights.sum()
+        self._chances = None if weights is None else np.cumsum(weights / weights.sum())
         self._size, self._device = batch_size, device
 
-    def draw(self) -> torch.Tensor:
-        """Give a batch, (B, 3, side, side) float32 in [0, 1], **RGB**."""
-        chosen = self._random.choice(len(self._squares), self._size, p=self._weights)
-        if self._on_device is not None:
-            batch = self._on_device[torch.from_numpy(chosen).to(self._device)]
+    def draw(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give a batch, (B, 3, side, side) float32 **RGB** in [0, 1], and the (B,) indices drawn."""
+        if self._chances is None:
+            chosen = self._random.integers(0, len(self._pixels), self._size)
         else:
-            batch = torch.from_numpy(self._squares[np.sort(chosen)])
-        return batch.flip(-1).permute(0, 3, 1, 2).float().div(255)
+            chosen = np.searchsorted(self._chances, self._random.random(self._size)).clip(0, len(self._chances) - 1)
+        indices = torch.from_numpy(chosen).to(self._device, non_blocking=True)
+        batch = torch.from_numpy(self._pixels[chosen]) if self._on_device is None else self._on_device[indices]
+        return batch.flip(-1).permute(0, 3, 1, 2).float().div(255), indices

@@ -6,6 +6,7 @@ Owns the loop and its log. What is trained, on what and with which loss belongs 
 from __future__ import annotations
 
 import copy
+import math
 import random
 import time
 from collections.abc import Mapping
@@ -18,7 +19,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
@@ -81,6 +89,27 @@ def seed_all(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def one_cycle(
+    optimizer: torch.optim.Optimizer, options: LoopOptions, *, warm_up: float = 0.1
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """Raise the learning rate to the optimizer's own, then let it fall to zero along a cosine.
+
+    The position in the cycle is the larger of the share of steps and the share of minutes, so that a run that is
+    stopped by its time budget has come down as well.
+    """
+    started = time.monotonic()
+
+    def factor(step: int) -> float:
+        progress = step / options.steps
+        if options.minutes is not None:
+            progress = max(progress, (time.monotonic() - started) / (60 * options.minutes))
+        if progress < warm_up:
+            return 0.05 + 0.95 * progress / warm_up
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
 def fit(trainer: Trainer, options: LoopOptions, *, console: Console | None = None) -> Checkpoint:
     """Train until `options.steps`, resuming from `out/last.pt` if it is there.
 
@@ -107,7 +136,7 @@ class _Loop:
         self.started = time.monotonic()
 
     def run(self) -> Checkpoint:
-        options, trainer = self.options, self.trainer
+        options = self.options
         columns = (
             TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
@@ -178,7 +207,9 @@ class _Loop:
 
     def _check(self, means: dict[str, float]) -> None:
         if not all(np.isfinite(value) for value in means.values()):
-            raise FloatingPointError(f"The loss is not finite at step {self.step}: {means}; {self.path} has the last good weights")
+            raise FloatingPointError(
+                f"The loss is not finite at step {self.step}: {means}; {self.path} has the last good weights"
+            )
 
     def _exported_net(self) -> nn.Module:
         return self.trainer.net if self.average is None else self.average
@@ -217,5 +248,9 @@ class _Loop:
             self.trainer.scheduler.load_state_dict(checkpoint.training["scheduler"])
         if self.average is not None:
             self.average.load_state_dict(checkpoint.weights)
-        self.step, self.seconds_before, self.metrics = checkpoint.step, checkpoint.seconds, dict(checkpoint.metrics)
+        self.step, self.seconds_before, self.metrics = (
+            checkpoint.step,
+            checkpoint.seconds,
+            dict(checkpoint.metrics),
+        )
         self.console.print(f"resumed {self.path} at step {self.step}", highlight=False)

@@ -1,0 +1,140 @@
+"""From a checkpoint to a bundle on disk.
+
+Owns the writing of bundles: graphs, hashes, manifest and card appear together or not at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+
+from ..models.checkpoint import Checkpoint, code_commit
+from ..runtime.bundle import CARD_FILE, MANIFEST_FILE, Bundle
+from ..runtime.errors import BundleError
+from ..runtime.manifest import Graph, GraphFile, Manifest, TensorSpec
+from .graphs import TaskGraphs, task_graphs
+from .to_onnx import OPSET, export_onnx
+
+_ELEMENT_TYPES = {
+    onnx.TensorProto.UINT8: "uint8",
+    onnx.TensorProto.INT32: "int32",
+    onnx.TensorProto.INT64: "int64",
+    onnx.TensorProto.FLOAT16: "float16",
+    onnx.TensorProto.FLOAT: "float32",
+    onnx.TensorProto.BOOL: "bool",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BundleFacts:
+    """What the person who exports says of a bundle.
+
+    Parameters
+    ----------
+    name, version, licence : as in the manifest
+    settings : overrides of the task's settings
+    card : text of `card.md`, or None to keep the card that an earlier bundle in the same place has
+    """
+
+    name: str
+    version: str = "1"
+    licence: str = "Apache-2.0"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    card: str | None = None
+
+
+def export_bundle(checkpoint: Checkpoint, folder: Path, facts: BundleFacts) -> Bundle:
+    """Export every graph of a checkpoint and write the bundle.
+
+    The bundle is made in a neighbouring folder and takes its place only when it is whole; an older bundle there
+    is replaced.
+
+    Raises
+    ------
+    BundleError
+        If a graph cannot be exported, or `folder` holds something that is no bundle.
+    """
+    if folder.exists() and not (folder / MANIFEST_FILE).is_file() and any(folder.iterdir()):
+        raise BundleError(f"{folder} is not empty and holds no bundle", todo="Name another folder, or empty this one")
+    parts = task_graphs(checkpoint)
+    models = {role: export_onnx(source) for role, source in parts.graphs.items()}
+    contents = {f"{role}.onnx": model.SerializeToString() for role, model in models.items()}
+    graphs = {role: _graph(role, model, contents[f"{role}.onnx"], parts) for role, model in models.items()}
+    manifest = Manifest(
+        name=facts.name, task=checkpoint.task, version=facts.version, licence=facts.licence, graphs=graphs,
+        skeleton=parts.skeleton, state=parts.state, settings={**parts.settings, **facts.settings},
+        provenance=_provenance(checkpoint),
+    )  # fmt: skip
+    contents[MANIFEST_FILE] = manifest.to_json().encode()
+    card = facts.card
+    if card is None and (folder / CARD_FILE).is_file():
+        card = (folder / CARD_FILE).read_text(encoding="utf-8")
+    if card is not None:
+        contents[CARD_FILE] = card.encode()
+    _replace_folder(folder, contents)
+    return Bundle.load(folder)
+
+
+def tensor_specs(values: Any, layouts: Mapping[str, str]) -> tuple[TensorSpec, ...]:
+    """Describe the inputs or outputs of an ONNX graph for a manifest."""
+    specs = []
+    for value in values:
+        tensor = value.type.tensor_type
+        axes = tuple(dim.dim_param or dim.dim_value for dim in tensor.shape.dim)
+        dtype = _ELEMENT_TYPES.get(tensor.elem_type, str(tensor.elem_type))
+        specs.append(TensorSpec(value.name, dtype, axes, layouts.get(value.name, "")))
+    return tuple(specs)
+
+
+def _graph(role: str, model: onnx.ModelProto, content: bytes, parts: TaskGraphs) -> Graph:
+    file = GraphFile(f"{role}.onnx", hashlib.sha256(content).hexdigest())
+    return Graph(
+        files={"fp32": file},
+        inputs=tensor_specs(model.graph.input, parts.layouts),
+        outputs=tensor_specs(model.graph.output, parts.layouts),
+        preprocess=parts.preprocess.get(role),
+    )
+
+
+def _provenance(checkpoint: Checkpoint) -> dict[str, Any]:
+    tools = {"python": platform.python_version(), "torch": torch.__version__, "onnx": onnx.__version__}
+    return {
+        "trained_at_commit": checkpoint.commit,
+        "exported_at_commit": code_commit(),
+        "steps": checkpoint.step,
+        "minutes": round(checkpoint.seconds / 60, 1),
+        "metrics": {name: round(value, 4) for name, value in checkpoint.metrics.items()},
+        "config": checkpoint.config,
+        "opset": OPSET,
+        "tools": tools,
+    }
+
+
+def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
+    """Write files into a fresh folder beside, then let it take the place of the old one."""
+    folder = folder.resolve()
+    fresh = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    try:
+        fresh.mkdir(parents=True)
+        for name, content in contents.items():
+            (fresh / name).write_bytes(content)
+        if folder.exists():
+            folder.rename(old)
+        fresh.rename(folder)
+    except OSError as error:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        raise BundleError(f"The bundle {folder} cannot be written ({error})") from error
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

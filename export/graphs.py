@@ -1,0 +1,116 @@
+"""Which graphs each task's bundle is made of.
+
+Owns the modules that stand around a trained network in its graphs (colour order, scaling, layout) and the parts of
+the manifest that follow from them. One function a task, found by the task's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..models.checkpoint import Checkpoint
+from ..models.colorize import net as colorize_net
+from ..models.colorize.evaluate import COLOR_PREPROCESS, GLOBAL_PREPROCESS
+from ..runtime.errors import UsageError
+from ..runtime.manifest import Preprocess, Skeleton
+from .to_onnx import FrameToTensor, GraphSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskGraphs:
+    """Everything of a bundle that follows from the task and the checkpoint.
+
+    Parameters
+    ----------
+    graphs : role -> module and example
+    preprocess : role -> resize
+    layouts : tensor name -> layout letters
+    settings, skeleton, state : as in the manifest
+    """
+
+    graphs: Mapping[str, GraphSource]
+    preprocess: Mapping[str, Preprocess]
+    layouts: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    skeleton: Skeleton | None = None
+    state: Mapping[str, str] = field(default_factory=dict)
+
+
+class _Luma(nn.Module):
+    """(1, H, W, 3) uint8 BGR to luma, (1, 1, H, W) in [0, 1], as a 1x1 convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.to_tensor = FrameToTensor()
+        self.register_buffer("weights", torch.tensor([0.114, 0.587, 0.299]).view(1, 3, 1, 1))
+
+    def forward(self, frame: Tensor) -> Tensor:
+        return nn.functional.conv2d(self.to_tensor(frame), self.weights)
+
+
+class ColorGraph(nn.Module):
+    """Colour branch: frame and global features to `ab`, (1, H/2, W/2, 2) in CIELAB units."""
+
+    def __init__(self, net: colorize_net.Colorizer) -> None:
+        super().__init__()
+        self.net, self.luma = net, _Luma()
+
+    def forward(self, frame: Tensor, global_features: Tensor) -> Tensor:
+        """Predict a* and b*."""
+        chroma = self.net.color(self.luma(frame), global_features)
+        return colorize_net.ab_from_chroma(chroma).permute(0, 2, 3, 1)
+
+
+class GlobalGraph(nn.Module):
+    """Global branch: frame, 224 pixels square, to `global_features` (1, G)."""
+
+    def __init__(self, net: colorize_net.Colorizer) -> None:
+        super().__init__()
+        self.net, self.luma = net, _Luma()
+
+    def forward(self, frame: Tensor) -> Tensor:
+        """Describe the picture."""
+        return self.net.describe(self.luma(frame))[0]
+
+
+def of_colorize(checkpoint: Checkpoint) -> TaskGraphs:
+    """Graphs `global` and `color` of a colorizer."""
+    net = colorize_net.build(checkpoint.config)
+    net.load_state_dict(checkpoint.weights)
+    net.eval()
+    side = colorize_net.GLOBAL_SIZE
+    square = torch.randint(0, 256, (1, side, side, 3), dtype=torch.uint8)
+    frame = torch.randint(0, 256, (1, 192, 256, 3), dtype=torch.uint8)
+    features = torch.rand(1, net.global_features)
+    return TaskGraphs(
+        graphs={
+            "global": GraphSource(module=GlobalGraph(net), example={"frame": square}, outputs=["global_features"]),
+            "color": GraphSource(
+                module=ColorGraph(net), example={"frame": frame, "global_features": features}, outputs=["ab"],
+                dynamic={"frame": {1: ("height", 8), 2: ("width", 8)}},
+            ),
+        },
+        preprocess={"global": GLOBAL_PREPROCESS, "color": COLOR_PREPROCESS},
+        layouts={"frame": "NHWC", "ab": "NHWC", "global_features": "NC"},
+    )  # fmt: skip
+
+
+_TASKS: dict[str, Callable[[Checkpoint], TaskGraphs]] = {"colorize": of_colorize}
+
+
+def task_graphs(checkpoint: Checkpoint) -> TaskGraphs:
+    """Build the graphs of a checkpoint's task.
+
+    Raises
+    ------
+    UsageError
+        If the task cannot be exported.
+    """
+    if checkpoint.task not in _TASKS:
+        raise UsageError(f"Networks of task {checkpoint.task!r} cannot be exported", available=_TASKS)
+    return _TASKS[checkpoint.task](checkpoint)

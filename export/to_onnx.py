@@ -1,0 +1,173 @@
+"""From a PyTorch module to one clean ONNX file.
+
+Owns the call of the exporter, the folding of batch norm, and what is checked and stripped afterwards. Knows nothing
+of tasks and bundles.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from ..runtime.errors import BundleError
+
+OPSET = 18
+_RANDOM_OPS = {
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+    "Bernoulli",
+    "Multinomial",
+    "Dropout",
+}
+_MAX_BYTES = 2_000_000_000  # a single ONNX file cannot be larger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphSource:
+    """A module, and how it becomes a graph.
+
+    Parameters
+    ----------
+    module : in eval mode; takes tensors, gives a tensor or a tuple of them
+    example : input name -> tensor, in the order of the module's arguments
+    outputs : names of the outputs
+    dynamic : input name -> {axis: (axis name, multiple)}; axes of the same name are equal
+    """
+
+    module: nn.Module
+    example: Mapping[str, Tensor]
+    outputs: Sequence[str]
+    dynamic: Mapping[str, Mapping[int, tuple[str, int]]] = field(default_factory=dict)
+
+
+class FrameToTensor(nn.Module):
+    """First node of every graph: (1, H, W, 3) uint8 BGR to (1, 3, H, W) float32 BGR in [0, 1]."""
+
+    def forward(self, frame: Tensor) -> Tensor:
+        """Convert, without any choice left to the caller."""
+        return frame.permute(0, 3, 1, 2).to(torch.float32) * (1 / 255)
+
+
+def export_onnx(source: GraphSource) -> onnx.ModelProto:
+    """Export a module in eval mode as a checked, self-contained ONNX model.
+
+    Batch norms are folded into the convolution or linear map before them; the exporter's stack traces, which name
+    files of the exporting machine, are stripped.
+
+    Raises
+    ------
+    BundleError
+        If the module cannot be exported, a random node remains, or the model is too large for one file.
+    """
+    module = fold_batch_norm(copy.deepcopy(source.module)).eval()
+    dims: dict[str, Any] = {}
+    shapes: dict[str, dict[int, Any] | None] = {}
+    for name in source.example:
+        axes = source.dynamic.get(name)
+        shapes[name] = None if not axes else {axis: _dim(dims, *spec) for axis, spec in axes.items()}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), torch.no_grad():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                module, tuple(source.example.values()), dynamo=True, opset_version=OPSET, verbose=False,
+                input_names=list(source.example), output_names=list(source.outputs),
+                dynamic_shapes=tuple(shapes.values()) if dims else None, optimize=True,
+            )  # fmt: skip
+    except Exception as error:  # torch raises many types here; the first lines say which operation it is
+        raise BundleError(f"The network cannot be exported ({str(error)[:500]})") from error
+    assert program is not None
+    model = program.model_proto
+    _name_axes(model, source)
+    strip(model)
+    check(model)
+    return model
+
+
+def fold_batch_norm(module: nn.Module) -> nn.Module:
+    """Fold batch norms into the layer before them, in place, wherever both stand in one `Sequential`."""
+    module.eval()
+    for parent in module.modules():
+        if not isinstance(parent, nn.Sequential):
+            continue
+        for i in range(len(parent) - 1):
+            first, second = parent[i], parent[i + 1]
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                parent[i], parent[i + 1] = fuse_conv_bn_eval(first, second), nn.Identity()
+            elif isinstance(first, nn.Linear) and isinstance(second, nn.BatchNorm1d):
+                parent[i], parent[i + 1] = fuse_linear_bn_eval(first, second), nn.Identity()
+    return module
+
+
+def strip(model: onnx.ModelProto) -> None:
+    """Remove everything that speaks of the machine that exported: traces, doc strings, producer's paths."""
+    graphs = [model.graph, *model.functions]
+    while graphs:
+        graph = graphs.pop()
+        graph.doc_string = ""
+        del graph.metadata_props[:]
+        for node in graph.node:
+            node.doc_string = ""
+            del node.metadata_props[:]
+            graphs += [attribute.g for attribute in node.attribute if attribute.type == onnx.AttributeProto.GRAPH]
+        if isinstance(graph, onnx.GraphProto):
+            for value in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+                value.doc_string = ""
+                del value.metadata_props[:]
+    model.doc_string = ""
+    del model.metadata_props[:]
+    model.graph.name = "steadyframe"
+
+
+def check(model: onnx.ModelProto) -> None:
+    """Check a model: valid ONNX, deterministic, one file.
+
+    Raises
+    ------
+    BundleError
+        If one of these does not hold.
+    """
+    random_nodes = sorted({node.op_type for node in model.graph.node} & _RANDOM_OPS)
+    if random_nodes:
+        raise BundleError(
+            "The graph is not deterministic", found=f"nodes {random_nodes}", todo="Export the network in eval mode"
+        )
+    if model.ByteSize() > _MAX_BYTES:
+        raise BundleError("The graph is too large for one file", expected=f"at most {_MAX_BYTES} bytes")
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except Exception as error:  # checker and shape inference have separate trees
+        raise BundleError(f"The exported graph is not valid ONNX ({str(error)[:500]})") from error
+
+
+def _dim(dims: dict[str, Any], name: str, multiple: int) -> Any:
+    """Give the symbolic dimension of a name; a multiple becomes a factor on a smaller one."""
+    if name not in dims:
+        smallest = torch.export.Dim(f"{name}_by_{multiple}" if multiple > 1 else name, min=1, max=2048)
+        dims[name] = multiple * smallest if multiple > 1 else smallest
+    return dims[name]
+
+
+def _name_axes(model: onnx.ModelProto, source: GraphSource) -> None:
+    """Give dynamic axes readable names in place of the exporter's expressions."""
+    for value in model.graph.input:
+        for axis, (name, _) in source.dynamic.get(value.name, {}).items():
+            value.type.tensor_type.shape.dim[axis].dim_param = name
+    for value in model.graph.output:
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+            if dim.dim_param:
+                dim.dim_param = f"{value.name}_{axis}"
+    del model.graph.value_info[:]  # inner shapes still speak in the exporter's expressions

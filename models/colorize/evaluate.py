@@ -1,0 +1,146 @@
+"""How good a colorizer is: squared error against grey, colourfulness, and pictures to look at.
+
+Owns the metrics that training, cards and benchmarks share. Pictures are composed by the runtime's own code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...runtime.image import crcb_from_ab, luma, merge_chroma, preprocess_pixels
+from ...runtime.manifest import Preprocess
+from ..data import find_photos
+from .net import GLOBAL_SIZE, Colorizer, ab_from_chroma
+
+Pixels = NDArray[np.uint8]
+Colorize = Callable[[Pixels], Pixels]
+COLOR_PREPROCESS = Preprocess("area", short_side=192, multiple=8)
+GLOBAL_PREPROCESS = Preprocess("area", size_hw=(GLOBAL_SIZE, GLOBAL_SIZE))
+_SHEET_SIDE = 128
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoSet:
+    """Photos to measure on, (H, W, 3) uint8 BGR each, in their own sizes."""
+
+    photos: tuple[Pixels, ...]
+
+    @classmethod
+    def of_folder(cls, folder: Path, *, most: int | None = None) -> PhotoSet:
+        """Read the photos of a folder; with `most`, evenly spread over it."""
+        paths = find_photos([folder])
+        if most is not None and len(paths) > most:
+            paths = [paths[round(i)] for i in np.linspace(0, len(paths) - 1, most)]
+        read = (cv2.imread(str(path), cv2.IMREAD_COLOR) for path in paths)
+        return cls(tuple(photo for photo in read if photo is not None))
+
+
+def torch_colorizer(net: Colorizer, device: str = "cpu", *, gain: float = 1.0) -> Colorize:
+    """Make a function that colours one picture with a PyTorch network and the runtime's composition.
+
+    Parameters
+    ----------
+    net : in eval mode
+    gain : factor on the predicted a* and b*
+    """
+
+    def luma_tensor(pixels: Pixels) -> Tensor:
+        weights = torch.tensor([0.114, 0.587, 0.299], device=device) / 255
+        return (torch.from_numpy(pixels).to(device).float() @ weights)[None, None]
+
+    @torch.no_grad()
+    def colorize(pixels: Pixels) -> Pixels:
+        small = preprocess_pixels(pixels, COLOR_PREPROCESS)
+        features, _ = net.describe(luma_tensor(preprocess_pixels(pixels, GLOBAL_PREPROCESS)))
+        ab = gain * ab_from_chroma(net.color(luma_tensor(small), features))[0].permute(1, 2, 0)
+        return compose(pixels, small, np.ascontiguousarray(ab.float().cpu().numpy()))
+
+    return colorize
+
+
+def compose(pixels: Pixels, small: Pixels, ab: NDArray[np.float32]) -> Pixels:
+    """Give a picture the chroma that the network predicted for its small version."""
+    height, width = ab.shape[:2]
+    return merge_chroma(
+        pixels, crcb_from_ab(luma(cv2.resize(small, (width, height), interpolation=cv2.INTER_AREA)), ab)
+    )
+
+
+def lab_chroma(pixels: Pixels) -> NDArray[np.float32]:
+    """CIELAB a* and b* of a picture, (H, W, 2) float32."""
+    return np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_BGR2LAB)[..., 1:], np.float32)
+
+
+def colorfulness(pixels: Pixels) -> float:
+    """Colourfulness of a picture.
+
+    References
+    ----------
+    Hasler and Suesstrunk 2003, metric M3.
+    """
+    blue, green, red = (pixels[..., i].astype(np.float64) for i in range(3))
+    red_green, yellow_blue = red - green, 0.5 * (red + green) - blue
+    spread = np.hypot(red_green.std(), yellow_blue.std())
+    return float(spread + 0.3 * np.hypot(red_green.mean(), yellow_blue.mean()))
+
+
+def measure_pictures(originals: Sequence[Pixels], colorize: Colorize) -> dict[str, float]:
+    """Compare coloured pictures with their originals.
+
+    Returns
+    -------
+    dict
+        `mse_to_grey`, mean squared ab error over that of always-grey; `colorfulness`, mean over the originals' mean
+    """
+    error = grey = found = wanted = 0.0
+    for original in originals:
+        picture = colorize(original)
+        truth = lab_chroma(original)
+        error += float(np.square(lab_chroma(picture) - truth).mean())
+        grey += float(np.square(truth).mean())
+        found += colorfulness(picture)
+        wanted += colorfulness(original)
+    return {"mse_to_grey": error / grey, "colorfulness": found / wanted}
+
+
+def measure(net: Colorizer, photos: PhotoSet, device: str, *, gain: float = 1.0) -> dict[str, float]:
+    """Measure a PyTorch network on whole photos, by the runtime's own composition."""
+    return measure_pictures(photos.photos, torch_colorizer(net, device, gain=gain))
+
+
+def colorized_sheet(net: Colorizer, photos: PhotoSet, device: str, *, gain: float = 1.0, rows: int = 10) -> Pixels:
+    """Draw a sheet: triplets of grey, colorized and original, four a row."""
+    return sheet(photos.photos, [torch_colorizer(net, device, gain=gain)], rows=rows)
+
+
+def sheet(originals: Sequence[Pixels], colorizers: Sequence[Colorize], *, rows: int = 10, columns: int = 4) -> Pixels:
+    """Draw grey, each colorizer's picture, and the original, for photos evenly spread over a set."""
+    count = min(rows * columns, len(originals))
+    chosen = [originals[round(i)] for i in np.linspace(0, len(originals) - 1, count)]
+    groups = []
+    for original in chosen:
+        grey = cv2.cvtColor(luma(original), cv2.COLOR_GRAY2BGR)
+        pictures = [grey, *(colorize(original) for colorize in colorizers), original]
+        groups.append(np.hstack([_thumbnail(picture) for picture in pictures] + [_gap()]))
+    groups += [np.zeros_like(groups[0])] * (-len(groups) % columns)
+    return np.vstack([np.hstack(groups[i : i + columns]) for i in range(0, len(groups), columns)])
+
+
+def _thumbnail(pixels: Pixels) -> Pixels:
+    height, width = pixels.shape[:2]
+    side = min(height, width)
+    y, x = (height - side) // 2, (width - side) // 2
+    square = pixels[y : y + side, x : x + side]
+    return np.asarray(cv2.resize(square, (_SHEET_SIDE, _SHEET_SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _gap() -> Pixels:
+    return np.full((_SHEET_SIDE, 6, 3), 255, np.uint8)

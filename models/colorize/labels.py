@@ -1,0 +1,75 @@
+"""Facts about training photos that are computed once and kept beside their cache: chroma and soft class labels.
+
+Owns those side files. ONNX Runtime is imported only where a classifier is given.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from ..data import Squares
+
+
+def mean_chroma(squares: Squares) -> NDArray[np.float32]:
+    """Mean distance from grey of every square, (N,) in CIELAB units."""
+    path = squares.path.with_suffix(".chroma.npy")
+    if not path.exists():
+        chroma = np.empty(len(squares.pixels), np.float32)
+        for i, pixels in enumerate(_watched(squares, "measuring chroma")):
+            small = cv2.resize(pixels, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+            chroma[i] = np.linalg.norm(cv2.cvtColor(small, cv2.COLOR_BGR2LAB)[..., 1:], axis=-1).mean()
+        _save(path, chroma)
+    found: NDArray[np.float32] = np.load(path)
+    return found
+
+
+def of_classifier(squares: Squares, model: Path) -> NDArray[np.float16]:
+    """Ask a classifier for its opinion on every square, in colour.
+
+    Parameters
+    ----------
+    squares : photos
+    model : ONNX file; first input (n, 3, h, w) float32 RGB in [0, 1], last output (n, N) scores
+
+    Returns
+    -------
+    (N photos, N classes) float16, each row sums to 1
+    """
+    path = squares.path.with_suffix(f".{model.stem}.npy")
+    if not path.exists():
+        import onnxruntime as ort
+
+        session = ort.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+        source, target = session.get_inputs()[0].name, session.get_outputs()[-1].name
+        rows = []
+        for pixels in _watched(squares, "asking the classifier"):
+            small = cv2.resize(pixels, (224, 224), interpolation=cv2.INTER_AREA)
+            feed = np.ascontiguousarray(small[..., ::-1].transpose(2, 0, 1)[None], np.float32) / 255
+            scores = np.asarray(session.run([target], {source: feed})[0], np.float64).reshape(-1)
+            rows.append(_softmax(scores).astype(np.float16))
+        _save(path, np.stack(rows))
+    found: NDArray[np.float16] = np.load(path)
+    return found
+
+
+def _watched(squares: Squares, words: str) -> Iterable[NDArray[np.uint8]]:
+    return track(squares.pixels, words, total=len(squares.pixels), console=Console(stderr=True))
+
+
+def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    powers = np.exp(scores - scores.max())
+    return powers / powers.sum()
+
+
+def _save(path: Path, array: NDArray[np.generic]) -> None:
+    temporary = path.with_suffix(f".{os.getpid()}.tmp.npy")
+    np.save(temporary, array)
+    temporary.replace(path)

@@ -1,0 +1,183 @@
+"""Colorization: global features now and then, chroma on every frame, composed with the frame's own luma.
+
+Owns the colorize bundle's contract with its two graphs, `global` and `color`, and the memory of one stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BundleError
+from ..frame import Frame
+from ..image import crcb_from_ab, luma, merge_chroma, preprocess_pixels, resize
+from ..manifest import Manifest, Preprocess
+from ..session import Session
+from ..task import Feeds, Outputs, Picture, Placement
+
+ROLES = ("global", "color")
+_THUMBNAIL_WH = (32, 24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColorizeSettings:
+    """The figures that a colorize bundle carries in `settings`; each may be overridden for a stream.
+
+    Parameters
+    ----------
+    saturation : factor on the predicted a* and b*
+    global_every : frames between two looks at the whole picture
+    global_share : weight of a new look in the running average of global features, 1 takes it as it is
+    cut_level : mean luma difference between small pictures, in grey levels, that counts as another scene
+    """
+
+    saturation: float = 1.0
+    global_every: int = 30
+    global_share: float = 0.25
+    cut_level: float = 28.0
+
+    def __post_init__(self) -> None:
+        fits = 0 <= self.saturation <= 4 and self.global_every >= 1
+        if not (fits and 0 < self.global_share <= 1 and self.cut_level > 0):
+            expected = "saturation 0..4, global_every >= 1, global_share 0..1, cut_level > 0"
+            raise BundleError("The settings of a colorize bundle are out of range", expected=expected, found=self)
+
+    @classmethod
+    def of_manifest(cls, manifest: Manifest, **overrides: Any) -> ColorizeSettings:
+        """Read the manifest's settings and replace those that are given (and not None)."""
+        given = dict(manifest.settings) | {name: value for name, value in overrides.items() if value is not None}
+        unknown = sorted(set(given) - set(cls.__dataclass_fields__))
+        wrong = [
+            name for name, value in given.items() if isinstance(value, bool) or not isinstance(value, int | float)
+        ]
+        if unknown or wrong:
+            raise BundleError(
+                "The settings of a colorize bundle are not valid",
+                expected="numbers named " + ", ".join(cls.__dataclass_fields__),
+                found=unknown or wrong,
+            )
+        return cls(**given)
+
+
+class Colorize:
+    """Colours the frames of one stream.
+
+    Parameters
+    ----------
+    manifest : of a colorize bundle
+    sessions : role -> session, shared with other streams if need be
+    reference : (H, W, 3) BGR picture whose global features are used instead of the stream's own, or None
+    settings : overrides of the bundle's settings
+
+    References
+    ----------
+    Iizuka et al. 2016, sections 3 and 4.5 (another picture's global features); the luma-preserving composition is
+    their released code's idea, done in YCrCb.
+    """
+
+    name = "colorize"
+    carried = "crcb"
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        sessions: Mapping[str, Session],
+        *,
+        reference: NDArray[np.uint8] | None = None,
+        settings: ColorizeSettings | None = None,
+    ) -> None:
+        self._preprocess = {role: _preprocess_of(manifest, role) for role in ROLES}
+        self._sessions = sessions
+        self.settings = settings or ColorizeSettings.of_manifest(manifest)
+        self._fixed = None if reference is None else self._describe(self._network_frame(reference, "global"))
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the scene."""
+        self._features: NDArray[np.float32] | None = None
+        self._looked_at: int | None = None
+        self._thumbnail: NDArray[np.uint8] | None = None
+
+    def preprocess(self, frame: Frame) -> tuple[Feeds, Placement]:
+        """Resize the frame for the colour branch, and for the global branch where a new look is due.
+
+        Returns
+        -------
+        feeds with `frame` (1, h, w, 3) uint8, and with `global_frame` (1, 224, 224, 3) and `cut` where a look is due
+        """
+        small = self._network_frame(frame.pixels, "color")
+        feeds: Feeds = {"frame": small}
+        if self._fixed is None:
+            cut = self._is_cut(small[0])
+            due = self._looked_at is None or frame.index - self._looked_at >= self.settings.global_every
+            if cut or due:
+                self._looked_at = frame.index
+                feeds["global_frame"] = self._network_frame(frame.pixels, "global")
+                feeds["cut"] = np.array(cut)
+        width, height = frame.size_wh
+        scale_xy = (width / small.shape[2], height / small.shape[1])
+        return feeds, Placement(frame, scale_xy=scale_xy)
+
+    def infer(self, feeds: Feeds) -> Outputs:
+        """Predict chroma.
+
+        Returns
+        -------
+        `crcb` (h / 2, w / 2, 2) float32, 128 is neutral
+        """
+        features = self._fixed
+        if features is None:
+            if "global_frame" in feeds:
+                self._remember(self._describe(feeds["global_frame"]), forget=bool(feeds["cut"]))
+            features = self._features
+        if features is None:
+            raise BundleError("The colour branch was run before any global features were computed")
+        ab = self._sessions["color"].run({"frame": feeds["frame"], "global_features": features})["ab"][0]
+        height, width = ab.shape[:2]
+        small_luma = resize(luma(feeds["frame"][0]), (width, height), "area")
+        return {"crcb": crcb_from_ab(small_luma, ab * np.float32(self.settings.saturation))}
+
+    def postprocess(self, outputs: Outputs, placement: Placement) -> Picture:
+        """Merge the chroma with the frame's own luma, at the frame's own size."""
+        return Picture(merge_chroma(placement.frame.pixels, outputs["crcb"]))
+
+    def close(self) -> None:
+        """Close the sessions."""
+        for session in self._sessions.values():
+            session.close()
+
+    def _network_frame(self, pixels: NDArray[np.uint8], role: str) -> NDArray[np.uint8]:
+        """Resize a picture for one graph, (1, h, w, 3) uint8."""
+        return np.ascontiguousarray(preprocess_pixels(pixels, self._preprocess[role])[None])
+
+    def _describe(self, global_frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+        features: NDArray[np.float32] = self._sessions["global"].run({"frame": global_frame})["global_features"]
+        return features
+
+    def _remember(self, features: NDArray[np.float32], *, forget: bool) -> None:
+        """Take in a new look: at once after a cut, else as a running average so that colours do not jump."""
+        if self._features is None or forget:
+            self._features = features
+        else:
+            self._features = self._features + np.float32(self.settings.global_share) * (features - self._features)
+
+    def _is_cut(self, small: NDArray[np.uint8]) -> bool:
+        """Tell whether the picture differs from the one before as another scene would."""
+        thumbnail = luma(resize(small, _THUMBNAIL_WH, "area"))
+        before, self._thumbnail = self._thumbnail, thumbnail
+        return before is not None and float(cv2.absdiff(before, thumbnail).mean()) > self.settings.cut_level
+
+
+def _preprocess_of(manifest: Manifest, role: str) -> Preprocess:
+    graph = manifest.graphs.get(role)
+    if graph is None or graph.preprocess is None:
+        raise BundleError(
+            f"Bundle {manifest.name!r} is not complete", expected=f"a graph {role!r} with preprocess",
+            found=f"graphs {sorted(manifest.graphs)}", todo="Export it again with `steadyframe export`",
+        )  # fmt: skip
+    return graph.preprocess
