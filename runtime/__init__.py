@@ -1,7 +1,8 @@
 """Run exported networks on camera streams: frames, bundles, sessions, steadying, sources and sinks.
 
 Stands on numpy, OpenCV and the standard library; engines are imported lazily, each in its own file. Never imports
-torch, onnx, or another layer."""
+torch, onnx, or another layer.
+"""
 
 if __name__ != "steadyframe.runtime":
     raise ImportError(

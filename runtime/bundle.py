@@ -47,7 +47,8 @@ class Bundle:
         path = folder / MANIFEST_FILE
         try:
             if path.stat().st_size > _MAX_MANIFEST_BYTES:
-                raise BundleError(f"The manifest {path} is too large", expected=f"at most {_MAX_MANIFEST_BYTES} bytes")
+                limit = f"at most {_MAX_MANIFEST_BYTES} bytes"
+                raise BundleError(f"The manifest {path} is too large", expected=limit)
             manifest = Manifest.from_json(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise BundleError(

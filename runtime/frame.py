@@ -23,6 +23,8 @@ class Frame:
     index : position in the source; a gap is a drop
     captured_ns : capture clock in nanoseconds, monotonic; the age of a result counts from here
     source : address of the source, or path of the picture
+    media_ns : position on the source's own time line in nanoseconds; time steps are taken from here, because a file
+        is decoded faster than it was filmed. Of a live source it is `captured_ns`.
 
     Raises
     ------
@@ -39,6 +41,7 @@ class Frame:
     index: int = 0
     captured_ns: int = 0
     source: str = ""
+    media_ns: int = 0
 
     def __post_init__(self) -> None:
         pixels = self.pixels

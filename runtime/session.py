@@ -79,7 +79,9 @@ def check_feeds(feeds: Tensors, specs: tuple[TensorSpec, ...]) -> None:
     """Refuse feeds that do not fit: missing or unknown names, wrong dtype, wrong shape."""
     names = {spec.name for spec in specs}
     if set(feeds) != names:
-        raise ShapeMismatch("The graph was given other inputs than it has", expected=sorted(names), found=sorted(feeds))
+        raise ShapeMismatch(
+            "The graph has other inputs than it was given", expected=sorted(names), found=sorted(feeds)
+        )
     for spec in specs:
         array = feeds[spec.name]
         sizes = array.shape

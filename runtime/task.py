@@ -78,6 +78,10 @@ class Task(Protocol):
     name: str
     carried: str | None
 
+    @property
+    def device(self) -> str:
+        """The device in use."""
+
     def preprocess(self, frame: Frame) -> tuple[Feeds, Placement]:
         """Turn a frame into what the network takes; only a resize happens here."""
 

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BundleError
+from ..errors import BundleError, UsageError
 from ..frame import Frame
 from ..image import crcb_from_ab, luma, merge_chroma, preprocess_pixels, resize
 from ..manifest import Manifest, Preprocess
+from ..pictures import read_picture
 from ..session import Session
 from ..task import Feeds, Outputs, Picture, Placement
 
@@ -96,6 +98,11 @@ class Colorize:
         self.settings = settings or ColorizeSettings.of_manifest(manifest)
         self._fixed = None if reference is None else self._describe(self._network_frame(reference, "global"))
         self.reset()
+
+    @property
+    def device(self) -> str:
+        """The device in use."""
+        return ", ".join(sorted({session.device for session in self._sessions.values()}))
 
     def reset(self) -> None:
         """Forget the scene."""

@@ -1,0 +1,98 @@
+"""The command `steadyframe`, which finds its subcommands by entry points.
+
+Owns the loading of subcommands, the hint after a mistyped name, and how errors and Ctrl-C end the process. Every
+layer registers its subcommands in the group ``steadyframe.commands``, so that the runtime imports no other layer.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from importlib.metadata import EntryPoint, entry_points, version
+from typing import Any
+
+import click
+
+from ..errors import SteadyframeError, UsageError
+
+_GROUP = "steadyframe.commands"
+_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+
+
+class SubcommandGroup(click.Group):
+    """A click group whose subcommands are imported only when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names of every registered subcommand."""
+        return sorted(_registered())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load one subcommand; where its extra is not installed, a stand-in that says how to install it."""
+        entry = _registered().get(cmd_name)
+        if entry is None:
+            return None
+        try:
+            command = entry.load()
+        except ModuleNotFoundError as error:
+            if not error.name or error.name.split(".")[0] == "steadyframe":
+                raise
+            return _not_installed(entry, error.name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the subcommand, or name those that are spelled alike."""
+        if args and args[0] not in _registered() and not args[0].startswith("-"):
+            alike = difflib.get_close_matches(args[0], _registered(), n=2)
+            hint = (
+                f" Did you mean {' or '.join(alike)}?" if alike else f" There are {', '.join(sorted(_registered()))}."
+            )
+            raise click.UsageError(f"There is no command {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run, and turn every error that is meant for the user into one line and an exit code."""
+        kwargs["standalone_mode"] = False
+        try:
+            code = super().main(*args, **kwargs)
+        except SteadyframeError as error:
+            click.echo(f"steadyframe: {error}", err=True)
+            sys.exit(error.exit_code)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.Abort:
+            sys.exit(_INTERRUPTED)
+        except BrokenPipeError:
+            # Whoever read stdout has gone (`| head`): end quietly, and keep Python from flushing into the void.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _registered() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=_GROUP)}
+
+
+def _not_installed(entry: EntryPoint, missing: str) -> click.Command:
+    """Build a stand-in for a subcommand whose libraries are missing."""
+    line = f"pip install 'steadyframe[{','.join(entry.extras)}]'" if entry.extras else f"pip install {missing}"
+
+    @click.command(
+        entry.name,
+        short_help=f"(not installed: {line})",
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
+    )
+    def stand_in() -> None:
+        raise UsageError(f"`steadyframe {entry.name}` needs {missing!r}, which is not installed", todo=line)
+
+    return stand_in
+
+
+@click.group(cls=SubcommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("steadyframe"), prog_name="steadyframe")
+def main() -> None:
+    """Run exported vision networks on any camera, steady from frame to frame."""

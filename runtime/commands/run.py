@@ -1,0 +1,142 @@
+"""`steadyframe run`: a bundle on a source, into sinks."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..bundle import Bundle
+from ..errors import SinkError, SteadyframeError, UsageError
+from ..session import DEVICES
+from ..streaming import Stream, open_source
+from ..streaming.sources.camera import cameras
+from ..tasks import choose_precision, open_task
+from .report import StreamProgress, console, stats_table
+
+_EPILOG = """\b
+INPUT   0, /dev/video0, csi://0, rtsp://…, http://…, clip.mp4, folder/,
+        'img_*.jpg', sample://, test://       (default: camera 0, else sample://)
+OUTPUT  display://, out.mp4, folder/, 'out_%05d.png', out.jsonl, -, null://
+        (default: display://)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What was asked for on the command line."""
+
+    bundle: str
+    addresses: tuple[str, ...]
+    input_address: str | None
+    output_addresses: tuple[str, ...]
+    device: str
+    precision: str
+    limit: int | None
+    max_age_ms: float | None
+    reference: str | None
+    sequence: bool
+    headless: bool
+    stats_file: Path | None
+
+    def source(self) -> str:
+        """Address of the source."""
+        if self.input_address is not None:
+            return self.input_address
+        if self.addresses:
+            return self.addresses[0]
+        if cameras():
+            return "0"
+        click.echo("No camera found: showing sample:// instead.", err=True)
+        return "sample://"
+
+    def sinks(self) -> tuple[str, ...]:
+        """Addresses of the sinks."""
+        positional = self.addresses if self.input_address is not None else self.addresses[1:]
+        named = (*positional, *self.output_addresses)
+        if self.headless:
+            return tuple(address for address in named if not address.startswith("display://")) or ("null://",)
+        return named or ("display://",)
+
+    def task_options(self) -> dict[str, Any]:
+        """Options that belong to the task."""
+        return {} if self.reference is None else {"reference": self.reference}
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("bundle")
+@click.argument("addresses", nargs=-1, metavar="[INPUT] [OUTPUT]...")
+@click.option("-i", "--input", "input_address", metavar="INPUT", help="The input, by name instead of by place.")
+@click.option(
+    "-o", "--output", "output_addresses", metavar="OUTPUT", multiple=True, help="An output; may be repeated."
+)
+@click.option(
+    "--device", default="auto", show_default=True, metavar="|".join(DEVICES), help="Where the network runs."
+)
+@click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "fp16", "int8"]))
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N results.")
+@click.option(
+    "--max-age", "max_age_ms", type=click.FloatRange(min=1.0), metavar="MS", help="Live: drop what is older."
+)
+@click.option("--reference", metavar="IMAGE", help="colorize: take the mood of the colours from this picture.")
+@click.option("--sequence", is_flag=True, help="The pictures of a folder are frames of one video.")
+@click.option("--headless", is_flag=True, help="Open no window.")
+@click.option(
+    "--stats", "stats_file", type=click.Path(path_type=Path), metavar="FILE.json", help="Write the figures."
+)
+def run(**given: Any) -> None:
+    """Run BUNDLE on INPUT and write the results to every OUTPUT.
+
+    BUNDLE is the name of a shipped bundle, or the path of one.
+    """
+    options = RunOptions(**given)
+    with contextlib.ExitStack() as stack:
+        stream, facts = _open(options, stack)
+        progress = StreamProgress(stream, options.limit)
+        try:
+            with progress:
+                stream.run(lambda _: progress.advance())
+        finally:
+            _summarise(stream, facts, options.stats_file)
+
+
+def _open(options: RunOptions, stack: contextlib.ExitStack) -> tuple[Stream, dict[str, Any]]:
+    """Open everything, cheapest first, so that a mistake is told before the wait."""
+    bundle = Bundle.load(options.bundle)
+    if options.stats_file is not None and not options.stats_file.parent.is_dir():
+        raise SinkError(f"There is no folder for {options.stats_file}", todo="Make it, or name another file")
+    precision = choose_precision(bundle, options.precision)
+    sinks = options.sinks()
+    if len(set(sinks)) != len(sinks):
+        raise UsageError("An output is named twice", found=", ".join(sinks))
+    source = open_source(options.source(), sequence=options.sequence)
+    stack.callback(source.close)
+    task = open_task(bundle, device=options.device, precision=precision, options=options.task_options())
+    stack.callback(task.close)
+    stream = Stream(source, task, sinks, limit=options.limit, max_age_ms=options.max_age_ms)
+    stack.callback(stream.close)
+    facts = {
+        "bundle": bundle.manifest.name,
+        "version": bundle.manifest.version,
+        "task": task.name,
+        "device": task.device,
+        "precision": precision,
+        "source": source.info.address,
+    }
+    return stream, facts
+
+
+def _summarise(stream: Stream, facts: dict[str, Any], stats_file: Path | None) -> None:
+    """Print the table and write the figures, also after an error or Ctrl-C."""
+    if stream.stats.frames == 0:
+        return
+    title = "{bundle} on {device}, {precision}: {source}".format(**facts)
+    console().print(stats_table(stream.stats, title))
+    if stats_file is not None:
+        try:
+            stream.stats.write(stats_file, **facts)
+        except SteadyframeError as error:
+            click.echo(f"steadyframe: {error}", err=True)

@@ -1,0 +1,147 @@
+"""How the stages of a stream hand frames to each other.
+
+Owns `Channel` (an ordered bounded queue, or a mailbox in which the newest wins) and `Gate` (how many frames may be
+under way at once). Standard library only.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Ended(Exception):
+    """Nothing more will come out of a channel, or go through a gate."""
+
+
+class Channel(Generic[T]):
+    """Hand items from one thread to another, in order.
+
+    Parameters
+    ----------
+    capacity : items that wait at most
+    newest : what a full channel does: False makes the sender wait, so nothing is ever lost; True throws the oldest
+        item away and counts it, so the receiver always gets the newest
+
+    Examples
+    --------
+    >>> mailbox = Channel(1, newest=True)
+    >>> mailbox.put("old"), mailbox.put("new"), mailbox.get(), mailbox.dropped
+    (True, True, 'new', 1)
+    """
+
+    def __init__(self, capacity: int, *, newest: bool = False) -> None:
+        self.dropped = 0
+        self._items: deque[T] = deque()
+        self._capacity = capacity
+        self._newest = newest
+        self._finished = False
+        self._lock = threading.Lock()
+        self._filled = threading.Condition(self._lock)
+        self._emptied = threading.Condition(self._lock)
+
+    def put(self, item: T) -> bool:
+        """Hand over an item; False once nobody wants any more."""
+        with self._lock:
+            while not self._finished and len(self._items) >= self._capacity:
+                if self._newest:
+                    self._items.popleft()
+                    self.dropped += 1
+                else:
+                    self._emptied.wait()
+            if self._finished:
+                return False
+            self._items.append(item)
+            self._filled.notify()
+            return True
+
+    def get(self) -> T:
+        """Wait for the next item.
+
+        Raises
+        ------
+        Ended
+            If the sender has finished and every item was taken, or the channel was aborted.
+        """
+        with self._lock:
+            while not self._items:
+                if self._finished:
+                    raise Ended
+                self._filled.wait()
+            item = self._items.popleft()
+            self._emptied.notify()
+            return item
+
+    def poll(self) -> T | None:
+        """Take the next item if there is one; never waits."""
+        with self._lock:
+            if not self._items:
+                return None
+            self._emptied.notify()
+            return self._items.popleft()
+
+    def finish(self) -> None:
+        """Say that nothing more is coming; what waits can still be taken."""
+        with self._lock:
+            self._finished = True
+            self._filled.notify_all()
+            self._emptied.notify_all()
+
+    def abort(self) -> None:
+        """Throw away what waits and wake both sides."""
+        with self._lock:
+            self._items.clear()
+            self._finished = True
+            self._filled.notify_all()
+            self._emptied.notify_all()
+
+
+class Gate:
+    """Let a limited number of frames be under way at once.
+
+    A live stream that hands out few permits has young results: a frame is taken from the mailbox only when there is
+    room to work on it, and what waits until then is replaced by something newer.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._inside = 0
+        self._open = True
+        self._changed = threading.Condition()
+
+    def enter(self) -> None:
+        """Wait for a free place and take it; `Ended` when the gate was shut."""
+        with self._changed:
+            while self._open and self._inside >= self._limit:
+                self._changed.wait()
+            if not self._open:
+                raise Ended
+            self._inside += 1
+
+    def leave(self) -> None:
+        """Give the place back."""
+        with self._changed:
+            self._inside -= 1
+            self._changed.notify_all()
+
+    @property
+    def inside(self) -> int:
+        """Places taken right now."""
+        return self._inside
+
+    def wait_until(self, inside: int) -> None:
+        """Wait until no more than `inside` places are taken; `Ended` when the gate was shut."""
+        with self._changed:
+            while self._open and self._inside > inside:
+                self._changed.wait()
+            if not self._open:
+                raise Ended
+
+    def shut(self) -> None:
+        """Turn everybody away, those who wait included."""
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
