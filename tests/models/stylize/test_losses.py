@@ -1,0 +1,47 @@
+"""The losses: their values on cases that can be worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from steadyframe.models.stylize.losses import (
+    feature_distance,
+    gram,
+    style_distance,
+    temporal_loss,
+    total_variation,
+)
+
+
+def test_gram_counts_how_channels_go_together() -> None:
+    features = torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]])  # (1, 2, 1, 2)
+    assert torch.allclose(gram(features), torch.tensor([[[5.0, 11.0], [11.0, 25.0]]]) / 4)
+
+
+def test_gram_knows_nothing_of_places() -> None:
+    torch.manual_seed(0)
+    features = torch.rand(1, 4, 6, 6)
+    shuffled = features.flatten(2)[..., torch.randperm(36)].view(1, 4, 6, 6)
+    assert torch.allclose(gram(features), gram(shuffled), atol=1e-6)
+
+
+def test_relative_distances_do_not_depend_on_the_scale() -> None:
+    torch.manual_seed(0)
+    one, other = torch.rand(2, 4, 6, 6), torch.rand(2, 4, 6, 6)
+    plain = style_distance({"a": gram(one)}, {"a": gram(other)})
+    scaled = style_distance({"a": gram(10 * one)}, {"a": gram(10 * other)})
+    assert torch.allclose(plain, scaled)
+    assert style_distance({"a": gram(one)}, {"a": gram(one)}) == 0
+    assert feature_distance({"a": 2 * other}, {"a": other}, ["a"]).item() == pytest.approx(1.0)
+
+
+def test_temporal_loss_counts_masked_pixels_in_its_denominator() -> None:
+    image, warped = torch.ones(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)
+    mask = torch.tensor([[[[1.0, 0.0], [0.0, 0.0]]]])
+    assert temporal_loss(image, warped, mask).item() == pytest.approx(0.25)
+
+
+def test_total_variation_of_a_step() -> None:
+    image = torch.zeros(1, 1, 2, 2)
+    image[..., 1] = 1
+    assert total_variation(image).item() == pytest.approx(1.0)
