@@ -5,6 +5,7 @@ Owns finding bundles by name or path and handing out checked bytes. Never opens 
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,9 +113,11 @@ def _find(name_or_path: str | Path) -> Path:
     if folder.name == MANIFEST_FILE:
         folder = folder.parent
     if not folder.is_dir():
+        alike = difflib.get_close_matches(text, shipped_bundles(), n=1)
         raise BundleError(
             f"There is no bundle {text!r}",
             expected="the name of a shipped bundle, or a folder with a manifest.json",
             available=shipped_bundles(),
+            todo=f"Did you mean {alike[0]}?" if alike else "",
         )
     return folder

@@ -63,7 +63,7 @@ class SteadyframeError(Exception):
         if self.available:
             parts.append(f"Available: {', '.join(self.available)}.")
         if self.todo:
-            parts.append(self.todo.rstrip(".") + ".")
+            parts.append(self.todo if self.todo.endswith("?") else self.todo.rstrip(".") + ".")
         return " ".join(parts)
 
 

@@ -100,7 +100,7 @@ class Preprocess:
         _require(self.kernel in KERNELS, "resize kernel", " or ".join(KERNELS), self.kernel)
         one = (self.size_hw is None) != (self.short_side is None)
         _require(one, "preprocess", "either size_hw or short_side", (self.size_hw, self.short_side))
-        sides = (*(self.size_hw or ()), self.short_side or 1, self.multiple)
+        sides = (*(self.size_hw or ()), self.multiple, *(() if self.short_side is None else (self.short_side,)))
         _require(all(0 < side <= _MAX_SIDE for side in sides), "preprocess size", f"1 to {_MAX_SIDE}", sides)
 
 
@@ -192,12 +192,16 @@ class Manifest:
         _require(bool(self.graphs), "graphs", "at least one", dict(self.graphs))
         for role in self.graphs:
             _require(bool(_NAME.fullmatch(role)), "graph role", "a plain name", role)
+        outputs = {spec.name for graph in self.graphs.values() for spec in graph.outputs}
+        inputs = {spec.name for graph in self.graphs.values() for spec in graph.inputs}
+        fed_back = set(self.state) <= outputs and set(self.state.values()) <= inputs
+        _require(fed_back, "state", "output name -> input name, as in the graphs", dict(self.state))
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
         """Read and validate a manifest."""
         try:
-            data = json.loads(text)
+            data = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:
             raise BundleError(
                 f"The manifest is not JSON ({error})", todo="Export the bundle again with `steadyframe export`"
@@ -208,6 +212,18 @@ class Manifest:
     def to_json(self) -> str:
         """Write the manifest as indented JSON with a final newline."""
         return json.dumps(_plain(self), indent=2) + "\n"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build a JSON object; of a key that stands there twice, nobody knows which one counts."""
+    names = [name for name, _ in pairs]
+    _require(len(set(names)) == len(names), "object", "every key once", names)
+    return dict(pairs)
+
+
+def _refuse_constant(text: str) -> None:
+    """Refuse NaN and infinities, which Python reads and JSON does not have."""
+    raise ValueError(f"{text} is not a number in JSON")
 
 
 def _plain(value: Any) -> Any:
@@ -224,32 +240,49 @@ def _plain(value: Any) -> Any:
 
 def _build(kind: Any, value: Any, where: str) -> Any:
     """Build a value of an annotated type from parsed JSON; anything that does not fit is a `BundleError`."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is Any:
         return value
     if dataclasses.is_dataclass(kind):
         return _build_dataclass(kind, value, where)
-    if origin in (types.UnionType, typing.Union):
-        if value is None and type(None) in arguments:
-            return None
-        for choice in (a for a in arguments if a is not type(None)):
-            if choice in (int, str):
-                if type(value) is choice:
-                    return value
-            else:
-                return _build(choice, value, where)
-    if origin is tuple:
-        _require(isinstance(value, list), where, "a list", value)
-        if arguments[-1] is Ellipsis:
-            return tuple(_build(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-        _require(len(value) == len(arguments), where, f"{len(arguments)} entries", value)
-        return tuple(_build(a, v, f"{where}[{i}]") for i, (a, v) in enumerate(zip(arguments, value, strict=True)))
-    if origin is Mapping or origin is dict:
-        _require(isinstance(value, dict), where, "an object", value)
-        return {key: _build(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
-    expected = getattr(kind, "__name__", str(kind))
-    _require(kind in (int, str, bool, float) and type(value) is kind, where, expected, value)
+    build = _BUILDERS.get(typing.get_origin(kind))
+    if build is not None:
+        return build(typing.get_args(kind), value, where)
+    _require(type(value) is kind, where, getattr(kind, "__name__", kind), value)
     return value
+
+
+def _build_union(choices: tuple[Any, ...], value: Any, where: str) -> Any:
+    """Build the first choice that the value's own JSON type stands for."""
+    if value is None and type(None) in choices:
+        return None
+    for choice in choices:
+        if type(value) is choice:
+            return value
+    larger = [choice for choice in choices if choice not in (int, str, type(None))]
+    _require(bool(larger), where, " or ".join(getattr(choice, "__name__", str(choice)) for choice in choices), value)
+    return _build(larger[0], value, where)
+
+
+def _build_tuple(parts: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    """Build a tuple of one type and any length, or of a fixed length."""
+    _require(isinstance(value, list), where, "a list", value)
+    kinds = [parts[0]] * len(value) if parts[-1] is Ellipsis else parts
+    _require(len(value) == len(kinds), where, f"{len(kinds)} entries", value)
+    return tuple(_build(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, value, strict=True)))
+
+
+def _build_mapping(parts: tuple[Any, ...], value: Any, where: str) -> dict[str, Any]:
+    """Build a mapping from names."""
+    _require(isinstance(value, dict), where, "an object", value)
+    return {key: _build(parts[1], item, f"{where}.{key}") for key, item in value.items()}
+
+
+_BUILDERS: dict[Any, Any] = {
+    types.UnionType: _build_union,
+    typing.Union: _build_union,
+    tuple: _build_tuple,
+    Mapping: _build_mapping,
+}
 
 
 def _build_dataclass(kind: Any, value: Any, where: str) -> Any:

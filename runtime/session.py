@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .bundle import Bundle
 from .errors import BackendNotInstalled, DeviceUnavailable, ShapeMismatch
-from .manifest import TensorSpec
+from .manifest import Graph, TensorSpec
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -61,17 +61,34 @@ def open_session(bundle: Bundle, role: str, *, device: str = "auto", precision: 
     BundleError
         If the graph is missing, altered, or not what the manifest says.
     """
-    name = "cpu" if device == "auto" else device
-    if name not in ENGINES:
+    content = bundle.graph_bytes(role, precision)
+    return load_session(content, bundle.manifest.graphs[role], device=device, name=f"{bundle.manifest.name}/{role}")
+
+
+def load_session(content: bytes, graph: Graph, *, device: str = "auto", name: str = "graph") -> Session:
+    """Load the bytes of a graph on a device.
+
+    Parameters
+    ----------
+    content : ONNX file, hash already checked
+    graph : what the manifest says of it
+    device : ``auto`` or one of `ENGINES`
+    name : for messages
+
+    Raises
+    ------
+    BackendNotInstalled, DeviceUnavailable, BundleError
+        As `open_session`.
+    """
+    engine = "cpu" if device == "auto" else device
+    if engine not in ENGINES:
         raise DeviceUnavailable(f"There is no device {device!r}", available=DEVICES)
-    module_name, class_name, install = ENGINES[name]
+    module_name, class_name, install = ENGINES[engine]
     try:
         module = importlib.import_module(f"{__package__}.engines.{module_name}")
     except ModuleNotFoundError as error:
-        raise BackendNotInstalled(f"Device {name!r} needs a library that is not installed", todo=install) from error
-    session: Session = getattr(module, class_name)(
-        bundle.graph_bytes(role, precision), bundle.manifest.graphs[role], name=f"{bundle.manifest.name}/{role}"
-    )
+        raise BackendNotInstalled(f"Device {engine!r} needs a library that is not installed", todo=install) from error
+    session: Session = getattr(module, class_name)(content, graph, name=name)
     return session
 
 

@@ -20,7 +20,7 @@ _REFRESH_S = 0.2
 
 def console() -> Console:
     """Open stderr for text that is not data."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, markup=False)
 
 
 class StreamProgress:
@@ -32,7 +32,7 @@ class StreamProgress:
     def __init__(self, stream: Stream, limit: int | None) -> None:
         count = stream.source.info.count
         total = min(limit or count or 0, count or limit or 0) or None
-        columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
         self._bar = Progress(*columns, TimeRemainingColumn(), console=console(), transient=True, auto_refresh=False)
         self._stream = stream
         self._task = self._bar.add_task("starting", total=total)
@@ -57,7 +57,7 @@ class StreamProgress:
             return
         self._due = now + _REFRESH_S
         stats = self._stream.stats
-        lost = " [red]NO SIGNAL, reconnecting[/]" if self._stream.signal is Signal.NO_SIGNAL else ""
+        lost = "  NO SIGNAL, reconnecting" if self._stream.signal is Signal.NO_SIGNAL else ""
         dropped = f"  {stats.dropped} dropped" if stats.dropped else ""
         text = f"{_figure(stats.fps, '.1f')} fps{dropped}{lost}"
         self._bar.update(self._task, completed=stats.frames, description=text)

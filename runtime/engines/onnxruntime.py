@@ -10,7 +10,7 @@ from typing import Any
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from ..errors import BundleError
+from ..errors import BundleError, ShapeMismatch
 from ..manifest import Graph, TensorSpec
 from ..session import Tensors, check_feeds
 
@@ -45,6 +45,7 @@ class OnnxRuntimeSession:
             self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's own exception types are many and undocumented
             raise BundleError(f"ONNX Runtime cannot load {name} ({str(error)[:300]})") from error
+        self._name = name
         self.inputs = graph.inputs
         self.outputs = graph.outputs
         self._names = [spec.name for spec in graph.outputs]
@@ -55,7 +56,12 @@ class OnnxRuntimeSession:
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
         """Run the graph once."""
         check_feeds(feeds, self.inputs)
-        return dict(zip(self._names, self._session.run(self._names, dict(feeds)), strict=True))
+        try:
+            outputs = self._session.run(self._names, dict(feeds))
+        except Exception as error:  # again the undocumented types; what they mean is that graph and feeds do not fit
+            sizes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
+            raise ShapeMismatch(f"{self._name} cannot run on {sizes} ({str(error)[:300]})") from error
+        return dict(zip(self._names, outputs, strict=True))
 
     def close(self) -> None:
         """Drop the engine."""
@@ -63,8 +69,20 @@ class OnnxRuntimeSession:
 
 
 def _check(found: list[Any], specs: tuple[TensorSpec, ...], where: str) -> None:
-    """Refuse a graph whose tensors are not those of the manifest."""
-    actual = {value.name: (_DTYPES.get(value.type, value.type), len(value.shape)) for value in found}
-    promised = {spec.name: (spec.dtype, len(spec.axes)) for spec in specs}
-    if actual != promised:
+    """Refuse a graph whose tensors are not those of the manifest; a named axis fits any length."""
+    actual = {value.name: (_DTYPES.get(value.type, value.type), list(value.shape)) for value in found}
+    promised = {spec.name: (spec.dtype, list(spec.axes)) for spec in specs}
+    fits = actual.keys() == promised.keys() and all(
+        actual[name][0] == dtype and _axes_fit(actual[name][1], axes) for name, (dtype, axes) in promised.items()
+    )
+    if not fits:
         raise BundleError(f"The {where} are not what the manifest says", expected=promised, found=actual)
+
+
+def _axes_fit(actual: list[Any], promised: list[Any]) -> bool:
+    """Whether two lists of axes are as long, and agree wherever both say a number."""
+    return len(actual) == len(promised) and all(
+        one == other
+        for one, other in zip(actual, promised, strict=True)
+        if isinstance(one, int) and isinstance(other, int)
+    )

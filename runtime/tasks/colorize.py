@@ -188,3 +188,32 @@ def _preprocess_of(manifest: Manifest, role: str) -> Preprocess:
             found=f"graphs {sorted(manifest.graphs)}", todo="Export it again with `steadyframe export`",
         )  # fmt: skip
     return graph.preprocess
+
+
+def open_colorize(manifest: Manifest, sessions: Mapping[str, Session], options: Mapping[str, Any]) -> Colorize:
+    """Open the task from plain options, as a command line has them.
+
+    Parameters
+    ----------
+    manifest, sessions : of the bundle
+    options : `reference`, the path of a picture or None; and any field of `ColorizeSettings`, None for the bundle's
+
+    Raises
+    ------
+    SourceError
+        If the reference cannot be read.
+    UsageError
+        If there is no such option.
+    """
+    known = ("reference", *ColorizeSettings.__dataclass_fields__)
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise UsageError("Task colorize has no such option", found=", ".join(unknown), available=known)
+    overrides = {name: value for name, value in options.items() if name != "reference"}
+    reference = options.get("reference")
+    return Colorize(
+        manifest,
+        sessions,
+        reference=None if reference is None else read_picture(Path(reference)),
+        settings=ColorizeSettings.of_manifest(manifest, **overrides),
+    )

@@ -1,0 +1,83 @@
+"""`steadyframe demo`: colours come back to a moving camera's grey pictures, side by side."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle import Bundle
+from ..image import luma
+from ..streaming import Sink, Stream, open_sink, open_source
+from ..task import Picture, StreamResult
+from ..tasks import choose_precision, open_task
+from .report import StreamProgress, console, stats_table
+
+_PANELS = ("original", "grey: all the network sees", "colorized")
+_BUNDLE = "colorize"
+
+
+class SideBySide:
+    """Hand the original, its grey picture and the result to another sink, as one picture."""
+
+    in_callers_thread = False
+
+    def __init__(self, sink: Sink) -> None:
+        self.address = sink.address
+        self._sink = sink
+
+    def write(self, result: StreamResult) -> None:
+        """Lay three panels side by side."""
+        panels = side_by_side(result.frame.pixels, result.result.pixels)
+        self._sink.write(replace(result, result=Picture(panels)))
+
+    def close(self) -> None:
+        """Close the other sink."""
+        self._sink.close()
+
+    def discard(self) -> None:
+        """Discard what the other sink has begun."""
+        self._sink.discard()
+
+
+def side_by_side(original: NDArray[np.uint8], colorized: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Lay original, grey and colorized (H, W, 3) side by side, each with its name: (H, 3 W, 3)."""
+    grey = cv2.cvtColor(luma(original), cv2.COLOR_GRAY2BGR)
+    panels = [np.array(panel) for panel in (original, grey, colorized)]
+    scale = original.shape[0] / 960
+    for panel, name in zip(panels, _PANELS, strict=True):
+        place = (round(16 * scale), panel.shape[0] - round(24 * scale))
+        for colour, width in (((0, 0, 0), 8 * scale), ((255, 255, 255), 3 * scale)):
+            thickness = max(1, round(width))
+            cv2.putText(panel, name, place, cv2.FONT_HERSHEY_SIMPLEX, 1.6 * scale, colour, thickness, cv2.LINE_AA)
+    return np.hstack(panels)
+
+
+@click.command()
+@click.argument("input_address", metavar="[INPUT]", default="sample://")
+@click.option("-o", "--output", default="demo.mp4", show_default=True, metavar="FILE", help="Where the video goes.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N frames.")
+def demo(input_address: str, output: str, limit: int | None) -> None:
+    """Write a video of original, grey and colorized pictures, side by side.
+
+    INPUT is a moving camera over photographs, unless another one is named. No window is needed.
+    """
+    bundle = Bundle.load(_BUNDLE)
+    with contextlib.ExitStack() as stack:
+        source = open_source(input_address)
+        stack.callback(source.close)
+        task = open_task(bundle)
+        stack.callback(task.close)
+        stream = Stream(source, task, [SideBySide(open_sink(output, source.info))], limit=limit)
+        stack.callback(stream.close)
+        progress = StreamProgress(stream, limit)
+        with progress:
+            stream.run(lambda _: progress.advance())
+    title = f"{_BUNDLE} on {task.device}, {choose_precision(bundle, 'auto')}: {source.info.address}"
+    console().print(stats_table(stream.stats, title))
+    click.echo(Path(output))

@@ -1,0 +1,127 @@
+"""`steadyframe info`: which libraries and bundles are here, and what a bundle is."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Table
+
+from ..bundle import CARD_FILE, Bundle, shipped_bundles
+from ..manifest import Preprocess, TensorSpec
+
+# distribution -> what it is for
+LIBRARIES = {
+    "numpy": "arrays",
+    "opencv-python": "video, windows",
+    "opencv-python-headless": "video, no windows",
+    "onnxruntime": "device cpu",
+    "onnxruntime-gpu": "device cpu, cuda",
+    "openvino": "Intel devices",
+    "tensorrt": "NVIDIA engines",
+    "tensorrt-rtx": "NVIDIA engines",
+    "scikit-image": "sample:// [demo]",
+    "torch": "train, export",
+    "onnx": "export",
+}
+
+
+def installed() -> dict[str, str]:
+    """Versions of the libraries that are installed; nothing is imported for it."""
+    found = {}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+@click.command()
+@click.argument("bundle", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def info(bundle: str | None, as_json: bool) -> None:
+    """Show what is installed and which bundles there are, or all about BUNDLE."""
+    console = Console(highlight=False, markup=False)
+    if bundle is not None:
+        _show_bundle(Bundle.load(bundle), as_json, console)
+        return
+    bundles = {name: _facts(Bundle.load(name)) for name in shipped_bundles()}
+    if as_json:
+        facts = {"steadyframe": version("steadyframe"), "python": platform.python_version()}
+        click.echo(json.dumps({**facts, "libraries": installed(), "bundles": bundles}, indent=2))
+        return
+    console.print(f"steadyframe {version('steadyframe')}, Python {platform.python_version()}, {platform.platform()}")
+    libraries = Table("library", "version", "for")
+    for name, found in installed().items():
+        libraries.add_row(name, found, LIBRARIES[name])
+    console.print(libraries)
+    if not bundles:
+        console.print("No bundles are shipped.")
+        return
+    columns = ("task", "version", "precisions", "size_mb", "licence")
+    table = Table("bundle", *columns)
+    for name, facts in bundles.items():
+        table.add_row(name, *(str(facts[column]) for column in columns))
+    console.print(table)
+
+
+def _facts(bundle: Bundle) -> dict[str, Any]:
+    """Sum up a bundle."""
+    manifest = bundle.manifest
+    files = {entry.file for graph in manifest.graphs.values() for entry in graph.files.values()}
+    size = sum((bundle.folder / file).stat().st_size for file in files if (bundle.folder / file).is_file())
+    return {
+        "task": manifest.task,
+        "version": manifest.version,
+        "precisions": ", ".join(bundle.precisions()) or "none that every graph has",
+        "size_mb": round(size / 1e6, 2),
+        "licence": manifest.licence,
+    }
+
+
+def _show_bundle(bundle: Bundle, as_json: bool, console: Console) -> None:
+    """Print one bundle: facts, graphs, provenance, parity, card."""
+    manifest = bundle.manifest
+    if as_json:
+        click.echo(json.dumps({**json.loads(manifest.to_json()), "folder": str(bundle.folder)}, indent=2))
+        return
+    console.print(f"{manifest.name} in {bundle.folder}", soft_wrap=True)
+    facts = Table(show_header=False)
+    for name, value in _facts(bundle).items():
+        facts.add_row(name, str(value))
+    for title, section in (
+        ("settings", manifest.settings),
+        ("provenance", manifest.provenance),
+        ("parity", manifest.parity),
+    ):
+        for name, value in section.items():
+            facts.add_row(f"{title}: {name}", value if isinstance(value, str) else json.dumps(value))
+    console.print(facts)
+    graphs = Table("graph", "precisions", "inputs", "outputs", "preprocess")
+    for role, graph in manifest.graphs.items():
+        sides = ("\n".join(_tensor(spec) for spec in side) for side in (graph.inputs, graph.outputs))
+        graphs.add_row(role, ", ".join(graph.files), *sides, _preprocess(graph.preprocess))
+    console.print(graphs)
+    card = bundle.folder / CARD_FILE
+    if card.is_file():
+        console.print(Markdown(card.read_text(encoding="utf-8")))
+
+
+def _tensor(spec: TensorSpec) -> str:
+    axes = " x ".join(str(axis) for axis in spec.axes)
+    return f"{spec.name}: {spec.dtype} {axes} {spec.layout}".rstrip()
+
+
+def _preprocess(preprocess: Preprocess | None) -> str:
+    if preprocess is None:
+        return "none"
+    if preprocess.size_hw is not None:
+        return "to {1}x{0}, {kernel}".format(*preprocess.size_hw, kernel=preprocess.kernel)
+    multiple = f", multiples of {preprocess.multiple}" if preprocess.multiple > 1 else ""
+    return f"short side to {preprocess.short_side}{multiple}, {preprocess.kernel}"

@@ -1,0 +1,102 @@
+"""A tiny graph that shows whether a device really works.
+
+Owns the graph, written as protobuf by hand because the runtime has no onnx library, and the judgement of its answer.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import SteadyframeError
+from ..manifest import Graph, GraphFile, TensorSpec
+from ..session import load_session
+
+_SIDE = 128
+_RUNS = 30
+_WARM_UP = 5
+_FLOAT = 1  # TensorProto.DataType
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What came of running the tiny graph on a device.
+
+    Parameters
+    ----------
+    device : asked for
+    works : it ran there, and the answer was right
+    latency_ms : median of `runs` runs
+    problem : why it does not work
+    """
+
+    device: str
+    works: bool
+    latency_ms: float = float("nan")
+    runs: int = 0
+    problem: str = ""
+
+
+def probe(device: str) -> Probe:
+    """Run ``relu(x @ x)`` on a device, compare it with numpy, and time it."""
+    spec = TensorSpec("x", "float32", (_SIDE, _SIDE))
+    result = TensorSpec("y", "float32", spec.axes)
+    graph = Graph(files={"fp32": GraphFile("probe.onnx", "0" * 64)}, inputs=(spec,), outputs=(result,))
+    x = np.random.default_rng(0).standard_normal((_SIDE, _SIDE), np.float32)
+    try:
+        session = load_session(probe_graph(), graph, device=device, name="probe")
+    except SteadyframeError as error:
+        return Probe(device, works=False, problem=str(error))
+    try:
+        spent_ms = []
+        for _ in range(_WARM_UP + _RUNS):
+            started = time.perf_counter_ns()
+            y = session.run({"x": x})["y"]
+            spent_ms.append((time.perf_counter_ns() - started) / 1e6)
+    finally:
+        session.close()
+    if not np.allclose(y, np.maximum(x @ x, 0), atol=1e-3):
+        return Probe(device, works=False, problem="it ran, and the answer was wrong")
+    return Probe(device, works=True, latency_ms=statistics.median(spent_ms[_WARM_UP:]), runs=_RUNS)
+
+
+def probe_graph() -> bytes:
+    """Serialise ``y = relu(x @ x)`` on (128, 128) float32 as an ONNX model.
+
+    References
+    ----------
+    Field numbers of onnx.proto3, opset 13.
+    """
+    nodes = (
+        _text(1, "x") + _text(1, "x") + _text(2, "product") + _text(4, "MatMul"),
+        _text(1, "product") + _text(2, "y") + _text(4, "Relu"),
+    )
+    dimensions = _message(1, _number(1, _SIDE)) * 2
+    tensor_type = _number(1, _FLOAT) + _message(2, dimensions)
+    values = {name: _text(1, name) + _message(2, _message(1, tensor_type)) for name in ("x", "y")}
+    graph = b"".join(_message(1, node) for node in nodes) + _text(2, "probe")
+    graph += _message(11, values["x"]) + _message(12, values["y"])
+    return _number(1, 7) + _message(7, graph) + _message(8, _number(2, 13))
+
+
+def _varint(value: int) -> bytes:
+    groups = []
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes((*groups, value))
+
+
+def _number(field: int, value: int) -> bytes:
+    return _varint(field << 3) + _varint(value)
+
+
+def _message(field: int, content: bytes) -> bytes:
+    return _varint(field << 3 | 2) + _varint(len(content)) + content
+
+
+def _text(field: int, value: str) -> bytes:
+    return _message(field, value.encode())
