@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from ..models.checkpoint import Checkpoint
 from ..models.colorize import net as colorize_net
 from ..models.colorize.evaluate import COLOR_PREPROCESS, GLOBAL_PREPROCESS
-from ..runtime.errors import UsageError
+from ..runtime.errors import BundleError, UsageError
 from ..runtime.manifest import Preprocess, Skeleton
 from .to_onnx import FrameToTensor, GraphSource
+
+_Net = TypeVar("_Net", bound=nn.Module)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +82,7 @@ class GlobalGraph(nn.Module):
 
 def of_colorize(checkpoint: Checkpoint) -> TaskGraphs:
     """Graphs `global` and `color` of a colorizer."""
-    net = colorize_net.build(checkpoint.config)
-    net.load_state_dict(checkpoint.weights)
-    net.eval()
+    net = load_weights(colorize_net.build(checkpoint.config), checkpoint)
     side = colorize_net.GLOBAL_SIZE
     square = torch.randint(0, 256, (1, side, side, 3), dtype=torch.uint8)
     frame = torch.randint(0, 256, (1, 192, 256, 3), dtype=torch.uint8)
@@ -98,6 +98,21 @@ def of_colorize(checkpoint: Checkpoint) -> TaskGraphs:
         preprocess={"global": GLOBAL_PREPROCESS, "color": COLOR_PREPROCESS},
         layouts={"frame": "NHWC", "ab": "NHWC", "global_features": "NC"},
     )  # fmt: skip
+
+
+def load_weights(net: _Net, checkpoint: Checkpoint) -> _Net:
+    """Give a network its trained weights and set it to eval mode.
+
+    Raises
+    ------
+    BundleError
+        If the weights are those of another network.
+    """
+    try:
+        net.load_state_dict(checkpoint.weights)
+    except RuntimeError as error:
+        raise BundleError(f"Weights and configuration of the checkpoint do not fit ({str(error)[:300]})") from error
+    return net.eval()
 
 
 _TASKS: dict[str, Callable[[Checkpoint], TaskGraphs]] = {"colorize": of_colorize}

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...runtime.image import crcb_from_ab, luma, merge_chroma, preprocess_pixels
+from ...runtime.image import crcb_from_ab, luma, merge_chroma, preprocess_pixels, resize
 from ...runtime.manifest import Preprocess
 from ..data import find_photos
 from .net import GLOBAL_SIZE, Colorizer, ab_from_chroma
@@ -69,9 +69,7 @@ def torch_colorizer(net: Colorizer, device: str = "cpu", *, gain: float = 1.0) -
 def compose(pixels: Pixels, small: Pixels, ab: NDArray[np.float32]) -> Pixels:
     """Give a picture the chroma that the network predicted for its small version."""
     height, width = ab.shape[:2]
-    return merge_chroma(
-        pixels, crcb_from_ab(luma(cv2.resize(small, (width, height), interpolation=cv2.INTER_AREA)), ab)
-    )
+    return merge_chroma(pixels, crcb_from_ab(resize(luma(small), (width, height), "area"), ab))
 
 
 def lab_chroma(pixels: Pixels) -> NDArray[np.float32]:

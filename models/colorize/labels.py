@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -17,13 +19,16 @@ from rich.progress import track
 
 from ..data import Squares
 
+_Item = TypeVar("_Item")
+
 
 def mean_chroma(squares: Squares) -> NDArray[np.float32]:
     """Mean distance from grey of every square, (N,) in CIELAB units."""
     path = squares.path.with_suffix(".chroma.npy")
     if not path.exists():
         chroma = np.empty(len(squares.pixels), np.float32)
-        for i, pixels in enumerate(_watched(squares, "measuring chroma")):
+        watched = _watched(squares.pixels, len(squares.pixels), "measuring chroma")
+        for i, pixels in enumerate(watched):
             small = cv2.resize(pixels, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
             chroma[i] = np.linalg.norm(cv2.cvtColor(small, cv2.COLOR_BGR2LAB)[..., 1:], axis=-1).mean()
         _save(path, chroma)
@@ -47,21 +52,27 @@ def of_classifier(squares: Squares, model: Path) -> NDArray[np.float16]:
     if not path.exists():
         import onnxruntime as ort
 
-        session = ort.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = 1  # one picture a core scales better than one picture on all cores
+        session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         source, target = session.get_inputs()[0].name, session.get_outputs()[-1].name
-        rows = []
-        for pixels in _watched(squares, "asking the classifier"):
+
+        def ask(pixels: NDArray[np.uint8]) -> NDArray[np.float16]:
             small = cv2.resize(pixels, (224, 224), interpolation=cv2.INTER_AREA)
             feed = np.ascontiguousarray(small[..., ::-1].transpose(2, 0, 1)[None], np.float32) / 255
             scores = np.asarray(session.run([target], {source: feed})[0], np.float64).reshape(-1)
-            rows.append(_softmax(scores).astype(np.float16))
+            return _softmax(scores).astype(np.float16)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            answers = pool.map(ask, squares.pixels)
+            rows = list(_watched(answers, len(squares.pixels), "asking the classifier"))
         _save(path, np.stack(rows))
     found: NDArray[np.float16] = np.load(path)
     return found
 
 
-def _watched(squares: Squares, words: str) -> Iterable[NDArray[np.uint8]]:
-    return track(squares.pixels, words, total=len(squares.pixels), console=Console(stderr=True))
+def _watched(items: Iterable[_Item], total: int, words: str) -> Iterable[_Item]:
+    return track(items, words, total=total, console=Console(stderr=True))
 
 
 def _softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:

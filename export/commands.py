@@ -1,0 +1,99 @@
+"""`steadyframe export` and `steadyframe parity`.
+
+Owns the reading of options and the writing of reports; the work is done in `bundle` and `parity`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from ..calibration.frames import spread_frames
+from ..models.checkpoint import Checkpoint
+from ..runtime.bundle import Bundle
+from ..runtime.errors import UsageError
+from ..runtime.streaming.sources import open_source
+from .bundle import BundleFacts, export_bundle
+from .parity import compare
+
+_log = Console(stderr=True)
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder of the bundle.")
+@click.option("--name", help="Name in the manifest; the folder's name if not given.")
+@click.option("--version", default="1", show_default=True)
+@click.option("--licence", default="Apache-2.0", show_default=True, help="Licence of the weights.")
+@click.option("--card", type=click.Path(path_type=Path, exists=True), help="Markdown text that becomes card.md.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=NUMBER", help="Override a setting of the task.")
+def export(
+    checkpoint: Path, output: Path, name: str | None, version: str, licence: str, card: Path | None,
+    settings: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Export CHECKPOINT as a bundle: ONNX graphs, manifest, hashes."""
+    facts = BundleFacts(
+        name=name or output.resolve().name,
+        version=version,
+        licence=licence,
+        settings=_parse_settings(settings),
+        card=None if card is None else card.read_text(encoding="utf-8"),
+    )
+    with _log.status("exporting"):
+        bundle = export_bundle(Checkpoint.load(checkpoint), output, facts)
+    for path in sorted(bundle.folder.iterdir()):
+        click.echo(f"{output / path.name}  {path.stat().st_size:,} bytes")
+
+
+@click.command()
+@click.argument("bundle")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("input")
+@click.option("--frames", default=50, show_default=True, help="Frames to compare, spread over the input.")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--precision", default="fp32", show_default=True)
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report here as JSON.")
+def parity(
+    bundle: str, checkpoint: Path, input: str, frames: int, device: str, precision: str, json_path: Path | None
+) -> None:
+    """Compare BUNDLE with the CHECKPOINT it came from, on frames of INPUT. Exit code 6 where they differ."""
+    loaded, trained = Bundle.load(bundle), Checkpoint.load(checkpoint)
+    source = open_source(input)
+    try:
+        chosen = spread_frames(source, frames)
+    finally:
+        source.close()
+    with _log.status(f"comparing {len(chosen)} frames"):
+        report = compare(loaded, trained, chosen, device=device, precision=precision, checkpoint_name=checkpoint.name)
+    if json_path is not None:
+        _write(json_path, report.to_json())
+    Console().print(report.table())
+    report.check()
+
+
+def _parse_settings(words: tuple[str, ...]) -> dict[str, float | int]:
+    """Read `NAME=NUMBER` words."""
+    settings: dict[str, float | int] = {}
+    for word in words:
+        name, _, number = word.partition("=")
+        try:
+            settings[name] = int(number) if number.lstrip("-").isdigit() else float(number)
+        except ValueError:
+            raise UsageError(
+                f"--set {word!r} cannot be read", expected="NAME=NUMBER, for example saturation=1.2"
+            ) from None
+    return settings
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a report to a temporary name, then rename it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UsageError(f"The report {path} cannot be written ({error.strerror})") from error
