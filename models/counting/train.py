@@ -15,7 +15,6 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoint import Checkpoint, code_commit
+from ..ensemble import adam, fastest
 from .net import CountingNet, losses
 from .task import LENGTH, count_unique, draw, majority_error, one_hot
 
@@ -151,7 +151,7 @@ class Run:
             self.loss_sum += each
             self.step += 1
             lr = self.lr * (1 - self.step / args.updates).clamp_min(0)
-            adam(self.parameters, list(gradients), (self.moments, self.squares), lr, self.step, args.clip)
+            adam(self.parameters, gradients, (self.moments, self.squares), lr, self.step, args.clip)
 
     @torch.no_grad()
     def errors(self, hot: Tensor) -> Tensor:
@@ -174,44 +174,6 @@ class Run:
             kept[better] = weight.detach()[better]
 
 
-@torch.no_grad()
-def adam(
-    weights: list[Tensor], gradients: list[Tensor], state: tuple[list[Tensor], list[Tensor]], lr: Tensor,
-    step: Tensor, clip: float,
-) -> None:  # fmt: skip
-    """Take Adam's step in place, each copy with its own learning rate (M, 1, 1) and its own clipped norm."""
-    squared = sum(g.square().sum((1, 2), keepdim=True) for g in gradients)
-    scale = (clip / (torch.sqrt(torch.as_tensor(squared)) + 1e-6)).clamp_max(1)
-    first, second = 1 - 0.9**step, 1 - 0.999**step
-    for weight, gradient, moment, square in zip(weights, gradients, *state, strict=True):
-        clipped = gradient * scale
-        moment.lerp_(clipped, 0.1)
-        square.lerp_(clipped.square(), 0.001)
-        weight.sub_(lr * (moment / first) / (torch.sqrt(square / second) + 1e-8))
-
-
-def advance(run: Run) -> Callable[[], None]:
-    """Give the fastest way to call `run.update`: as it is on a CPU, as a captured graph on a GPU."""
-    if run.device.type != "cuda":
-        return run.update
-    torch.backends.cuda.matmul.allow_tf32 = True
-    state = [run.step, run.loss_sum, *run.parameters, *run.moments, *run.squares]
-    before = [tensor.detach().clone() for tensor in state]
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            run.update()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        run.update()
-    with torch.no_grad():  # the warm-up was real training: undo it
-        for tensor, old in zip(state, before, strict=True):
-            tensor.copy_(old)
-    return graph.replay
-
-
 def train(args: Args) -> dict[str, Any]:
     """Train (or go on with) one row and give its result, which is also written to `out/result.json`."""
     run, out = Run(args), Path(args.out)
@@ -225,7 +187,8 @@ def train(args: Args) -> dict[str, Any]:
     )
     validation, test = validation.to(run.device), test.to(run.device)
     step, begun, saved, before = int(run.step), time.monotonic(), time.monotonic(), run.seconds
-    update = advance(run) if step < args.updates else run.update
+    state = [run.step, run.loss_sum, *run.parameters, *run.moments, *run.squares]
+    update = fastest(run.update, state) if step < args.updates else run.update
     while step < args.updates and time.monotonic() - begun < 60 * args.minutes:
         since = min(args.evaluate_every, args.updates - step)
         for _ in range(since):
