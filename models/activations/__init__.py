@@ -7,42 +7,31 @@ Gulcehre, Moczulski, Denil, Bengio: Noisy Activation Functions, ICML 2016 (arXiv
 
 from __future__ import annotations
 
-from torch import nn
-
+from .annealing import NoiseAnnealer, SquareRootDecay, fast_decay
+from .convert import convert
+from .factory import KINDS, Noise, sigmoid, tanh
 from .functions import HARD_SIGMOID, HARD_TANH, HardFunction
-from .modules import NoisyActivation, OutputNoise
+from .modules import InputNoise, LearnedInputNoise, NoisyActivation, OutputNoise
+from .recurrent import NoisyGRU, NoisyGRUCell, NoisyLSTM, NoisyLSTMCell
 
-__all__ = ["HARD_SIGMOID", "HARD_TANH", "HardFunction", "NoisyActivation", "OutputNoise", "sigmoid", "tanh"]
-
-
-def sigmoid(noise: str | None, features: int, *, dim: int = 1) -> nn.Module:
-    """Give a sigmoid: the plain one, or the noisy hard one with the authors' constants.
-
-    Parameters
-    ----------
-    noise : None, "nan" or "nah"
-    features : number of units along `dim`; each has its own p
-    dim : axis of the units, 1 for images, -1 for sequences
-
-    Raises
-    ------
-    ValueError
-        If there is no such noise.
-    """
-    return nn.Sigmoid() if noise is None else _noisy(noise, HARD_SIGMOID, features, dim)
-
-
-def tanh(noise: str | None, features: int, *, dim: int = 1) -> nn.Module:
-    """Give a tanh: the plain one, or the noisy hard one. Arguments, constants and errors as `sigmoid`."""
-    return nn.Tanh() if noise is None else _noisy(noise, HARD_TANH, features, dim)
-
-
-# alpha and c of the authors' NSigmoidP and NTanhP (nunits.py).
-_OUTPUT_CONSTANTS = {HARD_SIGMOID.name: (1.1, 0.15), HARD_TANH.name: (1.15, 0.5)}
-
-
-def _noisy(noise: str, function: HardFunction, features: int, dim: int) -> nn.Module:
-    if noise in ("nan", "nah"):
-        alpha, c = _OUTPUT_CONSTANTS[function.name]
-        return OutputNoise(function, features, dim=dim, c=c, alpha=alpha, half_normal=noise == "nah")
-    raise ValueError(f"There is no noise {noise!r}; take None, 'nan' or 'nah'")
+__all__ = [
+    "HARD_SIGMOID",
+    "HARD_TANH",
+    "KINDS",
+    "HardFunction",
+    "InputNoise",
+    "LearnedInputNoise",
+    "Noise",
+    "NoiseAnnealer",
+    "NoisyActivation",
+    "NoisyGRU",
+    "NoisyGRUCell",
+    "NoisyLSTM",
+    "NoisyLSTMCell",
+    "OutputNoise",
+    "SquareRootDecay",
+    "convert",
+    "fast_decay",
+    "sigmoid",
+    "tanh",
+]

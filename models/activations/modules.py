@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .functions import HardFunction, output_noise, output_noise_mean
+from .input_noise import input_noise, input_noise_mean, learned_input_noise, learned_input_noise_mean
 
 
 class NoisyActivation(nn.Module):
@@ -103,3 +104,65 @@ class OutputNoise(NoisyActivation):
         """Show alpha and the kind of noise too."""
         kind = "half-normal" if self.half_normal else "normal"
         return f"{super().extra_repr()}, alpha={self.alpha:g}, {kind}"
+
+
+class InputNoise(NoisyActivation):
+    """NANI and NANIS: Gaussian noise of fixed size on the input; c is its standard deviation. There is no p.
+
+    Parameters
+    ----------
+    saturated_only : add noise only where the unit saturates (NANIS)
+
+    References
+    ----------
+    Gulcehre et al. 2016, section 5.
+    """
+
+    def __init__(
+        self, function: HardFunction, features: int, *, dim: int = 1, c: float, saturated_only: bool
+    ) -> None:
+        super().__init__(function, features, dim=dim, c=c, learned=False)
+        self.saturated_only = saturated_only
+
+    def sample(self, x: Tensor) -> Tensor:
+        """Draw once."""
+        return input_noise(
+            x, torch.randn_like(x), function=self.function, sigma=self.c, saturated_only=self.saturated_only
+        )
+
+    def expectation(self, x: Tensor) -> Tensor:
+        """Give the mean over all draws."""
+        return input_noise_mean(
+            x, function=self.function, sigma=self.c.to(x.dtype), saturated_only=self.saturated_only
+        )
+
+    def extra_repr(self) -> str:
+        """Show where the noise is."""
+        return f"{super().extra_repr()}, {'where saturated' if self.saturated_only else 'everywhere'}"
+
+
+class LearnedInputNoise(NoisyActivation):
+    """NANIL: noise on the input whose size is learned and grows with saturation.
+
+    Parameters
+    ----------
+    points : of the sum that stands for the mean in eval mode; see `learned_input_noise_mean`
+
+    References
+    ----------
+    Gulcehre et al. 2016, section 5, as in the authors' NTanhPInp (nunits.py).
+    """
+
+    def __init__(self, function: HardFunction, features: int, *, dim: int = 1, c: float, points: int = 16) -> None:
+        super().__init__(function, features, dim=dim, c=c)
+        self.points = points
+
+    def sample(self, x: Tensor) -> Tensor:
+        """Draw once."""
+        return learned_input_noise(x, torch.randn_like(x), function=self.function, p=self._p(x), c=self.c)
+
+    def expectation(self, x: Tensor) -> Tensor:
+        """Give the mean over all draws."""
+        return learned_input_noise_mean(
+            x, function=self.function, p=self._p(x), c=self.c.to(x.dtype), points=self.points
+        )
