@@ -38,7 +38,7 @@ class OnnxRuntimeSession:
     def __init__(self, content: bytes, graph: Graph, *, name: str = "graph", threads: int = 0) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what fails is raised, and said once
         # Waiting threads that spin would take the core that decodes and writes the neighbouring frames.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import SinkError
+from ..files import write_whole
 
 # While the first frame warms everything up, the frames behind it fill the queues, and then come out in a burst that
 # says nothing about the rate. So many results are let by before the rate is taken, if there are twice as many.
@@ -155,14 +154,7 @@ class Stats:
         SinkError
             If the file cannot be written.
         """
-        text = json.dumps({**facts, **self.as_json()}, indent=2) + "\n"
-        unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            unfinished.write_text(text, encoding="utf-8")
-            unfinished.replace(path)
-        except OSError as error:
-            unfinished.unlink(missing_ok=True)
-            raise SinkError(f"The figures cannot be written to {path} ({error.strerror})") from error
+        write_whole(path, (json.dumps({**facts, **self.as_json()}, indent=2) + "\n").encode())
 
 
 def _null_for_nan(value: Any) -> Any:

@@ -138,6 +138,7 @@ class Stream:
         self._source_error: SourceError | None = None
         self._threads: list[threading.Thread] = []
         self._closed = False
+        self._managed = False  # used in a `with`
         self._enough = False  # the limit was reached, or the user has quit: what the source says now is of no account
 
     @property
@@ -158,18 +159,24 @@ class Stream:
         if self._threads or self._closed:
             raise UsageError("A stream can be used once", todo="Make another Stream")
         self._start()
-        keep = False
+        keep = left = False
         try:
             yield from self._deliver()
             # What came before a loss of signal is finished; nothing is made of nothing.
             keep = self._error is None and (self._source_error is None or self.stats.frames > 0)
         except StopStream:
             keep = self._enough = True
-        except (KeyboardInterrupt, GeneratorExit):
+        except KeyboardInterrupt:
             keep = True
             raise
+        except GeneratorExit:
+            # The loop was left, by `break` or by an error in its body; inside a `with`, only its end knows by which.
+            self._stop()
+            left = keep = True
+            raise
         finally:
-            self.close(keep=keep)
+            if not (left and self._managed):
+                self.close(keep=keep)
         if self._error is not None:
             raise self._error
         if self._source_error is not None and not self._enough:
@@ -194,6 +201,7 @@ class Stream:
                 self._gate.leave()
 
     def __enter__(self) -> Stream:
+        self._managed = True
         return self
 
     def __exit__(
@@ -331,6 +339,7 @@ class Stream:
             started = time.perf_counter_ns()
             outputs = self.task.infer(item.feeds)
             spent_ms = _since_ms(started)
+            item.feeds = {}  # memory, long before the last sink is done with the frame
             self._inferred.put(_Run(item.frame, outputs, spent_ms))
             self._runs.leave()
 
@@ -380,7 +389,6 @@ class Stream:
             self._drop_late()
             return
         item.result = StreamResult(item.frame, made, keyframe=keyframe, age_ms=age_ms, timings_ms=item.timings)
-        item.feeds = {}
         self._writing.put(item)
         if not self._live:
             self._gate.leave()

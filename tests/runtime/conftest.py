@@ -102,6 +102,12 @@ def tiny_graphs() -> dict[str, bytes]:
 
 
 @pytest.fixture
+def make_manifest(tiny_graphs: dict[str, bytes]) -> Callable[[], dict[str, Any]]:
+    """Make the manifest of the tiny bundle, as parsed JSON."""
+    return lambda: tiny_manifest(tiny_graphs)
+
+
+@pytest.fixture
 def make_bundle(tiny_graphs: dict[str, bytes], tmp_path: Path) -> Callable[..., Path]:
     """Write the tiny bundle, after an edit of its manifest."""
 

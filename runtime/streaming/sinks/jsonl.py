@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ...errors import SinkError
+from ...files import remove, unfinished_name
 from ...task import StreamResult
-from .sink import make_folder, unfinished_name
+from .sink import make_folder
 
 SCHEMA = 1
 
@@ -87,4 +88,4 @@ class JsonLinesSink:
         """Remove what was begun."""
         if self._unfinished is not None:
             self._file.close()
-            self._unfinished.unlink(missing_ok=True)
+            remove(self._unfinished)

@@ -11,10 +11,11 @@ from pathlib import Path
 import cv2
 
 from ...errors import SinkError, UsageError
+from ...files import write_whole
 from ...quiet import quiet
 from ...task import StreamResult
 from ..sources.source import SourceInfo
-from .sink import make_folder, picture_of, refuse_inputs_folder, unfinished_name
+from .sink import make_folder, picture_of, refuse_inputs_folder
 
 WRITABLE = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"))
 _NUMBER = re.compile(r"%0?\d*[di]")
@@ -114,13 +115,7 @@ class PictureSink:
                 raise SinkError(f"{path} cannot be encoded ({error.err})") from error
         if not good:
             raise SinkError(f"{path} cannot be encoded as {suffix}")
-        unfinished = unfinished_name(path)
-        try:
-            unfinished.write_bytes(content.data)
-            unfinished.replace(path)
-        except OSError as error:
-            unfinished.unlink(missing_ok=True)
-            raise SinkError(f"{path} cannot be written ({error.strerror})") from error
+        write_whole(path, content.tobytes())
 
     def close(self) -> None:
         """Every picture is whole already."""

@@ -72,8 +72,3 @@ def refuse_inputs_folder(folder: Path, info: SourceInfo, what: str) -> None:
     """Refuse to write over the pictures that are being read."""
     if str(folder.resolve()) in info.folders and info.independent:
         raise SinkError(f"{what} would write over the pictures it reads in {folder}", todo="Name another folder")
-
-
-def unfinished_name(path: Path) -> Path:
-    """Name under which a file is written until it is whole; in the same folder, with the same ending."""
-    return path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")

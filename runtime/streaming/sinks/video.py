@@ -10,11 +10,12 @@ from pathlib import Path
 import cv2
 
 from ...errors import SinkError
+from ...files import remove, unfinished_name
 from ...quiet import quiet
 from ...task import StreamResult
 from ..sources.capture import open_capture
 from ..sources.source import SourceInfo
-from .sink import make_folder, picture_of, unfinished_name
+from .sink import make_folder, picture_of
 
 # Every OpenCV wheel can write these without a further library; H.264 it cannot.
 CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
@@ -66,7 +67,7 @@ class VideoSink:
             fourcc = cv2.VideoWriter.fourcc(*codec)
             writer = cv2.VideoWriter(str(self._unfinished), cv2.CAP_FFMPEG, fourcc, self._fps, size_wh)
         if not writer.isOpened():
-            self._unfinished.unlink(missing_ok=True)
+            remove(self._unfinished)
             raise SinkError(
                 f"OpenCV cannot write {self._path}",
                 expected=f"the codec {codec} at {size_wh[0]}x{size_wh[1]}, {self._fps:g} fps",
@@ -124,4 +125,4 @@ class VideoSink:
         if self._writer is not None:
             self._writer.release()
             self._writer = None
-        self._unfinished.unlink(missing_ok=True)
+        remove(self._unfinished)

@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ...errors import SignalLost, SourceError, SourceNotFound
+from ...errors import SignalLost, SourceNotFound
 from ...frame import Frame
 from .address import redact
 from .capture import NETWORK_OPTIONS, has_backend, open_capture
@@ -25,7 +25,8 @@ from .video import VideoFile
 # Waits between attempts to reconnect; after the last one the signal counts as lost for good (62 s in all).
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _MAX_FAILED_READS = 3  # a camera drops a frame now and then; this many in a row are a loss
-_NEWEST_STAMP_S, _OLDEST_STAMP_S = 0.0, 1.0
+_OLDEST_STAMP_S = 1.0
+_MAX_FPS = 240  # what drivers and containers say beyond is a time base, not a rate
 
 
 class LiveSource:
@@ -39,6 +40,8 @@ class LiveSource:
     address : as given; shown without credentials
     connect : opens a capture, or returns None
     todo : what to do if there is nothing
+    first : a capture that is open already
+    driver_clock : `CAP_PROP_POS_MSEC` may be a stamp of the monotonic clock, as V4L2 gives it
     backoff_s : waits between attempts
 
     Raises
@@ -53,20 +56,23 @@ class LiveSource:
         connect: Callable[[], cv2.VideoCapture | None],
         *,
         todo: str,
+        first: cv2.VideoCapture | None = None,
+        driver_clock: bool = False,
         backoff_s: tuple[float, ...] = BACKOFF_S,
     ) -> None:
         shown = redact(address)
-        capture = connect()
+        capture = first if first is not None else connect()
         if capture is None:
-            raise SourceNotFound(f"{shown} cannot be opened", available=cameras(), todo=todo)
+            raise SourceNotFound(f"{shown} cannot be opened", todo=todo)
         self._connect = connect
         self._capture: cv2.VideoCapture | None = capture
+        self._driver_clock = driver_clock
         self._backoff_s = backoff_s
         self._stop = threading.Event()
         self.signal = Signal.GOOD
         self.reconnects = 0
         fps = float(capture.get(cv2.CAP_PROP_FPS))
-        self.info = SourceInfo(address=shown, live=True, fps=fps if 0 < fps <= 240 else None)
+        self.info = SourceInfo(address=shown, live=True, fps=fps if 0 < fps <= _MAX_FPS else None)
 
     def __iter__(self) -> Iterator[Frame]:
         """Deliver frames until `stop`.
@@ -81,7 +87,9 @@ class LiveSource:
             capture = self._capture
             # The stamp is taken between waiting for the frame and decoding it.
             if capture is not None and capture.grab():
-                captured_ns = capture_stamp(capture.get(cv2.CAP_PROP_POS_MSEC), time.monotonic_ns())
+                captured_ns = time.monotonic_ns()
+                if self._driver_clock:
+                    captured_ns = capture_stamp(capture.get(cv2.CAP_PROP_POS_MSEC), captured_ns)
                 with_pixels, pixels = capture.retrieve()
                 if with_pixels:
                     failed = 0
@@ -136,7 +144,7 @@ def capture_stamp(position_ms: float, now_ns: int) -> int:
     (4990000000, 5000000000)
     """
     age_s = now_ns / 1e9 - position_ms / 1e3
-    if _NEWEST_STAMP_S <= age_s <= _OLDEST_STAMP_S:
+    if 0 <= age_s <= _OLDEST_STAMP_S:
         return round(position_ms * 1e6)
     return now_ns
 
@@ -161,7 +169,7 @@ def open_camera(address: str) -> LiveSource:
                 todo="Plug it in, or try sample:// which needs none",
             )  # fmt: skip
         todo = f"See that no other program uses it and that you may read {path} (group 'video')"
-        return LiveSource(address, lambda: open_capture(path, cv2.CAP_V4L2), todo=todo)
+        return LiveSource(address, lambda: open_capture(path, cv2.CAP_V4L2), todo=todo, driver_clock=True)
     if number is None:
         raise SourceNotFound(f"There is no camera {address}", expected="a number, such as 0, on this system")
     return LiveSource(address, lambda: open_capture(number, cv2.CAP_ANY), todo="See that no other program uses it")
@@ -197,13 +205,10 @@ def open_network(address: str) -> Source:
     def connect() -> cv2.VideoCapture | None:
         return open_capture(address, cv2.CAP_FFMPEG, NETWORK_OPTIONS)
 
-    if address.lower().startswith("http"):
-        try:
-            clip = VideoFile(address)
-        except SourceError:
-            clip = None
-        if clip is not None and clip.info.count:
-            return clip
-        if clip is not None:
-            clip.close()
-    return LiveSource(address, connect, todo="See that the address is right and the machine answers")
+    todo = "See that the address is right and that the machine answers"
+    capture = connect()
+    if capture is None:
+        raise SourceNotFound(f"{redact(address)} cannot be opened", todo=todo)
+    if capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
+        return VideoFile(address, capture)
+    return LiveSource(address, connect, todo=todo, first=capture)

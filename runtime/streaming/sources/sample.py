@@ -22,12 +22,21 @@ from .address import size_option, split_options, whole_number
 from .source import Signal, SourceInfo
 
 # The colour photographs in the wheel that are in the public domain or CC0, as scikit-image documents them: coffee
-# (Rachel Michetti), a NASA astronaut, a cat (Stefan van der Walt), a rocket (SpaceX).
-_PHOTOS = ("coffee.png", "astronaut.png", "chelsea.png", "rocket.jpg")
+# (Rachel Michetti), a NASA astronaut, a cat (Stefan van der Walt), a rocket (SpaceX). With each, how far across and
+# down the view stands when it shows its subject.
+_PHOTOS = {
+    "coffee.png": (0.5, 0.5),
+    "astronaut.png": (0.5, 0.1),
+    "chelsea.png": (0.5, 0.5),
+    "rocket.jpg": (0.4, 0.6),
+}
 _OPTIONS = ("size", "fps", "frames", "seed")
 _SHOT_FRAMES = 75  # 2.5 s a photograph, then a hard cut
 _SHAKE_PX = 1.2  # of the output, about what two hands do to a phone
-_WIDEST, _CLOSEST = 0.95, 0.62  # part of the photograph in view at either end of a zoom
+_WIDEST, _CLOSEST = 0.95, 0.70  # part of the photograph in view at either end of a zoom
+_STRAY = 0.3  # how far the view strays from the subject, as a part of its room to move
+# Photographs are enlarged once to this many times the output's size, so that linear sampling stays sharp and quick.
+_OVERSIZE = 1.4
 
 
 class SampleCamera:
@@ -51,7 +60,7 @@ class SampleCamera:
         self._seed = whole_number(options, "seed", 0)
         fps = whole_number(options, "fps", 30, low=1, high=1000)
         count = whole_number(options, "frames", 300)
-        self._photos = [read_picture(path) for path in _photo_paths()]
+        self._photos = [(_enlarge(read_picture(path), self._size_wh), _PHOTOS[path.name]) for path in _photo_paths()]
         self._stopped = False
         self.signal = Signal.GOOD
         self.info = SourceInfo(address=address, fps=float(fps), count=count or None)
@@ -69,8 +78,8 @@ class SampleCamera:
     def film(self, index: int) -> NDArray[np.uint8]:
         """Take the frame of an index, (H, W, 3) BGR."""
         shot, position = divmod(index, _SHOT_FRAMES)
-        photo = self._photos[shot % len(self._photos)]
-        across, down, view = self._path(shot, position / _SHOT_FRAMES)
+        photo, subject = self._photos[shot % len(self._photos)]
+        across, down, view = self._path(shot, position / _SHOT_FRAMES, subject)
         width, height = self._size_wh
         # Photograph pixels an output pixel, such that the view always fits inside.
         scale = view * min(photo.shape[1] / width, photo.shape[0] / height)
@@ -80,14 +89,14 @@ class SampleCamera:
         cosine, sine = scale * math.cos(tilt), scale * math.sin(tilt)
         # cv2 wants, for every output pixel, where it lies in the photograph.
         to_photo = np.array(((cosine, -sine, left), (sine, cosine, top)), np.float64)
-        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         filmed = cv2.warpAffine(photo, to_photo, self._size_wh, flags=flags, borderMode=cv2.BORDER_REFLECT_101)
         return np.asarray(filmed, np.uint8)
 
-    def _path(self, shot: int, time_share: float) -> tuple[float, float, float]:
+    def _path(self, shot: int, time_share: float, subject: tuple[float, float]) -> tuple[float, float, float]:
         """Where the view stands, 0..1 across and down, and which part of the photograph it takes in."""
         draw = np.random.default_rng((self._seed, shot))
-        start, end = draw.uniform(0.1, 0.9, 2), draw.uniform(0.1, 0.9, 2)
+        start, end = (np.clip(subject + draw.uniform(-_STRAY, _STRAY, 2), 0.0, 1.0) for _ in range(2))
         views = (_WIDEST, _CLOSEST) if draw.random() < 0.5 else (_CLOSEST, _WIDEST)
         eased = time_share * time_share * (3 - 2 * time_share)  # slow at both ends, as a hand on a tripod
         across, down = start + (end - start) * eased
@@ -110,6 +119,14 @@ class SampleCamera:
         """Nothing is held open."""
 
 
+def _enlarge(photo: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.uint8]:
+    """Resize a photograph so that the widest view has a little more pixels than the output."""
+    height, width = photo.shape[:2]
+    factor = _OVERSIZE / min(width / size_wh[0], height / size_wh[1])
+    kernel = cv2.INTER_CUBIC if factor > 1 else cv2.INTER_AREA
+    return np.asarray(cv2.resize(photo, None, fx=factor, fy=factor, interpolation=kernel), np.uint8)
+
+
 def _photo_paths() -> list[Path]:
     """Paths of the photographs, found without importing scikit-image."""
     todo = "pip install 'steadyframe[demo]'"
@@ -120,5 +137,5 @@ def _photo_paths() -> list[Path]:
     paths = [folder / name for name in _PHOTOS]
     present = [path for path in paths if path.is_file()]
     if not present:
-        raise SourceNotFound(f"This scikit-image has no photographs in {folder}", expected=_PHOTOS, todo=todo)
+        raise SourceNotFound(f"This scikit-image has no photographs in {folder}", expected=list(_PHOTOS), todo=todo)
     return present

@@ -15,7 +15,7 @@ import numpy as np
 from ...errors import SignalLost, SourceNotFound
 from ...frame import Frame
 from .address import redact
-from .capture import NETWORK_OPTIONS, open_capture
+from .capture import open_capture
 from .source import Signal, SourceInfo
 
 # Matroska stores a duration, not a count, and OpenCV's count from it is up to one frame too high on sound files.
@@ -30,6 +30,7 @@ class VideoFile:
     Parameters
     ----------
     address : path or URL
+    capture : of the URL, open already
 
     Raises
     ------
@@ -37,12 +38,13 @@ class VideoFile:
         If there is no such file, or nothing in it that OpenCV can decode.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, capture: cv2.VideoCapture | None = None) -> None:
         self._shown = redact(address)
-        local = "://" not in address
+        local = capture is None
         if local and Path(address).stat().st_size == 0:
             raise SourceNotFound(f"{self._shown} is empty", expected="a video", found="0 bytes")
-        capture = open_capture(address, cv2.CAP_FFMPEG, () if local else NETWORK_OPTIONS)
+        if capture is None:
+            capture = open_capture(address, cv2.CAP_FFMPEG)
         if capture is None:
             raise SourceNotFound(
                 f"{self._shown} cannot be read as a video",

@@ -1,0 +1,47 @@
+"""What a frame accepts."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from steadyframe.runtime.errors import ShapeMismatch
+from steadyframe.runtime.frame import Frame
+
+
+def test_a_frame_knows_its_size_as_width_and_height():
+    assert Frame(np.zeros((3, 5, 3), np.uint8)).size_wh == (5, 3)
+
+
+def test_one_pixel_is_a_frame():
+    assert Frame(np.zeros((1, 1, 3), np.uint8)).size_wh == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 1), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+        np.zeros((4, 0, 3), np.uint8),
+        np.zeros((1, 4, 4, 3), np.uint8),
+        np.zeros((4, 4, 3), np.uint16),
+        np.zeros((4, 4, 3), np.float32),
+        [[[0, 0, 0]]],
+        None,
+    ],
+    ids=lambda pixels: f"{getattr(pixels, 'shape', pixels)} {getattr(pixels, 'dtype', '')}",
+)
+def test_anything_but_8_bit_colour_is_refused_and_named(pixels):
+    with pytest.raises(ShapeMismatch) as raised:
+        Frame(pixels)
+    assert raised.value.expected == "(H, W, 3) uint8 BGR"
+    assert str(getattr(pixels, "shape", type(pixels).__name__)) in str(raised.value)
+
+
+def test_a_frame_cannot_be_changed():
+    frame = Frame(np.zeros((2, 2, 3), np.uint8))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        frame.index = 3
