@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import SinkError
 from ...files import remove, unfinished_name
@@ -28,7 +30,8 @@ class VideoSink:
     """Write the result's pictures as a video.
 
     A recording of a live source keeps real time: where frames were dropped, the last picture is held, and a picture
-    that comes too early for the rate is left out.
+    that comes too early for the rate is left out. Codecs store colour at half size: an odd side grows by one pixel, a
+    copy of its last.
 
     Parameters
     ----------
@@ -77,7 +80,7 @@ class VideoSink:
 
     def write(self, result: StreamResult) -> None:
         """Append one picture."""
-        pixels = picture_of(result.result)
+        pixels = _with_even_sides(picture_of(result.result))
         size_wh = (pixels.shape[1], pixels.shape[0])
         if self._writer is None:
             self._writer = self._open(size_wh)
@@ -126,3 +129,11 @@ class VideoSink:
             self._writer.release()
             self._writer = None
         remove(self._unfinished)
+
+
+def _with_even_sides(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Repeat the last row or column where a side is odd; OpenCV's writer would cut it off."""
+    height, width = pixels.shape[:2]
+    if height % 2 == 0 and width % 2 == 0:
+        return pixels
+    return np.asarray(cv2.copyMakeBorder(pixels, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE), np.uint8)

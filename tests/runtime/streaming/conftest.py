@@ -82,7 +82,7 @@ def make_clip(tmp_path: Path) -> Callable[..., Path]:
 class CameraServer:
     """A network camera: motion JPEG over HTTP, on a port of its own, that can be unplugged and plugged in again."""
 
-    def __init__(self, port: int = 0, *, fps: float = 100.0, sizes: tuple[str, ...] = ("160x120",)) -> None:
+    def __init__(self, port: int = 0, *, fps: float = 100.0, size: str = "160x120") -> None:
         camera = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -99,7 +99,7 @@ class CameraServer:
                 """Keep quiet."""
 
         self._plugged = True
-        self._frames = [frame for size in sizes for frame in open_source(f"test://?size={size}&frames=40")]
+        self._frames = list(open_source(f"test://?size={size}&frames=40"))
         self._pause_s = 1 / fps
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True

@@ -104,7 +104,7 @@ def test_stages_work_at_the_same_time(negative):
     class Slow(Notebook):
         def write(self, result):
             for _ in range(200):
-                if len(task.inferred) > result.frame.index + 1:
+                if result.frame.index == 11 or len(task.inferred) > result.frame.index + 1:
                     break
                 time.sleep(0.01)
             ahead.append(len(task.inferred) - result.frame.index - 1)
