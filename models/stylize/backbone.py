@@ -21,7 +21,7 @@ from ...runtime.errors import BundleError
 # Layers of the two backbones: content, and style with equal weights.
 # VGG-19: Ruder et al. 2016. Tiny darknet: the first layer of each resolution that is wide, ours.
 VGG_CONTENT, VGG_STYLE = ("relu4_2",), ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-DARKNET_CONTENT, DARKNET_STYLE = ("t27",), ("t3", "t7", "t14", "t27", "t40")
+DARKNET_CONTENT, DARKNET_STYLE = ("t14", "t27"), ("t3", "t7", "t14", "t27", "t40")
 
 
 class OnnxNet(nn.Module):
@@ -32,6 +32,7 @@ class OnnxNet(nn.Module):
     path : ONNX file made of Conv, ConvTranspose, BatchNormalization, InstanceNormalization, (Leaky)Relu, Tanh,
         MaxPool, GlobalAveragePool, Slice, Cast, Add, Mul and Clip
     outputs : names of the tensors to give; those of the graph if empty. Nodes that they do not need are left out.
+    smooth_pooling : average where the graph takes the maximum
 
     Raises
     ------
@@ -39,7 +40,7 @@ class OnnxNet(nn.Module):
         If the file is missing, or a node or an asked-for tensor is not known.
     """
 
-    def __init__(self, path: Path, outputs: Sequence[str] = ()) -> None:
+    def __init__(self, path: Path, outputs: Sequence[str] = (), *, smooth_pooling: bool = False) -> None:
         super().__init__()
         if not path.is_file():
             raise BundleError(f"There is no network {path}", todo="Give the path of its ONNX file")
@@ -59,6 +60,8 @@ class OnnxNet(nn.Module):
                 known = " ".join(sorted(_OPERATORS))
                 raise BundleError(f"{path} has a node of unknown kind", expected=known, found=node.op_type)
             attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+            if smooth_pooling and node.op_type == "MaxPool":
+                attributes["smooth"] = True
             self.steps.append((node.op_type, tuple(node.input), node.output[0], attributes))
         self._whole: dict[str, list[int]] = {}
         for name in {name for _, names, _, _ in self.steps for name in names} & constants.keys():
@@ -119,7 +122,8 @@ def _instance_norm(given: list[Any], attributes: Mapping[str, Any]) -> Tensor:
 
 
 def _max_pool(given: list[Any], attributes: Mapping[str, Any]) -> Tensor:
-    return F.max_pool2d(given[0], tuple(attributes["kernel_shape"]), tuple(attributes["strides"]))
+    pool = F.avg_pool2d if attributes.get("smooth") else F.max_pool2d
+    return pool(given[0], tuple(attributes["kernel_shape"]), tuple(attributes["strides"]))
 
 
 def _slice(given: list[Any], _: Mapping[str, Any]) -> Tensor:
@@ -237,5 +241,7 @@ def load_backbone(name: str) -> Backbone:
             raise BundleError(f"{name} comes with torchvision", todo="pip install torchvision") from error
     if Path(name).suffix != ".onnx":
         raise BundleError("There is no such backbone", expected="vgg16, vgg19 or an .onnx file", found=name)
-    layers = OnnxNet(Path(name), sorted({*DARKNET_CONTENT, *DARKNET_STYLE}))
+    # Gatys et al. 2016 found averages to look better than maxima. Here they decide: gradients through the maxima
+    # of this small network paint pixel noise instead of brush strokes.
+    layers = OnnxNet(Path(name), sorted({*DARKNET_CONTENT, *DARKNET_STYLE}), smooth_pooling=True)
     return Backbone(layers, DARKNET_CONTENT, DARKNET_STYLE)

@@ -117,7 +117,7 @@ class ConvNorm(nn.Module):
         self.conv = convolution(inputs, outputs, kernel, stride, padding, groups=groups, bias=biased)
         self.norm: nn.Module = nn.Identity()
         if norm == "batch":
-            self.norm = nn.BatchNorm2d(outputs, momentum=0.02)
+            self.norm = nn.BatchNorm2d(outputs, momentum=0.05)
         elif norm == "instance":
             self.norm = nn.InstanceNorm2d(outputs, affine=True)
         self.relu = relu
