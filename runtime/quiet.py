@@ -1,11 +1,13 @@
-"""Keep OpenCV and FFmpeg from writing to stderr.
+"""Keep what is not ours from writing to stderr.
 
-Owns nothing but `quiet`. What goes wrong is said by our errors, once and in words.
+Owns `quiet` for OpenCV and FFmpeg, whose troubles our errors tell, once and in words; and `drop_stdout` for a reader
+that has gone.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,3 +28,10 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         cv2.utils.logging.setLogLevel(before)
+
+
+def drop_stdout() -> None:
+    """Send what is still to come on stdout nowhere, so that the last flush does not complain of a closed pipe."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

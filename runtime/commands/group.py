@@ -7,7 +7,6 @@ layer registers its subcommands in the group ``steadyframe.commands``, so that t
 from __future__ import annotations
 
 import difflib
-import os
 import sys
 from importlib.metadata import EntryPoint, entry_points, version
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import click
 
 from ..errors import SteadyframeError, UsageError
+from ..quiet import drop_stdout
 
 _GROUP = "steadyframe.commands"
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -53,6 +53,16 @@ class SubcommandGroup(click.Group):
             raise click.UsageError(f"There is no command {args[0]!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand; a library that it misses only now is told with the line that installs it."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            entry = _registered().get(ctx.invoked_subcommand or "")
+            if entry is None or not error.name or error.name.split(".")[0] == "steadyframe":
+                raise
+            raise _missing(entry, error.name) from error
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run, and turn every error that is meant for the user into one line and an exit code."""
         kwargs["standalone_mode"] = False
@@ -67,8 +77,7 @@ class SubcommandGroup(click.Group):
         except click.Abort:
             sys.exit(_INTERRUPTED)
         except BrokenPipeError:
-            # Whoever read stdout has gone (`| head`): end quietly, and keep Python from flushing into the void.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            drop_stdout()  # whoever read it has gone (`| head`), and has seen enough
             sys.exit(0)
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -79,17 +88,23 @@ def _registered() -> dict[str, EntryPoint]:
 
 def _not_installed(entry: EntryPoint, missing: str) -> click.Command:
     """Build a stand-in for a subcommand whose libraries are missing."""
-    line = f"pip install 'steadyframe[{','.join(entry.extras)}]'" if entry.extras else f"pip install {missing}"
+    error = _missing(entry, missing)
 
     @click.command(
         entry.name,
-        short_help=f"(not installed: {line})",
+        short_help=f"(not installed: {error.todo})",
         context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []},
     )
     def stand_in() -> None:
-        raise UsageError(f"`steadyframe {entry.name}` needs {missing!r}, which is not installed", todo=line)
+        raise error
 
     return stand_in
+
+
+def _missing(entry: EntryPoint, library: str) -> UsageError:
+    """Say which library a subcommand misses, and how to install it."""
+    line = f"pip install 'steadyframe[{','.join(entry.extras)}]'" if entry.extras else f"pip install {library}"
+    return UsageError(f"`steadyframe {entry.name}` needs {library!r}, which is not installed", todo=line)
 
 
 @click.group(cls=SubcommandGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -250,6 +250,9 @@ class Stream:
             stage()
         except Ended:
             return
+        except StopStream:
+            self._enough = True
+            self._stop()
         except BaseException as error:
             with self._lock:
                 self._error = self._error or error

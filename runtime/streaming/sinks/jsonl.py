@@ -12,8 +12,9 @@ from typing import Any, TextIO
 
 from ...errors import SinkError
 from ...files import remove, unfinished_name
+from ...quiet import drop_stdout
 from ...task import StreamResult
-from .sink import make_folder
+from .sink import StopStream, make_folder
 
 SCHEMA = 1
 
@@ -70,6 +71,9 @@ class JsonLinesSink:
             self._file.write(json.dumps(as_line(result, self._task), separators=(",", ":")) + "\n")
             if self._path is None:
                 self._file.flush()  # the reader of a pipe wants each result when it is ready
+        except BrokenPipeError as error:
+            drop_stdout()  # whoever read the lines has gone, and has seen enough
+            raise StopStream from error
         except OSError as error:
             raise SinkError(f"{self.address} cannot be written ({error.strerror})") from error
 

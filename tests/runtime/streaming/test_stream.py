@@ -257,6 +257,14 @@ def test_a_sink_may_end_the_stream(negative):
     assert sink.ended == window.ended == ["closed"]
 
 
+def test_a_sink_in_its_own_thread_may_end_the_stream_too(negative):
+    sink, reader = Notebook(), Notebook(stops_at=5)
+    Stream("test://?frames=0&size=32x24", negative(), [sink, reader]).run()
+    assert reader.indices == [0, 1, 2, 3, 4]
+    assert sink.ended == reader.ended == ["closed"]
+    assert no_threads_left()
+
+
 def test_after_a_loss_of_signal_the_outputs_are_closed_and_the_loss_is_raised(negative):
     sink = Notebook()
     stream = Stream(Camera(frames=5, error=SignalLost("gone")), negative(), [sink])
