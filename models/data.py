@@ -78,7 +78,7 @@ class Squares:
         names_path = path.with_suffix(".txt")
         if not path.exists():
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                jobs = pool.map(lambda photo: _squares(photo, side), photos)
+                jobs = pool.map(lambda photo: photo_squares(photo, side), photos)
                 found = list(track(jobs, "decoding photos", total=len(photos), console=Console(stderr=True)))
             squares = [square for group in found for square in group]
             if not squares:
@@ -92,7 +92,7 @@ class Squares:
         return cls(np.load(path, mmap_mode="r"), tuple(names_path.read_text(encoding="utf-8").split("\n")), path)
 
 
-def _squares(path: Path, side: int) -> list[NDArray[np.uint8]]:
+def photo_squares(path: Path, side: int) -> list[NDArray[np.uint8]]:
     """One or two squares of a photo; none if it cannot be decoded."""
     pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if pixels is None:
@@ -118,7 +118,8 @@ def prefix_weights(names: Sequence[str], factors: Mapping[str, float]) -> NDArra
 class BatchSource:
     """Random batches out of a stack of squares, as tensors on a device.
 
-    On a GPU the whole stack is moved there once; on a CPU it stays memory-mapped.
+    On a GPU the whole stack is moved there once; on a CPU it stays memory-mapped, and the next batch is read from
+    disk while the present one is trained on.
 
     Parameters
     ----------
@@ -142,13 +143,21 @@ class BatchSource:
         self._random = np.random.default_rng(seed)
         self._chances = None if weights is None else np.cumsum(weights / weights.sum())
         self._size, self._device = batch_size, device
+        self._reader = ThreadPoolExecutor(1)
+        self._next = self._reader.submit(self._read)
 
     def draw(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Give a batch, (B, 3, side, side) float32 **RGB** in [0, 1], and the (B,) indices drawn."""
+        batch, indices = self._next.result()
+        self._next = self._reader.submit(self._read)
+        return batch.flip(-1).permute(0, 3, 1, 2).float().div(255), indices
+
+    def _read(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw indices and fetch their squares, (B, side, side, 3) uint8 BGR."""
         if self._chances is None:
             chosen = self._random.integers(0, len(self._pixels), self._size)
         else:
             chosen = np.searchsorted(self._chances, self._random.random(self._size)).clip(0, len(self._chances) - 1)
         indices = torch.from_numpy(chosen).to(self._device, non_blocking=True)
         batch = torch.from_numpy(self._pixels[chosen]) if self._on_device is None else self._on_device[indices]
-        return batch.flip(-1).permute(0, 3, 1, 2).float().div(255), indices
+        return batch, indices

@@ -118,14 +118,20 @@ class Colorizer(nn.Module):
         return self._color(self._fuse(self.low_level(luma - LUMA_MEAN), global_features))[0]
 
     def forward(self, luma: Tensor) -> dict[str, Tensor]:
-        """Run every branch on 224 pixel squares, as training does; low-level features are computed once.
+        """Run every branch on squares, as training does; low-level features are computed once.
+
+        Parameters
+        ----------
+        luma : (B, 1, S, S) in [0, 1]; S is 224 in the paper, and may be smaller in a first, cheap stage of training
 
         Returns
         -------
-        dict with `chroma` (B, 2, 112, 112) and, where the heads exist, `classes` (B, N) and `bins` (B, Q, 56, 56)
+        dict with `chroma` (B, 2, S/2, S/2) and, where the heads exist, `classes` (B, N) and `bins` (B, Q, S/4, S/4)
         """
         low = self.low_level(luma - LUMA_MEAN)
-        features, classes = self._describe(low)
+        side = GLOBAL_SIZE // 8
+        whole = low if low.shape[-1] == side else nn.functional.interpolate(low, size=(side, side))
+        features, classes = self._describe(whole)
         chroma, bins = self._color(self._fuse(low, features))
         found = {"chroma": chroma, "classes": classes, "bins": bins}
         return {name: value for name, value in found.items() if value is not None}

@@ -19,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ...runtime.errors import BundleError
+from ..checkpoint import Checkpoint
 from ..data import BatchSource, Squares, prefix_weights
 from ..training import LoopOptions, fit, one_cycle, seed_all
 from . import labels as soft_labels
@@ -42,6 +44,8 @@ class ColorizeOptions:
     classifier : ONNX classifier whose opinion serves as soft labels, or None
     optimizer : ``adadelta`` (the paper) or ``adamw`` with one cycle of the learning rate
     rebalance : share of rarity in the chroma weights, 0 is the paper's plain squared error
+    crop : side of the training squares; half of 224 trains nearly three times as fast, for a first stage
+    init : checkpoint whose weights the network starts from, or None
     prefixes : sampling factors by the beginning of a photo's name
     """
 
@@ -55,6 +59,8 @@ class ColorizeOptions:
     weight_decay: float = 0.02
     batch_size: int = 32
     rebalance: float = 0.5
+    crop: int = GLOBAL_SIZE
+    init: Path | None = None
     prefixes: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -80,10 +86,12 @@ class ColorizeTrainer:
         if options.rebalance:
             net_options = dataclasses.replace(net_options, bins=len(bin_centres()))
         self.net = Colorizer(net_options)
+        if options.init is not None:
+            start_from(self.net, Checkpoint.load(options.init, task=self.task))
         self.loss = ColorLoss(self._pixel_weights() if options.rebalance else None)
         self.augment = nn.Sequential(
             kornia.augmentation.RandomResizedCrop(
-                (GLOBAL_SIZE, GLOBAL_SIZE), scale=(0.5, 1.0), ratio=(0.75, 1.33), cropping_mode="resample"
+                (options.crop, options.crop), scale=(0.5, 1.0), ratio=(0.75, 1.33), cropping_mode="resample"
             ),
             kornia.augmentation.RandomHorizontalFlip(),
         )
@@ -144,6 +152,23 @@ class ColorizeTrainer:
         return rarity(count, mix=1 - self.options.rebalance).to(self.device)
 
 
+def start_from(net: Colorizer, checkpoint: Checkpoint) -> None:
+    """Take over a checkpoint's weights; activations may differ (a noisy sigmoid has its own parameters).
+
+    Raises
+    ------
+    BundleError
+        If any other weight is missing or of another shape.
+    """
+    try:
+        missing, unexpected = net.load_state_dict(checkpoint.weights, strict=False)
+    except RuntimeError as error:
+        raise BundleError(f"The network cannot start from these weights ({str(error)[:300]})") from error
+    foreign = [name for name in (*missing, *unexpected) if "activation" not in name]
+    if foreign:
+        raise BundleError("The network cannot start from these weights", found=f"differences in {foreign[:5]}")
+
+
 def vary_luma(luma: Tensor) -> Tensor:
     """Vary exposure, contrast and noise of the input only: webcams differ, the colours asked for do not.
 
@@ -182,6 +207,8 @@ def parse_prefixes(words: Sequence[str]) -> dict[str, float]:
 @click.option("--optimizer", type=click.Choice(["adamw", "adadelta"]), default="adamw", show_default=True)
 @click.option("--learning-rate", default=2e-3, show_default=True)
 @click.option("--rebalance", default=0.5, show_default=True, help="Weight of rare colours; 0 is plain MSE.")
+@click.option("--crop", default=GLOBAL_SIZE, show_default=True, help="Side of the training squares.")
+@click.option("--init", type=click.Path(path_type=Path, exists=True), help="Checkpoint to start from.")
 @click.option("--prefix", multiple=True, metavar="PREFIX=FACTOR", help="Sample such photos more or less often.")
 @click.option("--batch", default=32, show_default=True)
 @click.option("--steps", default=20_000, show_default=True)
@@ -203,6 +230,6 @@ def command(**given: Any) -> None:
         net=ColorizerOptions(width=given["width"], batch_norm=given["batch_norm"], noise=noise),
         data=given["data"], val=given["val"], cache=out.parent / "cache", classifier=given["classifier"],
         optimizer=given["optimizer"], learning_rate=given["learning_rate"], batch_size=given["batch"],
-        rebalance=given["rebalance"], prefixes=parse_prefixes(given["prefix"]),
+        rebalance=given["rebalance"], crop=given["crop"], init=given["init"], prefixes=parse_prefixes(given["prefix"]),
     )  # fmt: skip
     fit(ColorizeTrainer(options, loop), loop)
