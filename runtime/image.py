@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from .errors import ShapeMismatch
 from .manifest import Preprocess
 
+OUTSIDE = 128  # grey level that networks see beyond the border of a picture
+
 _KERNELS = {
     "area": cv2.INTER_AREA,
     "linear": cv2.INTER_LINEAR,
@@ -61,6 +63,31 @@ def preprocess_pixels(pixels: NDArray[np.uint8], preprocess: Preprocess) -> NDAr
     """Resize (H, W, 3) BGR pixels as the manifest says; all else happens inside the graph."""
     height, width = pixels.shape[:2]
     return resize(pixels, network_size_wh((width, height), preprocess), preprocess.kernel)
+
+
+def cut_square(pixels: NDArray[np.uint8], corner_xy: tuple[int, int], side: int, size: int) -> NDArray[np.uint8]:
+    """Cut a square and resize it; what lies outside the picture is mid-grey.
+
+    Parameters
+    ----------
+    pixels : (H, W, 3) uint8
+    corner_xy : upper left corner in pixels, may lie outside; whole pixels, so that the way back is exact
+    side : of the square in pixels of `pixels`
+    size : of the result; averaged when it is smaller than `side`, linear when it is larger
+
+    Returns
+    -------
+    (size, size, 3) uint8
+    """
+    height, width = pixels.shape[:2]
+    left, top = corner_xy
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
+    if (x0, y0, x1, y1) == (left, top, left + side, top + side):
+        return resize(pixels[y0:y1, x0:x1], (size, size), "area")
+    square = np.full((side, side, 3), OUTSIDE, np.uint8)
+    if x1 > x0 and y1 > y0:
+        square[y0 - top : y1 - top, x0 - left : x1 - left] = pixels[y0:y1, x0:x1]
+    return resize(square, (size, size), "area")
 
 
 def luma(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -1,0 +1,73 @@
+"""Measures a pose network on labelled people: PCK a joint, the detection-rate curve, and what presence says.
+
+Owns running a network over ground-truth crops. Protocol: box x 1.25, no flip, no averaging of scales.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ...runtime.manifest import Skeleton
+from .augment import PeopleOnDevice, plain_crops
+from .edge import STRIDE
+from .metrics import detection_curve, errors_in_torsos, pck
+from .people import People
+from .targets import decode, to_pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Joints found in the crops of one set.
+
+    Parameters
+    ----------
+    found, joints : (N, J, 2) in pixels of the crop; peaks : (N, J); known : (N, J), 0 where nobody marked
+    presence : (N,) in [0, 1]
+    errors : (N, J) in torsos, NaN where unknown
+    """
+
+    found: NDArray[np.float32]
+    joints: NDArray[np.float32]
+    peaks: NDArray[np.float32]
+    known: NDArray[np.float32]
+    presence: NDArray[np.float32]
+    errors: NDArray[np.float64]
+    names: tuple[str, ...]
+
+    def pck(self, radius: float = 0.2) -> dict[str, float]:
+        """Share of joints within `radius` torsos."""
+        return pck(self.errors, self.names, radius)
+
+    def curve(self) -> NDArray[np.float64]:
+        """Mean detection rate of the limb joints over `metrics.RADII`."""
+        return detection_curve(self.errors, self.names)
+
+
+@torch.no_grad()
+def evaluate(
+    net: nn.Module, people: People, skeleton: Skeleton, *, size: int, device: str, output: str = "final"
+) -> Evaluation:
+    """Run a network in eval mode over every person's ground-truth crop."""
+    resident = PeopleOnDevice(people, skeleton, device)
+    found, joints, peaks, presence = [], [], [], []
+    for index in torch.arange(len(people), device=device).split(64):
+        crops = plain_crops(resident, index, size)
+        outputs: dict[str, Tensor] = net(crops.image.contiguous(memory_format=torch.channels_last))
+        cells, height = decode(outputs[output].float())
+        found.append(to_pixels(cells, STRIDE).cpu())
+        peaks.append(height.cpu())
+        joints.append(crops.joints.cpu())
+        here = outputs.get("presence")
+        presence.append(
+            torch.full((len(index),), torch.nan) if here is None else torch.sigmoid(here.float())[:, 0].cpu()
+        )
+    at, truth = torch.cat(found).numpy(), torch.cat(joints).numpy()
+    errors = errors_in_torsos(at, truth, people.known, skeleton.joints)
+    return Evaluation(
+        at, truth, torch.cat(peaks).numpy(), people.known, torch.cat(presence).numpy(), errors, skeleton.joints
+    )

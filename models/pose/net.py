@@ -1,0 +1,60 @@
+"""The whole pose network: part detector, then spatial model.
+
+Owns putting the two together and building them again from a checkpoint's configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from ...runtime.errors import BundleError
+from .detector import PaperDetector, PaperOptions
+from .edge import EdgeDetector, EdgeOptions
+from .spatial import SpatialModel, SpatialOptions
+
+
+class PoseNet(nn.Module):
+    """Part detector and, once it is trained, spatial model.
+
+    Output: what the detector gives, and `final` (B, J, H/4, W/4), the maps to decode.
+    """
+
+    def __init__(self, detector: EdgeDetector | PaperDetector, spatial: SpatialModel | None = None) -> None:
+        super().__init__()
+        self.detector, self.spatial = detector, spatial
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Detect joints in (B, 3, H, W) RGB in [0, 1]."""
+        found: dict[str, Tensor] = self.detector(image)
+        maps = found["maps"]
+        return found | {"final": maps if self.spatial is None else self.spatial(maps)}
+
+    def config(self) -> dict[str, Any]:
+        """Give plain values from which `build` makes the same network."""
+        network = "edge" if isinstance(self.detector, EdgeDetector) else "paper"
+        spatial = None if self.spatial is None else self.spatial.options.plain()
+        return {"network": network, "detector": self.detector.options.plain(), "spatial": spatial}
+
+
+def build(config: Mapping[str, Any]) -> PoseNet:
+    """Build the network that `PoseNet.config` describes, with fresh weights.
+
+    Raises
+    ------
+    BundleError
+        If the configuration is not one of a pose network.
+    """
+    try:
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in config["detector"].items()}
+        edge = config["network"] == "edge"
+        detector = EdgeDetector(EdgeOptions(**values)) if edge else PaperDetector(PaperOptions(**values))
+        shape = config["spatial"]
+        if shape is None:
+            return PoseNet(detector)
+        shape = {k: tuple(v) if isinstance(v, list) else v for k, v in shape.items()}
+        return PoseNet(detector, SpatialModel(SpatialOptions(**shape)))
+    except (KeyError, TypeError) as error:
+        raise BundleError(f"The checkpoint does not describe a pose network ({error})") from error

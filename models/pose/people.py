@@ -1,0 +1,260 @@
+"""Labelled people out of COCO-keypoints files, cut into squares that a training step can index.
+
+Owns reading the label files, finding their pictures and video frames, and the cache of squares. Knows nothing of
+networks; the label files may have any joints of `PARENTS`, and each joint that a file lacks is simply unknown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from ...runtime.errors import SourceNotFound
+from ...runtime.image import cut_square
+from ...runtime.manifest import Skeleton
+from .skeleton import PARENTS, placed
+
+CONTEXT = 2.0  # side of a stored square over the side of the person's box
+# in box sides: with its parent this near the picture's border, an unmarked joint lies outside (legs are long)
+NEAR_BORDER, NEAR_BORDER_LEGS = 0.12, 0.4
+VIDEOS = (".mp4", ".mkv", ".avi", ".mov")
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """N people, each in a square twice as large as their box.
+
+    Parameters
+    ----------
+    squares : (N, S, S, 3) uint8 BGR; mid-grey outside the picture
+    joints : (N, J, 2) float32, x and y in pixels of the square
+    known : (N, J) float32, trust in each joint's place, 0 where nobody marked it
+    absent : (N, J) bool, joints that lie outside the picture for certain
+    extent : (N, 2) float32, width and height of the box in pixels of the square; it is centred
+    group : (N,) int32, index into `groups`
+    frame : (N, 3) float32, left, top (pixels of the picture) and scale (picture pixels a square pixel)
+    groups : names, such as `lspet` or a clip
+    image : (N,) int32, number of the picture, equal for people in the same one
+    """
+
+    squares: NDArray[np.uint8]
+    joints: NDArray[np.float32]
+    known: NDArray[np.float32]
+    absent: NDArray[np.bool_]
+    extent: NDArray[np.float32]
+    group: NDArray[np.int32]
+    frame: NDArray[np.float32]
+    image: NDArray[np.int32]
+    groups: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.joints)
+
+    def only(self, keep: NDArray[np.bool_]) -> People:
+        """Give the people where `keep` (N,) is true."""
+        arrays = {f.name: getattr(self, f.name)[keep] for f in fields(self) if f.name != "groups"}
+        return People(**arrays, groups=self.groups)
+
+    def in_groups(self, wanted: Sequence[str]) -> NDArray[np.bool_]:
+        """Say who belongs to a group whose name contains one of `wanted`."""
+        hits = [i for i, name in enumerate(self.groups) if any(word in name for word in wanted)]
+        return np.isin(self.group, hits)
+
+
+def load_people(
+    labels: Sequence[Path], skeleton: Skeleton, *, root: Path, size: int, cache: Path, exclude: Sequence[str] = ()
+) -> People:
+    """Read label files and cut every person, once; a second call maps the squares from `cache`.
+
+    Parameters
+    ----------
+    labels : COCO-keypoints files; pictures are looked for beside each file and then below `root`; an image with a
+        `frame` is that frame of a video
+    skeleton : joints of the result
+    size : S, pixels of a square
+    exclude : pictures whose name contains one of these words are left out
+
+    Raises
+    ------
+    SourceNotFound
+        If a label file or a picture is missing.
+    """
+    stamp = repr([(p.name, p.stat().st_size) for p in _existing(labels)]) + repr(
+        (skeleton.joints, size, exclude, CONTEXT, NEAR_BORDER_LEGS)
+    )
+    path = cache / f"people-{size}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
+    if not path.with_suffix(".npy").exists():
+        entries = [entry for file in labels for entry in _entries(file, skeleton, root, exclude)]
+        _write(path, entries, size)
+    return _mapped(path)
+
+
+def load_frames(labels: Sequence[Path], *, root: Path, size: int, cache: Path, exclude: Sequence[str] = ()) -> People:
+    """Read label files and keep every labelled person's **whole picture**, letterboxed into a square.
+
+    Returns
+    -------
+    People
+        With one joint, the centre of the person's box. Arguments and errors as `load_people`.
+    """
+    stamp = repr([(p.name, p.stat().st_size) for p in _existing(labels)]) + repr((size, exclude, "whole"))
+    path = cache / f"frames-{size}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
+    if not path.with_suffix(".npy").exists():
+        dot = Skeleton("centre", ("nose",), (), (0,))
+        entries = [entry for file in labels for entry in _entries(file, dot, root, exclude)]
+        for entry in entries:
+            x, y, w, h = entry["box"]
+            entry["joints"], entry["known"] = np.array([[x + w / 2, y + h / 2]], np.float32), np.ones(1, np.float32)
+        _write(path, entries, size, whole=True)
+    return _mapped(path)
+
+
+def _mapped(path: Path) -> People:
+    """Map a cache."""
+    small = np.load(path.with_suffix(".npz"))
+    return People(
+        squares=np.load(path.with_suffix(".npy"), mmap_mode="r"),
+        groups=tuple(str(name) for name in small["groups"]),
+        **{name: small[name] for name in small.files if name != "groups"},
+    )
+
+
+def _existing(labels: Sequence[Path]) -> Sequence[Path]:
+    for path in labels:
+        if not path.is_file():
+            raise SourceNotFound(f"There is no label file {path}", expected="a COCO-keypoints JSON")
+    return labels
+
+
+def _entries(file: Path, skeleton: Skeleton, root: Path, exclude: Sequence[str]) -> list[dict[str, Any]]:
+    """Give one entry a person: picture, frame, box, joints in the skeleton's order."""
+    content = json.loads(file.read_text())
+    order = placed(content["categories"][0]["keypoints"], skeleton)
+    images = {image["id"]: image for image in content["images"]}
+    entries = []
+    for person in content["annotations"]:
+        image = images[person["image_id"]]
+        name = image["file_name"]
+        if any(word in name for word in exclude) or person.get("iscrowd"):
+            continue
+        marked = np.array(person["keypoints"], np.float32).reshape(-1, 3)
+        trust = np.array(person.get("scores", marked[:, 2] > 0), np.float32) * (marked[:, 2] > 0)
+        joints = np.array([marked[i, :2] if i >= 0 else (0, 0) for i in order], np.float32)
+        known = np.array([trust[i] if i >= 0 else 0 for i in order], np.float32)
+        path = next((p / name for p in (file.parent, root) if (p / name).is_file()), None)
+        if path is None:
+            raise SourceNotFound(
+                f"{file.name} names a picture that is not there", found=name, expected=f"below {root}"
+            )
+        has = np.array([i >= 0 for i in order])
+        absent = _outside(skeleton, joints, known, has, person["bbox"], (image["width"], image["height"]))
+        entries.append(
+            {"path": path, "frame": image.get("frame"), "box": person["bbox"], "joints": joints, "known": known,
+             "absent": absent, "group": _group(file, name), "image": f"{path}#{image.get('frame')}"}
+        )  # fmt: skip
+    return entries
+
+
+def _group(file: Path, name: str) -> str:
+    """Name the kind of picture: its clip, or the first part of a photo's name, or the label set's folder."""
+    stem = Path(name).stem
+    if Path(name).suffix in VIDEOS:
+        return stem
+    return stem.split("_")[0] if "_" in stem else file.parent.name
+
+
+def _outside(
+    skeleton: Skeleton, joints: NDArray[np.float32], known: NDArray[np.float32], has: NDArray[np.bool_],
+    box: Sequence[float], size_wh: tuple[int, int],
+) -> NDArray[np.bool_]:  # fmt: skip
+    """Say which unmarked joints lie outside the picture: their parent is at its border, or outside itself."""
+    place = {name: index for index, name in enumerate(skeleton.joints)}
+    absent = np.zeros(len(joints), bool)
+    for child, parent in PARENTS.items():  # parents come before their children
+        if child not in place or parent not in place:
+            continue
+        c, p = place[child], place[parent]
+        if not has[c] or known[c] > 0:
+            continue
+        near = (NEAR_BORDER_LEGS if child.endswith(("knee", "ankle")) else NEAR_BORDER) * max(box[2:])
+        x, y = joints[p]
+        border = known[p] > 0 and min(x, y, size_wh[0] - x, size_wh[1] - y) < near
+        absent[c] = border or absent[p]
+    return absent
+
+
+def _write(path: Path, entries: list[dict[str, Any]], size: int, *, whole: bool = False) -> None:
+    """Cut all squares into `path`.npy and write the rest into `path`.npz."""
+    if not entries:
+        raise SourceNotFound("The label files hold no person")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    squares = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(entries), size, size, 3))
+    frames = np.zeros((len(entries), 3), np.float32)
+    by_picture: dict[Path, list[int]] = defaultdict(list)
+    for index, entry in enumerate(entries):
+        by_picture[entry["path"]].append(index)
+
+    def cut(item: tuple[Path, list[int]]) -> None:
+        for index, pixels in _pictures(item[0], entries, item[1]):
+            x, y, w, h = entries[index]["box"]
+            side = max(8, round(CONTEXT * max(w, h)))
+            corner = (round(x + w / 2 - side / 2), round(y + h / 2 - side / 2))
+            if whole:
+                side = max(pixels.shape[:2])
+                corner = ((pixels.shape[1] - side) // 2, (pixels.shape[0] - side) // 2)
+            squares[index] = cut_square(pixels, corner, side, size)
+            frames[index] = (*corner, side / size)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for _ in track(pool.map(cut, by_picture.items()), "cutting people", total=len(by_picture), transient=True):
+            pass
+    squares.flush()
+    names = sorted({entry["group"] for entry in entries})
+    pictures = {name: number for number, name in enumerate(dict.fromkeys(entry["image"] for entry in entries))}
+    # cv2 resizes by pixel areas: the middle of the first pixel is at 0.5, labels count it as 0
+    joints = np.stack([e["joints"] for e in entries]) + 0.5
+    joints = (joints - frames[:, None, :2]) / frames[:, None, 2:] - 0.5
+    np.savez(
+        path.with_suffix(".npz"), joints=joints.astype(np.float32), known=np.stack([e["known"] for e in entries]),
+        absent=np.stack([e["absent"] for e in entries]), frame=frames,
+        extent=np.array([e["box"][2:] for e in entries], np.float32) / frames[:, 2:],
+        group=np.array([names.index(e["group"]) for e in entries], np.int32), groups=np.array(names),
+        image=np.array([pictures[e["image"]] for e in entries], np.int32),
+    )  # fmt: skip
+    temporary.replace(path.with_suffix(".npy"))
+
+
+def _pictures(
+    path: Path, entries: Sequence[Mapping[str, Any]], indices: list[int]
+) -> list[tuple[int, NDArray[np.uint8]]]:
+    """Decode a photo, or the wanted frames of a video in one pass, for the entries that need them."""
+    if path.suffix not in VIDEOS:
+        pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if pixels is None:
+            raise SourceNotFound(f"{path} cannot be decoded")
+        return [(index, np.asarray(pixels, np.uint8)) for index in indices]
+    wanted: dict[int, list[int]] = defaultdict(list)
+    for index in indices:
+        wanted[int(entries[index]["frame"])].append(index)
+    clip, found = cv2.VideoCapture(str(path)), []
+    for number in range(max(wanted) + 1):
+        if not clip.grab():
+            raise SourceNotFound(f"{path} ends early", expected=f"frame {max(wanted)}", found=f"{number} frames")
+        if number in wanted:
+            pixels = np.asarray(clip.retrieve()[1], np.uint8)
+            found += [(index, pixels) for index in wanted[number]]
+    clip.release()
+    return found

@@ -1,0 +1,244 @@
+"""`steadyframe train pose`: the paper's three stages, one after the other, each within its share of the time.
+
+Owns the order of the stages, the folders of a run and the command line. A run that was cut goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import click
+import torch
+from rich.console import Console
+
+from ..checkpoint import Checkpoint
+from ..training import LoopOptions, fit, seed_all
+from .batches import BatchOptions, PoseBatches
+from .detector import PaperDetector, PaperOptions
+from .edge import STRIDE, EdgeDetector, EdgeOptions
+from .net import PoseNet, build
+from .people import People, load_people
+from .skeleton import SKELETONS
+from .spatial import SpatialModel, SpatialOptions
+from .trainers import NetTrainer, SpatialTrainer, StoredMaps, Validation
+
+STAGES = ("detector", "spatial", "joint")
+SHARES = {"detector": 0.68, "spatial": 0.08, "joint": 0.24}  # of the minutes, when all three stages run
+RATES = {"detector": 3e-3, "spatial": 2e-2, "joint": 6e-4}
+FOREVER = 10_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    """One run.
+
+    Parameters
+    ----------
+    data : folder laid out as in the design's section 6; out : folder of the run; cache : folder for cut people
+    minutes : of training in all stages that run, start-up not counted
+    network : "edge" or "paper"; banks, noise : of the detector
+    stages : which of the three; a later one needs the earlier one's result in `out` or at `start`
+    start : checkpoint whose detector (and spatial model) is taken over
+    stored : heat-maps kept for the spatial stage
+    labels : further COCO-keypoints files
+    """
+
+    data: Path
+    out: Path
+    cache: Path
+    minutes: float = 60.0
+    network: str = "edge"
+    banks: int = 2
+    noise: str | None = None
+    stages: tuple[str, ...] = STAGES
+    start: Path | None = None
+    batch: BatchOptions = field(default_factory=BatchOptions)
+    stored: int = 20_000
+    labels: tuple[Path, ...] = ()
+    device: str = "cpu"
+    compiled: bool = False
+    seed: int = 0
+
+
+def train(options: TrainOptions, console: Console | None = None) -> Path:
+    """Run the stages; give the path of the final checkpoint, without optimizer state.
+
+    Raises
+    ------
+    BundleError
+        If a stage needs an earlier one that is not there.
+    SourceNotFound
+        If labels or pictures are missing.
+    """
+    console = console or Console(stderr=True)
+    seed_all(options.seed)
+    torch.backends.cudnn.benchmark = True  # every batch has the same shape
+    torch.set_float32_matmul_precision("high")
+    skeleton = SKELETONS["union-19"]
+    if options.network == "paper":
+        options = replace(options, batch=replace(options.batch, scenes=0))
+    begun = time.monotonic()
+    batches = PoseBatches(
+        options.data, skeleton, options.batch, device=options.device, cache=options.cache, extra=options.labels
+    )
+    validation = Validation(_validation_sets(options), skeleton, options.batch.size, options.device)
+    console.print(
+        f"{len(batches.people.joints)} people ready after {time.monotonic() - begun:.0f} s", highlight=False
+    )
+    net = build(Checkpoint.load(options.start, task="pose").config) if options.start else _fresh(options)
+    if options.start:
+        net.load_state_dict(Checkpoint.load(options.start, task="pose").weights)
+    total = sum(SHARES[stage] for stage in options.stages)
+    for stage in options.stages:
+        checkpoint = _stage(
+            stage, net, batches, validation, replace(options, minutes=options.minutes * SHARES[stage] / total)
+        )
+        if stage == "spatial":
+            assert net.spatial is not None
+            net.spatial.load_state_dict(checkpoint.weights)
+            checkpoint.weights = net.state_dict()
+        else:
+            net.load_state_dict(checkpoint.weights)
+        checkpoint.training = {}
+        checkpoint.save(options.out / f"{stage}.pt")
+        console.print(f"{stage}: {options.out / f'{stage}.pt'}", highlight=False)
+    return options.out / f"{options.stages[-1]}.pt"
+
+
+def _fresh(options: TrainOptions) -> PoseNet:
+    """Build a network with new weights."""
+    joints = len(SKELETONS["union-19"].joints)
+    if options.network == "paper":
+        return PoseNet(PaperDetector(PaperOptions(joints=joints, banks=options.banks)))
+    return PoseNet(EdgeDetector(EdgeOptions(joints=joints, banks=options.banks, noise=options.noise)))
+
+
+def _validation_sets(options: TrainOptions) -> dict[str, People]:
+    """Load the people to measure on: human labels of sport, and everyday pictures that no training sees."""
+    skeleton, data, cache = SKELETONS["union-19"], options.data, options.cache
+    size = options.batch.square
+    lsp = load_people([data / "pose/lspet/val.json"], skeleton, root=data, size=size, cache=cache)
+    pseudo = load_people(
+        [data / "pose/pseudo/videos.json", data / "pose/pseudo/photos.json"],
+        skeleton,
+        root=data,
+        size=size,
+        cache=cache,
+    )
+    webcam = pseudo.in_groups(["webcam_hungry", "webcam_want", "webcam_eat", "webcam_bird"])
+    return {"lsp": lsp, "webcam": pseudo.only(webcam)}
+
+
+def _stage(
+    stage: str, net: PoseNet, batches: PoseBatches, validation: Validation, options: TrainOptions
+) -> Checkpoint:
+    """Run one stage, or what is left of it."""
+    out = options.out / stage
+    last = out / "last.pt"
+    before = Checkpoint.load(last, task="pose").seconds if last.exists() else 0.0
+    seconds = 60 * options.minutes
+    if stage != "detector" and net.spatial is None:
+        net.spatial = _spatial(net, options)
+    net.to(options.device)
+    trainer: NetTrainer | SpatialTrainer
+    if stage == "spatial":
+        stored = StoredMaps.make(net, batches, options.stored)
+        assert net.spatial is not None
+        if not last.exists():
+            net.spatial.start_from(stored.cells, stored.shown, stored.maps[:256])
+        trainer = SpatialTrainer(
+            net, stored, validation, seconds=seconds, rate=RATES[stage], batch_size=min(48, options.batch.crops)
+        )
+    else:
+        trainer = NetTrainer(
+            net, batches, validation, seconds=seconds, rate=_rate(stage, net), compiled=options.compiled
+        )
+    every = _steps_in(75.0, trainer, options)
+    loop = LoopOptions(
+        out=out, steps=FOREVER, minutes=max(0.02, options.minutes - before / 60), device=options.device,
+        bf16=stage != "spatial", clip=5.0, ema=0.998, validate_every=max(1, every), save_every=max(1, every // 2),
+        seed=options.seed,
+    )  # fmt: skip
+    return fit(trainer, loop)
+
+
+def _rate(stage: str, net: PoseNet) -> float:
+    """Learning rate; the paper's detector has no batch norm and bears less."""
+    return RATES[stage] * (0.1 if isinstance(net.detector, PaperDetector) else 1.0)
+
+
+def _spatial(net: PoseNet, options: TrainOptions) -> SpatialModel:
+    """Build a fresh spatial model that fits the detector."""
+    grid = options.batch.size // STRIDE
+    edge = isinstance(net.detector, EdgeDetector)
+    joints = net.detector.options.joints
+    return SpatialModel(SpatialOptions(joints=joints, grid_hw=(grid, grid), coarsen=2 if edge else 1))
+
+
+def _steps_in(seconds: float, trainer: NetTrainer | SpatialTrainer, options: TrainOptions) -> int:
+    """Measure how many steps fit into some seconds; the weights stay as they are."""
+    device = options.device.split(":")[0]
+    trainer.net.to(options.device, memory_format=torch.channels_last).train()
+    state = {name: value.clone() for name, value in trainer.net.state_dict().items()}
+    count, marked = 0, time.monotonic()
+    if isinstance(trainer, NetTrainer) and options.compiled:
+        try:
+            with torch.autocast(device, torch.bfloat16):
+                trainer.losses(0)["loss"].backward()
+        except Exception as error:  # a compiler can fail in many ways, and none of them is a reason not to train
+            Console(stderr=True).print(f"The compiler failed, training goes on without it: {str(error)[:200]}")
+            trainer.without_compiler()
+    for step in range(12):
+        if step == 4:  # the first ones warm up allocators and kernels
+            count, marked = 0, time.monotonic()
+        with torch.autocast(device, torch.bfloat16):
+            trainer.losses(step)["loss"].backward()
+        count += 1
+        if device == "cuda":
+            torch.cuda.synchronize()
+        if step >= 4 and time.monotonic() - marked > 10:
+            break
+    rate = count / (time.monotonic() - marked)
+    trainer.optimizer.zero_grad(set_to_none=True)
+    trainer.net.load_state_dict(state)
+    return round(seconds * rate)
+
+
+@click.command("pose")
+@click.option(
+    "--data", type=click.Path(path_type=Path, exists=True, file_okay=False), required=True, help="Data folder."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder of the run; going on where it stopped."
+)
+@click.option("--cache", type=click.Path(path_type=Path), help="Folder for cut people. Default: OUT/cache.")
+@click.option("--minutes", default=60.0, show_default=True, help="Training time of all stages together.")
+@click.option("--network", type=click.Choice(["edge", "paper"]), default="edge", show_default=True)
+@click.option("--banks", type=click.IntRange(1, 3), default=2, show_default=True)
+@click.option("--noise", type=click.Choice(["nan", "nah"]), help="Noisy activations in the gates.")
+@click.option("--stage", "stages", multiple=True, type=click.Choice(STAGES), help="Only these stages. Default: all.")
+@click.option(
+    "--start", type=click.Path(path_type=Path, exists=True), help="Checkpoint whose weights are taken over."
+)
+@click.option(
+    "--labels", multiple=True, type=click.Path(path_type=Path, exists=True), help="More COCO-keypoints files."
+)
+@click.option("--batch", default=192, show_default=True, help="Crops a batch; a third as many scenes come on top.")
+@click.option("--stored", default=20_000, show_default=True, help="Heat-maps kept for the spatial stage.")
+@click.option("--device", default="cpu", show_default=True)
+@click.option("--compile/--no-compile", "compiled", default=False, help="Compile the detector's steps.")
+@click.option("--seed", default=0, show_default=True)
+def command(  # noqa: PLR0913, PLR0917 - a command line
+    data: Path, out: Path, cache: Path | None, minutes: float, network: str, banks: int, noise: str | None,
+    stages: tuple[str, ...], start: Path | None, labels: tuple[Path, ...], batch: int, stored: int, device: str,
+    compiled: bool, seed: int,
+) -> None:  # fmt: skip
+    """Train part detector and spatial model on people with marked joints."""
+    options = TrainOptions(
+        data=data, out=out, cache=cache or out / "cache", minutes=minutes, network=network, banks=banks, noise=noise,
+        stages=stages or STAGES, start=start, labels=labels, batch=BatchOptions(crops=batch, scenes=batch // 3),
+        stored=stored, device=device, compiled=compiled, seed=seed,
+    )  # fmt: skip
+    click.echo(train(options))
