@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from ..models.checkpoint import Checkpoint
 from ..models.colorize import net as colorize_net
 from ..models.colorize.evaluate import COLOR_PREPROCESS, GLOBAL_PREPROCESS
+from ..models.stylize import net as stylize_net
+from ..models.stylize.reference import PREPROCESS as STYLIZE_PREPROCESS
 from ..runtime.errors import BundleError, UsageError
 from ..runtime.manifest import Preprocess, Skeleton
 from .to_onnx import FrameToTensor, GraphSource
@@ -115,7 +117,39 @@ def load_weights(net: _Net, checkpoint: Checkpoint) -> _Net:
     return net.eval()
 
 
-_TASKS: dict[str, Callable[[Checkpoint], TaskGraphs]] = {"colorize": of_colorize}
+class StylizeGraph(nn.Module):
+    """Frame, last output warped to it and mask, all (1, H, W, C) uint8, to `styled` (1, H, W, 3) uint8 BGR."""
+
+    def __init__(self, net: stylize_net.StylizeNet) -> None:
+        super().__init__()
+        self.net, self.to_tensor = stylize_net.fold(net), FrameToTensor()
+
+    def forward(self, frame: Tensor, previous: Tensor, mask: Tensor) -> Tensor:
+        """Paint."""
+        styled = self.net(self.to_tensor(frame), self.to_tensor(previous), self.to_tensor(mask))
+        # A mix of sigmoids and of pixels stays within 0..1, so that adding a half and cutting off is rounding.
+        return (styled * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1)
+
+
+def of_stylize(checkpoint: Checkpoint) -> TaskGraphs:
+    """Graph `stylize` of a stylizer, whose output is fed back to it."""
+    net = stylize_net.StylizeNet(stylize_net.StylizeOptions(**checkpoint.config["net"]))
+    module = StylizeGraph(load_weights(net, checkpoint))
+    channels = {"frame": 3, "previous": 3, "mask": 1}
+    example = {
+        name: torch.randint(0, 256, (1, 480, 640, count), dtype=torch.uint8) for name, count in channels.items()
+    }
+    multiple = stylize_net.MULTIPLE
+    dynamic = {name: {1: ("height", multiple), 2: ("width", multiple)} for name in example}
+    return TaskGraphs(
+        graphs={"stylize": GraphSource(module=module, example=example, outputs=["styled"], dynamic=dynamic)},
+        preprocess={"stylize": STYLIZE_PREPROCESS},
+        layouts=dict.fromkeys((*channels, "styled"), "NHWC"),
+        state={"styled": "previous"},
+    )
+
+
+_TASKS: dict[str, Callable[[Checkpoint], TaskGraphs]] = {"colorize": of_colorize, "stylize": of_stylize}
 
 
 def task_graphs(checkpoint: Checkpoint) -> TaskGraphs:

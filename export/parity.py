@@ -17,6 +17,7 @@ from rich.table import Table
 
 from ..models.checkpoint import Checkpoint
 from ..models.colorize.reference import ColorizeReference
+from ..models.stylize.reference import StylizeReference
 from ..runtime.bundle import Bundle
 from ..runtime.errors import ParityError, UsageError
 from ..runtime.frame import Frame
@@ -40,7 +41,7 @@ class Reference(Protocol):
         """Run one picture, (H, W, 3) BGR, and give every stage."""
 
 
-REFERENCES = {"colorize": ColorizeReference}
+REFERENCES = {"colorize": ColorizeReference, "stylize": StylizeReference}
 
 
 @dataclass(slots=True)
