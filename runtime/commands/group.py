@@ -7,7 +7,11 @@ layer registers its subcommands in the group ``steadyframe.commands``, so that t
 from __future__ import annotations
 
 import difflib
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points, version
 from typing import Any
 
@@ -67,7 +71,8 @@ class SubcommandGroup(click.Group):
         """Run, and turn every error that is meant for the user into one line and an exit code."""
         kwargs["standalone_mode"] = False
         try:
-            code = super().main(*args, **kwargs)
+            with _ended_like_ctrl_c():
+                code = super().main(*args, **kwargs)
         except SteadyframeError as error:
             click.echo(f"steadyframe: {error}", err=True)
             sys.exit(error.exit_code)
@@ -80,6 +85,21 @@ class SubcommandGroup(click.Group):
             drop_stdout()  # whoever read it has gone (`| head`), and has seen enough
             sys.exit(0)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Take a request to end (`kill`, a service manager, a closed terminal) as Ctrl-C, so that files are closed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {name: signal.signal(getattr(signal, name), signal.default_int_handler) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(getattr(signal, name), handler)
 
 
 def _registered() -> dict[str, EntryPoint]:

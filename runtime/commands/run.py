@@ -12,6 +12,7 @@ import click
 from ..bundle import Bundle
 from ..errors import SinkError, SteadyframeError, UsageError
 from ..session import DEVICES
+from ..steady import MODES, SteadyOptions, open_steadier
 from ..streaming import Stream, open_source
 from ..streaming.sources.camera import cameras
 from ..tasks import choose_precision, open_task
@@ -37,6 +38,8 @@ class RunOptions:
     precision: str
     limit: int | None
     max_age_ms: float | None
+    steady: str
+    every: str | None
     reference: str | None
     sequence: bool
     headless: bool
@@ -81,6 +84,10 @@ class RunOptions:
 @click.option(
     "--max-age", "max_age_ms", type=click.FloatRange(min=1.0), metavar="MS", help="Live: drop what is older."
 )
+@click.option(
+    "--steady", default="off", show_default=True, type=click.Choice(MODES), help="Steadying from frame to frame."
+)
+@click.option("--every", metavar="N|auto", help="keyframe: run the network on every n-th frame, or when needed.")
 @click.option("--reference", metavar="IMAGE", help="colorize: take the mood of the colours from this picture.")
 @click.option("--sequence", is_flag=True, help="The pictures of a folder are frames of one video.")
 @click.option("--headless", is_flag=True, help="Open no window.")
@@ -109,6 +116,7 @@ def _open(options: RunOptions, stack: contextlib.ExitStack) -> tuple[Stream, dic
     if options.stats_file is not None and not options.stats_file.parent.is_dir():
         raise SinkError(f"There is no folder for {options.stats_file}", todo="Make it, or name another file")
     precision = choose_precision(bundle, options.precision)
+    steady = SteadyOptions.of(options.steady, every=options.every)
     sinks = options.sinks()
     if len(set(sinks)) != len(sinks):
         raise UsageError("An output is named twice", found=", ".join(sinks))
@@ -116,7 +124,8 @@ def _open(options: RunOptions, stack: contextlib.ExitStack) -> tuple[Stream, dic
     stack.callback(source.close)
     task = open_task(bundle, device=options.device, precision=precision, options=options.task_options())
     stack.callback(task.close)
-    stream = Stream(source, task, sinks, limit=options.limit, max_age_ms=options.max_age_ms)
+    steadier = open_steadier(task, steady)
+    stream = Stream(source, task, sinks, steadier=steadier, limit=options.limit, max_age_ms=options.max_age_ms)
     stack.callback(stream.close)
     facts = {
         "bundle": bundle.manifest.name,
@@ -124,6 +133,7 @@ def _open(options: RunOptions, stack: contextlib.ExitStack) -> tuple[Stream, dic
         "task": task.name,
         "device": task.device,
         "precision": precision,
+        "steady": steady.mode,
         "source": source.info.address,
     }
     return stream, facts
@@ -133,7 +143,7 @@ def _summarise(stream: Stream, facts: dict[str, Any], stats_file: Path | None) -
     """Print the table and write the figures, also after an error or Ctrl-C."""
     if stream.stats.frames == 0:
         return
-    title = "{bundle} on {device}, {precision}: {source}".format(**facts)
+    title = "{bundle} on {device}, {precision}, steady {steady}: {source}".format(**facts)
     console().print(stats_table(stream.stats, title))
     if stats_file is not None:
         try:

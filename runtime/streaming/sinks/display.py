@@ -74,6 +74,8 @@ class DisplaySink:
         problem = display_problem()
         if problem:
             raise SinkError(f"No window can be shown: {problem}", todo="Name an output file, or pass --headless")
+        # OpenCV's wheel brings Qt without fonts, and Qt says so four times.
+        os.environ.setdefault("QT_LOGGING_RULES", "*.warning=false")
         try:
             cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
         except cv2.error as error:

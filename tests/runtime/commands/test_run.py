@@ -200,7 +200,8 @@ def test_the_whole_process_is_quiet_about_what_is_not_ours(steadyframe, tiny_bun
         assert "hunter2" not in result.stderr
 
 
-def test_ctrl_c_keeps_the_recording_prints_the_table_and_ends_with_130(tiny_bundle, tmp_path):
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_the_recording_prints_the_table_and_ends_with_130(tiny_bundle, tmp_path, kind):
     code = "from steadyframe.runtime.commands import main; main()"
     arguments = ["run", str(tiny_bundle), "test://?size=64x48&frames=0", "out.mp4", "--stats", "s.json"]
     process = subprocess.Popen(
@@ -214,7 +215,7 @@ def test_ctrl_c_keeps_the_recording_prints_the_table_and_ends_with_130(tiny_bund
     deadline = time.monotonic() + 40
     while not (part.exists() and part.stat().st_size > 4096) and time.monotonic() < deadline:
         time.sleep(0.02)
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, kind)
     _, errors = process.communicate(timeout=40)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors

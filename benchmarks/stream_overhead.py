@@ -1,0 +1,135 @@
+"""What a stream itself costs a frame: threads, queues and bookkeeping around a task that does nothing.
+
+The baseline is the plain loop ``preprocess, infer, postprocess, write`` over the same frames in one thread. Both run
+several times in turn; the medians and their spread are printed.
+
+    python benchmarks/stream_overhead.py [--frames 5000] [--rounds 7]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+from steadyframe.runtime.frame import Frame
+from steadyframe.runtime.streaming import Motion, Signal, SourceInfo, Stream
+from steadyframe.runtime.streaming.sinks.null import NullSink
+from steadyframe.runtime.task import Picture, Placement, StreamResult
+
+LIMIT_MS = 0.3
+
+
+class Still:
+    """One picture, over and over, without decoding."""
+
+    def __init__(self, frames: int) -> None:
+        self.info = SourceInfo("still", fps=30.0, count=frames)
+        self.signal = Signal.GOOD
+        self._pixels = np.zeros((480, 640, 3), np.uint8)
+
+    def __iter__(self):
+        for index in range(self.info.count or 0):
+            yield Frame(self._pixels, index, time.monotonic_ns(), "still")
+
+    def stop(self) -> None:
+        """Nothing to interrupt."""
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+class Nothing:
+    """A task that hands the frame on."""
+
+    name, carried, device = "nothing", "frame", "none"
+
+    def preprocess(self, frame):
+        """Hand the frame on."""
+        return {"frame": frame.pixels}, Placement(frame)
+
+    def infer(self, feeds):
+        """Hand the feeds on."""
+        return feeds
+
+    def postprocess(self, outputs, placement):
+        """Hand the outputs on."""
+        return Picture(outputs["frame"])
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class EveryFourth:
+    """A steadier that asks for a keyframe now and then, and does no work."""
+
+    def __init__(self) -> None:
+        self._held = {}
+
+    def observe(self, frame, *, may_run):
+        """Ask for a keyframe every four frames."""
+        return Motion(frame, keyframe=may_run and (not self._held or frame.index % 4 == 0))
+
+    def steady(self, motion, fresh):
+        """Hold what the network gave last."""
+        self._held = fresh.outputs if fresh is not None else self._held
+        return self._held
+
+    def reset(self) -> None:
+        """Forget it."""
+        self._held = {}
+
+
+def loop_ms(frames: int) -> float:
+    """Milliseconds a frame of the plain loop."""
+    task, sink = Nothing(), NullSink()
+    started = time.perf_counter()
+    for frame in Still(frames):
+        feeds, placement = task.preprocess(frame)
+        sink.write(StreamResult(frame, task.postprocess(task.infer(feeds), placement)))
+    return (time.perf_counter() - started) / frames * 1e3
+
+
+def stream_ms(frames: int, *, steady: bool) -> float:
+    """Milliseconds a frame of a stream."""
+    stream = Stream(Still(frames), Nothing(), [NullSink()], steadier=EveryFourth() if steady else None)
+    started = time.perf_counter()
+    stats = stream.run()
+    assert stats.frames == frames
+    return (time.perf_counter() - started) / frames * 1e3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=5000)
+    parser.add_argument("--rounds", type=int, default=7)
+    given = parser.parse_args()
+    runs = {
+        "plain loop": loop_ms,
+        "stream": lambda frames: stream_ms(frames, steady=False),
+        "stream, steadier": lambda frames: stream_ms(frames, steady=True),
+    }
+    for run in runs.values():
+        run(given.frames // 5)  # warm-up
+    spent = {name: [] for name in runs}
+    for _ in range(given.rounds):
+        for name, run in runs.items():
+            spent[name].append(run(given.frames))
+    baseline = statistics.median(spent["plain loop"])
+    print(f"{given.rounds} rounds of {given.frames} frames; ms a frame")
+    for name, samples in spent.items():
+        median = statistics.median(samples)
+        spread = f"min {min(samples):.4f}  max {max(samples):.4f}"
+        print(f"{name:18s} median {median:.4f}  {spread}  over the loop {median - baseline:+.4f}")
+    over = statistics.median(spent["stream"]) - baseline
+    print(
+        f"the stream costs {over:.3f} ms a frame ({'below' if over < LIMIT_MS else 'ABOVE'} the limit of {LIMIT_MS} ms)"
+    )
+
+
+if __name__ == "__main__":
+    main()
