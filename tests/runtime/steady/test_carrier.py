@@ -1,0 +1,214 @@
+"""Carrying: along the motion, without pulses, and honest where nothing is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from steadyframe.runtime.errors import ShapeMismatch
+from steadyframe.runtime.steady.carrier import Carrier, Way
+from steadyframe.runtime.steady.flow import Flow, FlowPair
+from steadyframe.runtime.steady.sight import Sight
+
+SIZE = (24, 32)
+
+
+def sight(dx: float = 0.0, *, lost: slice | None = None) -> Sight:
+    """The content moves right by `dx`; the columns `lost` cannot be trusted."""
+    grey = np.zeros(SIZE, np.uint8)
+    backward = Flow.constant(SIZE, -dx)
+    trusted = np.ones(SIZE, np.float32)
+    if lost is not None:
+        trusted[:, lost] = 0
+    return Sight(FlowPair(backward, Flow(-backward.vectors, forward=True), grey, grey), trusted, 0.0, cut=False)
+
+
+def flat(value: float) -> np.ndarray:
+    return np.full((*SIZE, 2), value, np.float32)
+
+
+def ramp() -> np.ndarray:
+    x = np.broadcast_to(np.arange(SIZE[1], dtype=np.float32)[None, :, None], (*SIZE, 2))
+    return np.ascontiguousarray(x)
+
+
+def keyframe(carrier: Carrier, at: Sight, fresh: np.ndarray, key: object = "now") -> np.ndarray:
+    carrier.step(at)
+    carrier.ask(key)
+    carrier.take(key, fresh)
+    return shown(carrier)
+
+
+def between(carrier: Carrier, at: Sight) -> np.ndarray:
+    carrier.step(at)
+    return shown(carrier)
+
+
+def shown(carrier: Carrier) -> np.ndarray:
+    value = carrier.show()
+    assert value is not None
+    return value
+
+
+def test_the_first_result_is_shown_as_it_is() -> None:
+    carrier = Carrier()
+    assert np.array_equal(keyframe(carrier, Sight(), ramp()), ramp())
+
+
+def test_between_keyframes_the_result_moves_with_the_picture() -> None:
+    carrier = Carrier()
+    keyframe(carrier, Sight(), ramp())
+    for step in (1, 2, 3):
+        value = between(carrier, sight(1.5))
+        assert np.allclose(value[:, 6:], (ramp() - 1.5 * step)[:, 6:], atol=1e-3)
+
+
+def test_a_long_way_blurs_once() -> None:
+    """Eight half-pixel steps of a fine stripe keep the contrast of one; eight single warps would not."""
+    stripes = ramp() % 4
+    carrier = Carrier()
+    keyframe(carrier, Sight(), stripes)
+    for _ in range(7):
+        value = between(carrier, sight(0.5))
+    once = Way(*_one_step(3.5)).carry(stripes)
+    assert np.allclose(value[:, 8:-2], once[:, 8:-2], atol=0.02)
+
+
+def _one_step(dx: float) -> tuple[Flow, np.ndarray]:
+    return Flow.constant(SIZE, -dx), np.ones(SIZE, np.float32)
+
+
+@pytest.mark.parametrize("fade", [1, 2, 4, 8])
+def test_a_correction_comes_in_equal_parts(fade: int) -> None:
+    carrier = Carrier(fade_frames=fade)
+    keyframe(carrier, Sight(), flat(100))
+    values = [100.0, float(keyframe(carrier, sight(), flat(140))[5, 5, 0])]
+    values += [float(between(carrier, sight())[5, 5, 0]) for _ in range(9)]
+    steps = np.diff(values)
+    assert np.allclose(steps[:fade], 40 / fade, atol=1e-3)
+    assert np.allclose(steps[fade:], 0, atol=1e-3)
+
+
+def test_what_is_unreliable_takes_the_fresh_result_at_once() -> None:
+    carrier = Carrier(fade_frames=4)
+    keyframe(carrier, Sight(), flat(100))
+    between(carrier, sight(lost=slice(0, 8)))
+    between(carrier, sight())  # reliable again, but not since the last keyframe
+    value = keyframe(carrier, sight(), flat(140))
+    assert np.allclose(value[:, :7], 140)
+    assert np.allclose(value[:, 9:], 110)
+    assert np.allclose(between(carrier, sight())[:, 9:], 120)
+
+
+def test_a_new_keyframe_during_a_fade_goes_on_from_what_is_shown() -> None:
+    carrier = Carrier(fade_frames=4)
+    keyframe(carrier, Sight(), flat(100))
+    keyframe(carrier, sight(), flat(140))  # shows 110
+    value = keyframe(carrier, sight(), flat(90))
+    assert np.allclose(value, 110 - 20 / 4)
+
+
+def test_noise_is_averaged_by_a_short_fade() -> None:
+    """The mode blend: every frame a keyframe, half of each difference taken."""
+    random = np.random.default_rng(0)
+    carrier = Carrier(fade_frames=2)
+    raw, steady = [], []
+    for step in range(60):
+        fresh = flat(128) + random.normal(0, 10, (*SIZE, 2)).astype(np.float32)
+        raw.append(fresh)
+        steady.append(keyframe(carrier, sight() if step else Sight(), fresh, key=step))
+    flicker = np.square(np.diff(raw, axis=0)).mean()
+    # Of white noise, an average with weight 1/2 leaves the share 1/6 of the flicker.
+    assert np.square(np.diff(steady[5:], axis=0)).mean() == pytest.approx(flicker / 6, rel=0.1)
+
+
+def test_a_late_answer_is_brought_along_the_way() -> None:
+    carrier = Carrier(fade_frames=1)
+    keyframe(carrier, Sight(), ramp(), key="first")
+    carrier.step(sight(1.0))
+    carrier.ask("late")
+    shown(carrier)
+    between(carrier, sight(1.0))
+    carrier.step(sight(1.0))
+    carrier.take("late", ramp() * 10)  # as seen two frames ago
+    assert np.allclose(shown(carrier)[:, 4:], ((ramp() - 2) * 10)[:, 4:], atol=1e-2)
+
+
+def test_a_late_answer_does_not_make_the_fade_jump() -> None:
+    carrier = Carrier(fade_frames=8)
+    keyframe(carrier, Sight(), flat(100))
+    values = [float(keyframe(carrier, sight(), flat(180), key="a")[5, 5, 0])]
+    carrier.step(sight())
+    carrier.ask("b")
+    values.append(float(shown(carrier)[5, 5, 0]))
+    values += [float(between(carrier, sight())[5, 5, 0]) for _ in range(2)]
+    carrier.step(sight())
+    carrier.take("b", flat(180))
+    values.append(float(shown(carrier)[5, 5, 0]))
+    values += [float(between(carrier, sight())[5, 5, 0]) for _ in range(9)]
+    steps = np.diff(values)
+    assert steps.max() <= 10.001
+    assert steps.min() >= -1e-3
+    assert values[-1] == pytest.approx(180)
+
+
+def test_late_unreliable_places_are_known_where_the_way_is() -> None:
+    """Lost before the question: fresh at once. Lost after it: the late answer says nothing about them."""
+    carrier = Carrier(fade_frames=4)
+    keyframe(carrier, Sight(), flat(100), key="first")
+    carrier.step(sight(lost=slice(0, 8)))
+    carrier.ask("late")
+    shown(carrier)
+    carrier.step(sight(lost=slice(20, 32)))
+    carrier.take("late", flat(140))
+    value = shown(carrier)
+    assert np.allclose(value[:, :7], 140)
+    assert np.allclose(value[:, 9:19], 110)
+    carrier.step(sight())
+    carrier.ask("next")
+    carrier.take("next", flat(200))
+    assert np.allclose(shown(carrier)[:, 21:], 200)
+
+
+def test_a_cut_forgets_everything_and_old_answers() -> None:
+    carrier = Carrier()
+    keyframe(carrier, Sight(), flat(100), key="before")
+    carrier.step(sight())
+    carrier.ask("asked before the cut")
+    shown(carrier)
+    carrier.step(Sight())
+    assert carrier.show() is None
+    carrier.take("asked before the cut", flat(1))
+    assert carrier.show() is None
+    carrier.step(sight(2.0))
+    carrier.ask("after")
+    carrier.step(sight(2.0))
+    carrier.take("after", ramp())
+    assert np.allclose(shown(carrier)[:, 3:], (ramp() - 2)[:, 3:], atol=1e-3)
+
+
+def test_only_the_answers_that_are_waited_for_are_kept() -> None:
+    carrier = Carrier()
+    keyframe(carrier, Sight(), flat(100), key=0)
+    for key in range(1, 50):
+        carrier.step(sight())
+        carrier.ask(key)
+        shown(carrier)
+    carrier.take(3, flat(0))  # long given up
+    carrier.take(49, flat(140))
+    assert np.allclose(shown(carrier), 110)
+    carrier.take(48, flat(0))  # older than one that was taken
+    assert np.allclose(between(carrier, sight()), 120)
+
+
+def test_results_of_another_shape_are_refused() -> None:
+    carrier = Carrier()
+    keyframe(carrier, Sight(), flat(100))
+    with pytest.raises(ShapeMismatch):
+        keyframe(carrier, sight(), np.zeros((4, 4, 2), np.float32))
+
+
+def test_small_results_are_carried_by_larger_flows() -> None:
+    carrier = Carrier()
+    small = ramp()[::2, ::2]
+    keyframe(carrier, Sight(), small)
+    assert np.allclose(between(carrier, sight(4.0))[:, 3:], (small - 4)[:, 3:], atol=1e-3)
