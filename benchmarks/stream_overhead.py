@@ -126,9 +126,8 @@ def main() -> None:
         spread = f"min {min(samples):.4f}  max {max(samples):.4f}"
         print(f"{name:18s} median {median:.4f}  {spread}  over the loop {median - baseline:+.4f}")
     over = statistics.median(spent["stream"]) - baseline
-    print(
-        f"the stream costs {over:.3f} ms a frame ({'below' if over < LIMIT_MS else 'ABOVE'} the limit of {LIMIT_MS} ms)"
-    )
+    verdict = "below" if over < LIMIT_MS else "ABOVE"
+    print(f"the stream costs {over:.3f} ms a frame, {verdict} the limit of {LIMIT_MS} ms")
 
 
 if __name__ == "__main__":

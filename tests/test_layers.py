@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
-import pkgutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_no_module_loads_torch_onnx_or_a_layer_above(layer):
 def _importable(names):
     """Leave out engines whose library is not installed; they are imported only for their device."""
     libraries = {"openvino": "openvino", "tensorrt": "tensorrt"}
-    missing = {engine for engine, library in libraries.items() if pkgutil.find_loader(library) is None}
+    missing = {engine for engine, library in libraries.items() if importlib.util.find_spec(library) is None}
     return [name for name in names if name.rsplit(".", 1)[-1] not in missing]
 
 

@@ -75,9 +75,8 @@ def demo(input_address: str, output: str, limit: int | None) -> None:
         stack.callback(task.close)
         stream = Stream(source, task, [SideBySide(open_sink(output, source.info))], limit=limit)
         stack.callback(stream.close)
-        progress = StreamProgress(stream, limit)
-        with progress:
-            stream.run(lambda _: progress.advance())
+        with StreamProgress(stream, limit):
+            stream.run()
     title = f"{_BUNDLE} on {task.device}, {choose_precision(bundle, 'auto')}: {source.info.address}"
     console().print(stats_table(stream.stats, title))
     click.echo(Path(output))

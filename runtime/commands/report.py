@@ -6,16 +6,15 @@ Owns the looks of `Stats`; measures nothing.
 from __future__ import annotations
 
 import math
-import time
-from types import TracebackType
+from collections.abc import Iterable
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ..streaming import Signal, Spread, Stats, Stream
 
-_REFRESH_S = 0.2
+_REFRESH_HZ = 5.0
 
 
 def console() -> Console:
@@ -23,45 +22,34 @@ def console() -> Console:
     return Console(stderr=True, highlight=False, markup=False)
 
 
-class StreamProgress:
-    """A progress bar that costs a stream nothing: it looks at the clock, and draws five times a second.
+class StreamProgress(Progress):
+    """A progress bar that looks at a running stream five times a second, also while nothing comes out of it.
 
     Where stderr is no terminal, nothing is drawn.
     """
 
     def __init__(self, stream: Stream, limit: int | None) -> None:
-        count = stream.source.info.count
-        total = min(limit or count or 0, count or limit or 0) or None
+        self._stream = stream  # first of all: rich draws once already while it is made
+        terminal = console()
         columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-        self._bar = Progress(*columns, TimeRemainingColumn(), console=console(), transient=True, auto_refresh=False)
-        self._stream = stream
-        self._task = self._bar.add_task("starting", total=total)
-        self._due = 0.0
-        self._shows = self._bar.console.is_terminal
+        super().__init__(
+            *columns, TimeRemainingColumn(), console=terminal, transient=True, refresh_per_second=_REFRESH_HZ,
+            disable=not terminal.is_terminal,
+        )  # fmt: skip
+        known = [count for count in (limit, stream.source.info.count) if count]
+        self._task = self.add_task("starting", total=min(known, default=None))
 
-    def __enter__(self) -> StreamProgress:
-        if self._shows:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._shows:
-            self._bar.stop()
-
-    def advance(self) -> None:
-        """Draw the bar if it is time to."""
-        now = time.monotonic()
-        if not self._shows or now < self._due:
-            return
-        self._due = now + _REFRESH_S
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Look at the stream, then draw."""
         stats = self._stream.stats
-        lost = "  NO SIGNAL, reconnecting" if self._stream.signal is Signal.NO_SIGNAL else ""
-        dropped = f"  {stats.dropped} dropped" if stats.dropped else ""
-        text = f"{_figure(stats.fps, '.1f')} fps{dropped}{lost}"
-        self._bar.update(self._task, completed=stats.frames, description=text)
-        self._bar.refresh()
+        text = "starting" if stats.frames == 0 else f"{_figure(stats.fps, '.1f')} fps"
+        if stats.dropped:
+            text += f", {stats.dropped} dropped"
+        if self._stream.signal is Signal.NO_SIGNAL:
+            text += ", NO SIGNAL: reconnecting"
+        for task in self.tasks:
+            task.description, task.completed = text, stats.frames
+        yield from super().get_renderables()
 
 
 def stats_table(stats: Stats, title: str) -> Table:

@@ -102,10 +102,9 @@ def run(**given: Any) -> None:
     options = RunOptions(**given)
     with contextlib.ExitStack() as stack:
         stream, facts = _open(options, stack)
-        progress = StreamProgress(stream, options.limit)
         try:
-            with progress:
-                stream.run(lambda _: progress.advance())
+            with StreamProgress(stream, options.limit):
+                stream.run()
         finally:
             _summarise(stream, facts, options.stats_file)
 

@@ -36,7 +36,8 @@ def test_it_writes_three_panels_and_prints_its_table_and_where_the_video_is(demo
     assert len(frames) == 8
     assert frames[0].shape == (480, 3 * 640, 3)
     original, grey, _ = np.split(frames[4].astype(int), 3, axis=1)
-    assert np.ptp(grey, axis=2).mean() < 8 < 30 < np.ptp(original, axis=2).mean()
+    assert np.ptp(grey, axis=2).mean() < 8  # the codec moves grey a little
+    assert np.ptp(original, axis=2).mean() > 30
 
 
 def test_another_input_and_output(demo, tmp_path):

@@ -225,6 +225,32 @@ def test_ctrl_c_keeps_the_recording_prints_the_table_and_ends_with_130(tiny_bund
     assert names(tmp_path) == ["out.mp4", "s.json"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are a thing of POSIX")
+def test_on_a_terminal_the_progress_is_drawn_and_taken_away_again(tiny_bundle, tmp_path):
+    import pty
+
+    code = "from steadyframe.runtime.commands import main; main()"
+    arguments = ["run", str(tiny_bundle), "test://?size=640x480&frames=150", "out.mp4"]
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, stderr=theirs, env={**os.environ, "TERM": "xterm"}
+    )
+    os.close(theirs)
+    drawn = b""
+    try:
+        while chunk := os.read(ours, 4096):
+            drawn += chunk
+    except OSError:  # on Linux, a terminal whose other side is closed answers with an error
+        pass
+    os.close(ours)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.decode())
+    assert process.wait(timeout=40) == 0, text
+    assert "Traceback" not in text
+    assert "/150" in text.replace(" ", "")
+    assert "fps" in text
+    assert "age of result" in text
+
+
 def test_a_reader_that_goes_away_ends_it_quietly(tiny_bundle, tmp_path):
     code = "from steadyframe.runtime.commands import main; main()"
     arguments = ["run", str(tiny_bundle), "test://?size=32x32&frames=0", "-"]
