@@ -6,6 +6,7 @@ Owns the reading of options and the writing of reports; the work is done in `bun
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -20,6 +21,7 @@ from .bundle import BundleFacts, export_bundle
 from .parity import compare
 
 _log = Console(stderr=True)
+_PLAIN_WIDTH = 120  # of a table that goes to a file or a pipe
 
 
 @click.command()
@@ -70,7 +72,7 @@ def parity(
         report = compare(loaded, trained, chosen, device=device, precision=precision, checkpoint_name=checkpoint.name)
     if json_path is not None:
         _write(json_path, report.to_json())
-    Console().print(report.table())
+    Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(report.table())
     report.check()
 
 
