@@ -21,14 +21,14 @@ from rich.progress import track
 
 from ...runtime.errors import SourceNotFound
 from ...runtime.steady.flow import FlowEstimator, FlowOptions
-from ...runtime.steady.masks import reliable_smooth
+from ...runtime.steady.sight import SightOptions, sight_of
 from .motion import Sequence
 
 SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm")
 SIZE_WH = (640, 480)
 FLOW_WH = (240, 180)  # what the runtime measures flow on at this size
 _GRID = 8  # crops start and end at multiples of this, where pixels of flow and frame begin together
-_VERSION = 1  # of the cache's content
+_VERSION = 2  # of the cache's content
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +117,9 @@ def _read(clip: Path, count: int) -> tuple[NDArray[np.uint8], NDArray[np.float16
     masks = np.zeros((len(frames), height, width), np.uint8)
     estimator = FlowEstimator(FlowOptions(short_side=height))
     for n, pixels in enumerate(frames):
-        if (pair := estimator.step(pixels)) is not None:
-            flows[n] = pair.backward.vectors
-            masks[n] = np.round(255 * reliable_smooth(pair.backward, pair.forward))
+        sight = sight_of(estimator.step(pixels), SightOptions())
+        if sight.pair is not None and sight.trusted is not None:
+            flows[n], masks[n] = sight.pair.backward.vectors, np.round(255 * sight.trusted)
     return np.stack(frames), flows, masks
 
 

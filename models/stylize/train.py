@@ -21,14 +21,15 @@ from torch import Tensor, nn
 
 from ...runtime.errors import SourceNotFound
 from ..checkpoint import Checkpoint
-from ..data import BatchSource, Squares, prefix_weights
 from ..training import LoopOptions, fit, one_cycle, seed_all
-from .backbone import Backbone, Teacher, load_backbone
-from .clips import ClipSource, clip_cache, find_clips
+from .backbone import load_backbone
+from .clips import find_clips
 from .evaluate import HeldOut
+from .goals import Target, load_goal
 from .losses import feature_distance, gram, style_distance, temporal_loss, total_variation
-from .motion import Sequence, add_noise, synthesize, warp
+from .motion import Sequence, add_noise, warp
 from .net import NORMS, StylizeNet, StylizeOptions
+from .scenes import LiveScenes, SceneOptions, ScenePool, Scenes
 
 # Share of the budget -> frames run before the one that is learned from. The paper's 50k, 60k and 90k iterations are
 # shares 0.55, 0.67 and 1; the last stage is ours: what is stylized for minutes must not blur or drift.
@@ -38,7 +39,6 @@ HOLD_OUT = (
     "webcam_hungry", "webcam_want", "webcam_eat", "webcam_bird", "davis_dog", "davis_scooter-black",
     "davis_blackswan",
 )  # fmt: skip
-PREFIXES = {"ccp": 0.3, "clothing": 0.3, "grocery": 0.3, "houses": 0.3}  # they repeat themselves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,29 +68,26 @@ class TrainOptions:
     Parameters
     ----------
     style : a painting, or the ONNX file of a per-frame teacher
-    data : folders with photos and clips
     backbone : see `backbone.load_backbone`
-    cache : folder for decoded photos and clips
-    batch_size, clips : sequences a batch, and how many of them are real clips
-    size : side of the frames in pixels
+    scenes : what is seen
+    pool : number of scenes to make once and keep, with the teacher's pictures; 0 makes new ones for every batch
+    pool_length : frames of a kept scene
+    held_out : clips that are only measured on
     first : share of sequences whose last frame is treated as a first one
-    hold_out : names of clips that are only measured on
+    style_size : longer side of a painting, pixels
     """
 
     style: Path
-    data: tuple[Path, ...]
     backbone: str
-    cache: Path
+    scenes: SceneOptions
     net: StylizeOptions = field(default_factory=StylizeOptions)
     weights: LossWeights = field(default_factory=LossWeights)
-    batch_size: int = 16
-    clips: int = 6
-    size: int = 256
+    pool: int = 0
+    pool_length: int = 5
+    held_out: tuple[Path, ...] = ()
     first: float = 0.3
-    hold_out: tuple[str, ...] = HOLD_OUT
     learning_rate: float = 2e-3
     style_size: int = 384
-    clip_frames: int = 48
 
 
 class StylizeTrainer:
@@ -99,43 +96,43 @@ class StylizeTrainer:
     task = "stylize"
 
     def __init__(self, options: TrainOptions, loop: LoopOptions) -> None:
-        self.options, self.loop, self.batch_size = options, loop, options.batch_size
-        self.device = loop.device
+        self.options, self.loop, self.batch_size = options, loop, options.scenes.batch_size
         self.net = StylizeNet(options.net)
-        self.backbone = load_backbone(options.backbone).to(self.device, memory_format=torch.channels_last)
-        self.goal = load_goal(options, self.backbone, self.device)
-        self._open_data()
+        self.backbone = load_backbone(options.backbone).to(loop.device, memory_format=torch.channels_last)
+        self.goal = load_goal(options.style, self.backbone, loop.device, style_size=options.style_size)
+        live = LiveScenes(options.scenes, device=loop.device, seed=loop.seed)
+        self.scenes: Scenes = live
+        if options.pool:
+            self.scenes = ScenePool(
+                live,
+                self.goal,
+                name=options.style.stem,
+                count=options.pool,
+                length=options.pool_length,
+                seed=loop.seed,
+            )
+        self.held_out = None
+        if options.held_out:
+            cache, size = options.scenes.cache, options.scenes.size * 3 // 2
+            self.held_out = HeldOut.of_clips(options.held_out, size=size, cache=cache, device=loop.device)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=options.learning_rate, weight_decay=1e-4)
         self.scheduler = one_cycle(self.optimizer, loop, warm_up=0.03)
         self.started = time.monotonic()
 
-    def _open_data(self) -> None:
-        options, loop = self.options, self.loop
-        clips = find_clips(options.data)
-        trained = [clip for clip in clips if clip.stem not in options.hold_out]
-        held = [clip for clip in clips if clip.stem in options.hold_out]
-        self.num_clips = options.clips if trained else 0
-        squares = Squares.of_folders(_photo_folders(options.data), side=256, cache=options.cache)
-        self.photos = BatchSource(
-            squares.pixels, batch_size=options.batch_size - self.num_clips, device=loop.device, seed=loop.seed,
-            weights=prefix_weights(squares.names, PREFIXES),
-        )  # fmt: skip
-        self.clips = None
-        if self.num_clips:
-            cache = clip_cache(trained, frames=options.clip_frames, cache=options.cache)
-            self.clips = ClipSource(cache, device=loop.device, seed=loop.seed)
-        self.held_out = None
-        if held:
-            size = options.size * 3 // 2
-            self.held_out = HeldOut.of_clips(held, size=size, cache=options.cache, device=loop.device)
-
     def config(self) -> dict[str, Any]:
         """Give plain values; `net` suffices to build the network again."""
-        plain = asdict(self.options) | {"net": self.options.net.plain(), "style": self.options.style.name}
-        plain |= {"data": [folder.name for folder in self.options.data], "hold_out": list(self.options.hold_out)}
-        plain["backbone"] = Path(self.options.backbone).name
-        del plain["cache"]
-        return plain
+        options = self.options
+        scenes = asdict(options.scenes) | {
+            "photos": [folder.name for folder in options.scenes.photos],
+            "clips": [clip.name for clip in options.scenes.clips],
+        }
+        del scenes["cache"]
+        return asdict(options) | {
+            "style": options.style.name,
+            "backbone": Path(options.backbone).name,
+            "scenes": scenes,
+            "held_out": [clip.name for clip in options.held_out],
+        }
 
     def progress(self, step: int) -> float:
         """Share of the budget that is spent: of steps or of minutes, whichever is more."""
@@ -148,10 +145,10 @@ class StylizeTrainer:
         """Run a few frames, learn from the last."""
         progress = self.progress(step)
         unroll = next(frames for until, frames in UNROLL if progress < until)
-        clean = self._draw(unroll + 1)
+        clean, picture = self.scenes.draw(min(unroll + 1, self.scenes.longest))
         frames = add_noise(clean.frames)
         previous, mask = self._run_up(frames, clean)
-        target = self.goal.target(clean.frames[-1])
+        target = self.goal.target(clean.frames[-1], picture)
         if progress >= FREEZE_STATISTICS:
             freeze_statistics(self.net)
         output = self.net(frames[-1], previous, mask).float()
@@ -188,18 +185,6 @@ class StylizeTrainer:
             found["variation"] = weights.variation * total_variation(output)
         return {"loss": torch.stack(list(found.values())).sum()} | found
 
-    @torch.no_grad()
-    def _draw(self, length: int) -> Sequence:
-        """Draw a batch of photo and clip sequences."""
-        with torch.autocast(torch.device(self.device).type, enabled=False):
-            rgb, _ = self.photos.draw()
-            moved = synthesize(rgb.flip(1), length, self.options.size)
-            if self.clips is None:
-                return moved
-            real = self.clips.draw(self.num_clips, length, self.options.size)
-            pairs = ((moved.frames, real.frames), (moved.flows, real.flows), (moved.masks, real.masks))
-            return Sequence(*(torch.cat(pair, 1) for pair in pairs))
-
     def validate(self, net: nn.Module) -> dict[str, float]:
         """Measure flicker and fidelity on clips that were not trained on."""
         if self.held_out is None:
@@ -209,84 +194,6 @@ class StylizeTrainer:
     def sheet(self, net: nn.Module) -> NDArray[np.uint8] | None:
         """Draw frames, the teacher's and the network's pictures side by side."""
         return None if self.held_out is None else self.held_out.sheet(net, self.goal)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What one batch is compared with; without a teacher there is no picture."""
-
-    layers: dict[str, Tensor]
-    grams: dict[str, Tensor]
-    picture: Tensor | None
-
-
-class TeacherGoal:
-    """Paint like a per-frame network does."""
-
-    content = ("t7", "t14", "t27")
-
-    def __init__(self, teacher: Teacher, backbone: Backbone) -> None:
-        self.teacher, self.backbone = teacher, backbone
-
-    @torch.no_grad()
-    def target(self, frames: Tensor) -> Target:
-        """Give the teacher's pictures of (B, 3, H, W) frames, and what the backbone sees in them."""
-        picture = self.picture(frames)
-        layers = self.backbone(picture)
-        return Target(layers, {name: gram(layers[name]) for name in self.backbone.style}, picture)
-
-    @torch.no_grad()
-    def picture(self, frames: Tensor) -> Tensor:
-        """Give the teacher's pictures."""
-        # Its instance norms want more than bfloat16; TF32 on a GPU is as fast as this needs.
-        with torch.autocast(frames.device.type, enabled=False):
-            return self.teacher(frames.contiguous(memory_format=torch.channels_last))
-
-
-class PaintingGoal:
-    """Show what the frame shows, with the correlations of a painting.
-
-    References
-    ----------
-    Gatys et al. 2016; Johnson et al. 2016.
-    """
-
-    def __init__(self, painting: Tensor, backbone: Backbone) -> None:
-        self.backbone, self.content = backbone, backbone.content
-        with torch.no_grad():
-            layers = backbone(painting)
-        self.grams = {name: gram(layers[name]) for name in backbone.style}
-
-    @torch.no_grad()
-    def target(self, frames: Tensor) -> Target:
-        """Give the frames' content and the painting's style."""
-        return Target(self.backbone(frames), self.grams, None)
-
-
-def load_goal(options: TrainOptions, backbone: Backbone, device: str) -> TeacherGoal | PaintingGoal:
-    """Open a teacher (.onnx) or a painting (any picture).
-
-    Raises
-    ------
-    SourceNotFound
-        If it is neither.
-    """
-    if options.style.suffix == ".onnx":
-        teacher = Teacher(options.style).to(device, memory_format=torch.channels_last)
-        return TeacherGoal(teacher, backbone)
-    return PaintingGoal(read_painting(options.style, options.style_size).to(device), backbone)
-
-
-def read_painting(path: Path, size: int) -> Tensor:
-    """Read a picture as (1, 3, H, W) BGR in [0, 1], its longer side scaled to `size` pixels."""
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise SourceNotFound(f"{path} is no picture", expected="a painting, or a teacher's .onnx file")
-    height, width = pixels.shape[:2]
-    scale = size / max(height, width)
-    kernel = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    pixels = cv2.resize(pixels, (round(width * scale), round(height * scale)), interpolation=kernel)
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
 
 
 def find_in(folders: Many[Path], name: str, *places: str) -> Path:
@@ -311,9 +218,10 @@ def freeze_statistics(net: nn.Module) -> None:
             module.eval()
 
 
-def _photo_folders(folders: tuple[Path, ...]) -> list[Path]:
+def _photo_folders(folders: tuple[Path, ...]) -> tuple[Path, ...]:
     """Folders to look for photos in: a data folder's own `photos/train` where it has one."""
-    return [folder / "photos" / "train" if (folder / "photos" / "train").is_dir() else folder for folder in folders]
+    inner = ((folder, folder / "photos" / "train") for folder in folders)
+    return tuple(below if below.is_dir() else folder for folder, below in inner)
 
 
 def load_net(path: Path) -> StylizeNet:
@@ -336,6 +244,7 @@ def load_net(path: Path) -> StylizeNet:
 @click.option("--batch", default=16, show_default=True)
 @click.option("--clips", default=6, show_default=True, help="How many of a batch are real clips.")
 @click.option("--size", default=256, show_default=True, help="Side of the training frames, pixels.")
+@click.option("--pool", default=0, show_default=True, help="Make so many scenes once and keep them; for CPUs.")
 @click.option("--temporal", default=LossWeights().temporal, show_default=True, help="Weight of steadiness.")
 @click.option("--style-weight", default=None, type=float, help="[default: 1 with a teacher, 10 with a painting]")
 @click.option("--style-size", default=384, show_default=True, help="Longer side of the painting: sets the strokes.")
@@ -358,13 +267,17 @@ def command(**given: Any) -> None:
     loop = LoopOptions(
         out=out, steps=given["steps"], minutes=given["minutes"], device=given["device"], seed=given["seed"],
         validate_every=given["validate_every"], save_every=min(500, given["validate_every"]), clip=1.0,
-        bf16=given["device"] != "cpu",
     )  # fmt: skip
     taught = style.suffix == ".onnx"
     style_weight = given["style_weight"] or (1.0 if taught else 10.0)
+    clips = find_clips(given["data"])
+    scenes = SceneOptions(
+        photos=_photo_folders(given["data"]), clips=tuple(clip for clip in clips if clip.stem not in HOLD_OUT),
+        cache=given["cache"], batch_size=given["batch"], num_clips=given["clips"], size=given["size"],
+    )  # fmt: skip
     options = TrainOptions(
-        style=style, data=given["data"], backbone=backbone, cache=given["cache"],
-        net=StylizeOptions(norm=given["norm"]), batch_size=given["batch"], clips=given["clips"], size=given["size"],
+        style=style, backbone=backbone, scenes=scenes, net=StylizeOptions(norm=given["norm"]), pool=given["pool"],
+        held_out=tuple(clip for clip in clips if clip.stem in HOLD_OUT),
         weights=LossWeights(temporal=given["temporal"], style=style_weight, variation=0.0 if taught else 0.5),
         style_size=given["style_size"], learning_rate=given["learning_rate"],
     )  # fmt: skip

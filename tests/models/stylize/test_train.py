@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from steadyframe.models.stylize.clips import SIZE_WH, ClipSource, clip_cache
+from steadyframe.models.stylize.backbone import Teacher
+from steadyframe.models.stylize.clips import SIZE_WH, ClipSource, clip_cache, find_clips
+from steadyframe.models.stylize.goals import TeacherGoal, read_painting
 from steadyframe.models.stylize.motion import warp
-from steadyframe.models.stylize.train import command, load_net, read_painting
+from steadyframe.models.stylize.scenes import LiveScenes, SceneOptions, ScenePool
+from steadyframe.models.stylize.train import command, load_net
 from steadyframe.runtime.errors import SourceNotFound
 
 
@@ -55,6 +58,35 @@ def test_trains_from_a_painting_by_name_of_file(small_data: Path, data_root: Pat
     painting = data_root / "styles" / "starry_night.jpg"
     train(painting, small_data, tmp_path / "run", data_root, "--style-size", "64", "--clips", "0")
     assert (tmp_path / "run" / "starry_night.pt").exists()
+
+
+def test_a_pool_keeps_scenes_and_the_teachers_pictures(small_data: Path, data_root: Path, tmp_path: Path) -> None:
+    teacher = data_root / "teachers" / "style" / "udnie.onnx"
+    train(teacher, small_data, tmp_path / "run", data_root, "--pool", "6")
+    assert (tmp_path / "run" / "udnie.pt").exists()
+    folder = next((tmp_path / "cache").glob("scenes-*"))
+    last = np.load(folder / "frames.npy")[:, -1]
+    assert last.shape == (6, 64, 64, 3) and last.std() > 10
+    expected = Teacher(teacher)(torch.from_numpy(last).permute(0, 3, 1, 2).float() / 255)
+    kept = torch.from_numpy(np.load(folder / "pictures-udnie.npy")).permute(0, 3, 1, 2).float() / 255
+    assert (kept - expected).abs().mean() < 0.01
+
+    scenes = SceneOptions(
+        photos=(small_data,),
+        clips=find_clips([small_data]),
+        cache=tmp_path / "cache",
+        batch_size=6,
+        size=64,
+        num_clips=3,
+    )
+    live = LiveScenes(scenes, device="cpu", seed=0)
+    pool = ScenePool(live, TeacherGoal(Teacher(teacher), None), name="udnie", count=6, length=4, seed=0)
+    drawn, pictures = pool.draw(3)
+    assert drawn.frames.shape == (3, 6, 3, 64, 64) and pictures.shape == (6, 3, 64, 64)
+    for t in range(2):
+        mask = drawn.masks[t] > 0.99
+        off = (warp(drawn.frames[t], drawn.flows[t]) - drawn.frames[t + 1]).abs().mean(1, keepdim=True)
+        assert off[mask].mean() < 0.05 and mask.float().mean() > 0.3
 
 
 def test_a_style_that_is_nowhere_is_refused(small_data: Path, tmp_path: Path) -> None:
