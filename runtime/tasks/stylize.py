@@ -1,0 +1,199 @@
+"""Stylization: a picture painted anew on every keyframe, by a network that knows what it painted before.
+
+Owns the stylize bundle's contract with its one graph, `stylize`, the last output of one stream, and the composition
+with the frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BundleError, UsageError
+from ..frame import Frame
+from ..image import preprocess_pixels, resize
+from ..manifest import Manifest
+from ..session import Session
+from ..steady.feedback import FeedbackSteadier
+from ..steady.flow import Flow
+from ..steady.steadier import SteadyOptions
+from ..steady.warp import warp
+from ..task import Feeds, Outputs, Picture, Placement
+
+ROLE = "stylize"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StylizeSettings:
+    """The figures that a stylize bundle carries in `settings`; each may be overridden for a stream.
+
+    Parameters
+    ----------
+    strength : share of the painted picture in the result; 0 is the frame, 1 the painting
+    keep_colors : 1 to keep the frame's own colours and take only light and shade from the painting
+    """
+
+    strength: float = 1.0
+    keep_colors: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.strength <= 1 and self.keep_colors in (0, 1)):
+            expected = "strength 0..1, keep_colors 0 or 1"
+            raise BundleError("The settings of a stylize bundle are out of range", expected=expected, found=self)
+
+    @classmethod
+    def of_manifest(cls, manifest: Manifest, **overrides: Any) -> StylizeSettings:
+        """Read the manifest's settings and replace those that are given (and not None)."""
+        given = dict(manifest.settings) | {name: value for name, value in overrides.items() if value is not None}
+        unknown = sorted(set(given) - set(cls.__dataclass_fields__))
+        wrong = [name for name, value in given.items() if not isinstance(value, bool | int | float)]
+        if unknown or wrong:
+            raise BundleError(
+                "The settings of a stylize bundle are not valid",
+                expected="numbers named " + ", ".join(cls.__dataclass_fields__),
+                found=unknown or wrong,
+            )
+        return cls(**given)
+
+
+class Stylize:
+    """Paints the frames of one stream.
+
+    Without a steadier every frame is painted as if it were the first. With one (`steadier`), the network is shown
+    its last output, warped to the frame, and where to trust it.
+
+    Parameters
+    ----------
+    manifest : of a stylize bundle
+    sessions : role -> session, shared with other streams if need be
+    settings : overrides of the bundle's settings
+
+    References
+    ----------
+    Ruder et al. 2018, section 3.
+    """
+
+    name = "stylize"
+    carried = "styled"
+
+    def __init__(
+        self, manifest: Manifest, sessions: Mapping[str, Session], *, settings: StylizeSettings | None = None
+    ) -> None:
+        graph = manifest.graphs.get(ROLE)
+        if graph is None or graph.preprocess is None or dict(manifest.state) != {"styled": "previous"}:
+            raise BundleError(
+                f"Bundle {manifest.name!r} is not complete",
+                expected=f"a graph {ROLE!r} with preprocess, and the state styled -> previous",
+                found=f"graphs {sorted(manifest.graphs)}, state {dict(manifest.state)}",
+                todo="Export it again with `steadyframe export`",
+            )
+        self._preprocess = graph.preprocess
+        self._sessions = sessions
+        self.settings = settings or StylizeSettings.of_manifest(manifest)
+        self._steadier: FeedbackSteadier | None = None
+        self._last: NDArray[np.uint8] | None = None
+
+    @property
+    def device(self) -> str:
+        """The device in use."""
+        return self._sessions[ROLE].device
+
+    def steadier(self, options: SteadyOptions) -> FeedbackSteadier:
+        """Make the steadier of this stream, which also tells the network where its last output went."""
+        self._steadier = FeedbackSteadier(self.carried, options)
+        return self._steadier
+
+    def reset(self) -> None:
+        """Forget the last output."""
+        self._last = None
+
+    def preprocess(self, frame: Frame) -> tuple[Feeds, Placement]:
+        """Resize the frame, and note the way back to the last output where there is one.
+
+        Returns
+        -------
+        feeds with `frame` (1, h, w, 3) uint8, and with `flow` (h', w', 2) and `known` (h', w') float32 where the
+        steadier knows the way
+        """
+        small = np.ascontiguousarray(preprocess_pixels(frame.pixels, self._preprocess)[None])
+        feeds: Feeds = {"frame": small}
+        way = None if self._steadier is None else self._steadier.way
+        if way is not None and way.flow is not None and way.known is not None:
+            feeds |= {"flow": way.flow.vectors, "known": way.known}
+        width, height = frame.size_wh
+        return feeds, Placement(frame, scale_xy=(width / small.shape[2], height / small.shape[1]))
+
+    def infer(self, feeds: Feeds) -> Outputs:
+        """Paint.
+
+        Returns
+        -------
+        `styled` (h, w, 3) uint8 BGR at the network's resolution
+        """
+        frame = feeds["frame"]
+        previous, mask = self._recall(feeds, frame.shape[1:3])
+        styled = self._sessions[ROLE].run({"frame": frame, "previous": previous, "mask": mask})["styled"][0]
+        self._last = styled
+        return {"styled": styled}
+
+    def postprocess(self, outputs: Outputs, placement: Placement) -> Picture:
+        """Bring the painting to the frame's own size, and mix it with the frame as the settings say."""
+        frame, styled = placement.frame.pixels, outputs["styled"]
+        if styled.dtype != np.uint8:  # carried by the steadier
+            styled = cv2.convertScaleAbs(np.maximum(styled, 0))  # saturating cast: rounds, clips to 0..255
+        size_wh = placement.frame.size_wh
+        pixels = resize(styled, size_wh, "cubic" if size_wh[0] > styled.shape[1] else "area")
+        if self.settings.keep_colors:
+            pixels = _with_colors_of(frame, pixels)
+        if self.settings.strength < 1:
+            share = self.settings.strength
+            pixels = np.asarray(cv2.addWeighted(pixels, share, frame, 1 - share, 0), np.uint8)
+        return Picture(pixels)
+
+    def close(self) -> None:
+        """Close the sessions."""
+        for session in self._sessions.values():
+            session.close()
+
+    def _recall(self, feeds: Feeds, size_hw: tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Last output warped to this frame, (1, h, w, 3), and where to trust it, (1, h, w, 1) in 0..255."""
+        height, width = size_hw
+        if self._last is None or "flow" not in feeds or self._last.shape[:2] != (height, width):
+            return np.zeros((1, height, width, 3), np.uint8), np.zeros((1, height, width, 1), np.uint8)
+        warped = warp(self._last, Flow(feeds["flow"]))
+        known = cv2.convertScaleAbs(feeds["known"], alpha=255)
+        mask = cv2.resize(known, (width, height), interpolation=cv2.INTER_LINEAR)
+        mask = cv2.bitwise_and(mask, mask, mask=warped.valid.view(np.uint8))
+        return warped.pixels[None], np.asarray(mask, np.uint8)[None, ..., None]
+
+
+def _with_colors_of(frame: NDArray[np.uint8], painted: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Luma of one picture, chroma of another, both (H, W, 3) uint8 BGR."""
+    ycrcb = cv2.cvtColor(frame, cv2.COLOR_BGR2YCrCb)
+    ycrcb[..., 0] = cv2.cvtColor(painted, cv2.COLOR_BGR2GRAY)
+    return np.asarray(cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2BGR), np.uint8)
+
+
+def open_stylize(manifest: Manifest, sessions: Mapping[str, Session], options: Mapping[str, Any]) -> Stylize:
+    """Open the task from plain options, as a command line has them.
+
+    Parameters
+    ----------
+    manifest, sessions : of the bundle
+    options : any field of `StylizeSettings`, None for the bundle's
+
+    Raises
+    ------
+    UsageError
+        If there is no such option.
+    """
+    unknown = sorted(set(options) - set(StylizeSettings.__dataclass_fields__))
+    if unknown:
+        known = tuple(StylizeSettings.__dataclass_fields__)
+        raise UsageError("Task stylize has no such option", found=", ".join(unknown), available=known)
+    return Stylize(manifest, sessions, settings=StylizeSettings.of_manifest(manifest, **options))
