@@ -28,7 +28,7 @@ from .net import CountingNet, losses
 from .task import LENGTH, count_unique, draw, majority_error, one_hot
 
 VALIDATION_SEED, TEST_SEED = 10_001, 10_002
-VALIDATION_SIZE, TEST_SIZE, CHUNK = 4096, 20_000, 2048
+VALIDATION_SIZE, TEST_SIZE, CHUNK = 4096, 20_480, 1024  # whole chunks: one shape to compile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class Args:
     anneal_until: tuple[float, ...] = (0.5,)  # share of `updates` after which c has come down to its floor
     curriculum_until: float = 0.5  # share of `updates` after which sequences have their full length
     evaluate_every: int = 500
-    compile: bool = False  # fuse the cell; on by default with CUDA
+    compile: bool = False  # fuse the cell: twice as fast on a CPU, after half a minute; always on with CUDA
 
 
 @dataclass(frozen=True)
