@@ -41,6 +41,8 @@ class RunOptions:
     steady: str
     every: str | None
     reference: str | None
+    strength: float | None
+    keep_colors: bool
     sequence: bool
     headless: bool
     stats_file: Path | None
@@ -66,7 +68,12 @@ class RunOptions:
 
     def task_options(self) -> dict[str, Any]:
         """Options that belong to the task."""
-        return {} if self.reference is None else {"reference": self.reference}
+        named = {
+            "reference": self.reference,
+            "strength": self.strength,
+            "keep_colors": self.keep_colors or None,
+        }
+        return {name: value for name, value in named.items() if value is not None}
 
 
 @click.command(epilog=_EPILOG)
@@ -89,6 +96,8 @@ class RunOptions:
 )
 @click.option("--every", metavar="N|auto", help="keyframe: run the network on every n-th frame, or when needed.")
 @click.option("--reference", metavar="IMAGE", help="colorize: take the mood of the colours from this picture.")
+@click.option("--strength", type=click.FloatRange(0, 1), metavar="0..1", help="stylize: share of the painting.")
+@click.option("--keep-colors", is_flag=True, help="stylize: keep the frame's own colours.")
 @click.option("--sequence", is_flag=True, help="The pictures of a folder are frames of one video.")
 @click.option("--headless", is_flag=True, help="Open no window.")
 @click.option(
