@@ -1,17 +1,16 @@
-"""Random crops of people, drawn and disturbed in batches on the training device.
+"""Random crops of people: where a tracker may have put them, and what a careless camera makes of them.
 
 Owns geometry (scale, rotation, shift, mirror, the cut at the waist) and disturbance (light, grey, blur, noise, coarse
-pixels, patches in front). Works on whatever device its tensors live on, so that a GPU never waits for the host.
+pixels, patches in front), one picture at a time with OpenCV; `batches` runs it in threads beside the network.
 """
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from ...runtime.image import OUTSIDE
 from ...runtime.manifest import Skeleton
@@ -19,230 +18,230 @@ from .people import CONTEXT, People
 
 BOX_MARGIN = 1.25  # side of a crop over the side of the person's box, in training and at run time
 _UPPER = ("nose", "shoulder", "elbow", "wrist", "hip", "head_top")
+_SHRINK_FROM = 1.75  # square pixels a crop pixel beyond which plain sampling would be jagged
+
+Pixels = NDArray[np.uint8]
+Floats = NDArray[np.float32]
 
 
 @dataclass(slots=True)
-class Crops:
-    """A batch for the network.
+class Sample:
+    """One picture for the network.
 
     Parameters
     ----------
-    image : (B, 3, S, S) float32 RGB in [0, 1]
-    joints : (B, J, 2) in pixels of the crop
-    weight : (B, J), trust in each joint's map; where a joint is outside, the map is zero and the weight still counts
-    shown : (B, J) bool, the joint is marked and inside the crop
-    box : (B, 4) centre x, y, width and height of the person's box, pixels of the crop
+    image : (S, S, 3) uint8 BGR
+    joints : (J, 2) in pixels of the crop
+    weight : (J,), trust in each joint's map; where a joint is outside, the map is empty and the weight still counts
+    shown : (J,) bool, the joint is marked and inside the crop
+    boxes : (K, 4) centre x, y, width and height of people, pixels of the crop; width 0 where there is none
+    sure : everybody in the picture is in `boxes`
+    empty : nobody is there for certain
     """
 
-    image: Tensor
-    joints: Tensor
-    weight: Tensor
-    shown: Tensor
-    box: Tensor
+    image: Pixels
+    joints: Floats
+    weight: Floats
+    shown: NDArray[np.bool_]
+    boxes: Floats
+    sure: bool = False
+    empty: bool = False
 
 
-def warp_squares(squares: Tensor, matrix: Tensor, size: int) -> Tensor:
-    """Sample (B, S, S, 3) uint8 BGR squares under output-to-input matrices (B, 2, 3), in pixels.
-
-    Returns
-    -------
-    (B, 3, size, size) float32 RGB in [0, 1]; mid-grey outside the square
-    """
-    source = squares.shape[1]
-    image = squares.permute(0, 3, 1, 2).float().sub_(OUTSIDE)
-    steps = torch.arange(size, device=squares.device, dtype=torch.float32)
-    y, x = torch.meshgrid(steps, steps, indexing="ij")
-    here = torch.stack((x, y, torch.ones_like(x)), -1)  # (size, size, 3)
-    there = torch.einsum("bij,hwj->bhwi", matrix, here)
-    grid = (there + 0.5) * (2 / source) - 1  # grid_sample without corners aligned counts pixel edges
-    sampled = F.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return sampled.add_(OUTSIDE).div_(255).flip(1)
-
-
-def similarity(centre: Tensor, angle: Tensor, scale: Tensor, mirror: Tensor, size: int) -> Tensor:
-    """Build output-to-input matrices (B, 2, 3): `centre` (B, 2) of the input comes to the middle of the output.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A view of a square: its point `centre` comes to the middle of the crop.
 
     Parameters
     ----------
-    angle : (B,) radians
-    scale : (B,) input pixels an output pixel
-    mirror : (B,) 1 or -1
+    centre : (2,) pixels of the square
+    scale : square pixels a crop pixel
+    angle : radians; mirror : whether left and right are exchanged
     """
-    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    linear = torch.stack((torch.stack((cos * mirror, -sin), -1), torch.stack((sin * mirror, cos), -1)), -2)
-    middle = torch.full((2,), (size - 1) / 2, device=centre.device)
-    return torch.cat((linear, (centre - linear @ middle).unsqueeze(-1)), -1)
+
+    centre: Floats
+    scale: float
+    angle: float = 0.0
+    mirror: bool = False
+
+    def matrix(self, size: int, at: tuple[float, float] | None = None) -> NDArray[np.float64]:
+        """Give the (2, 3) matrix from square pixels to crop pixels; `at` is another place than the middle."""
+        cos, sin = np.cos(self.angle) / self.scale, np.sin(self.angle) / self.scale
+        flip = -1.0 if self.mirror else 1.0
+        linear = np.array([[flip * cos, flip * sin], [-sin, cos]])
+        middle = np.array(at) if at is not None else np.full(2, (size - 1) / 2)
+        return np.column_stack((linear, middle - linear @ self.centre))
 
 
-def inverse_points(matrix: Tensor, points: Tensor) -> Tensor:
-    """Bring points (B, J, 2) of the input into the output of `matrix` (B, 2, 3)."""
-    (a, b), (c, d) = matrix[:, 0, :2].unbind(-1), matrix[:, 1, :2].unbind(-1)
-    # in closed form: linalg.inv would make the host wait for the device
-    back = torch.stack((torch.stack((d, -b), -1), torch.stack((-c, a), -1)), -2) / (a * d - b * c)[:, None, None]
-    return torch.einsum("bij,bkj->bki", back, points - matrix[:, None, :, 2])
+def moved(matrix: NDArray[np.float64], points: Floats) -> Floats:
+    """Bring (N, 2) points through a (2, 3) matrix."""
+    return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
 
 
-class PeopleOnDevice:
-    """Squares and labels of `People` as tensors, indexable in batches."""
-
-    def __init__(self, people: People, skeleton: Skeleton, device: str) -> None:
-        self.squares = _resident(people, device)
-        self.joints = torch.from_numpy(people.joints).to(device)
-        self.known = torch.from_numpy(people.known).to(device)
-        self.absent = torch.from_numpy(people.absent).to(device)
-        self.extent = torch.from_numpy(people.extent).to(device)
-        self.size = people.squares.shape[1]
-        self.device = device
-        self.mirror = torch.tensor(skeleton.mirror, device=device)
-        self.upper = torch.tensor([any(part in name for part in _UPPER) for name in skeleton.joints], device=device)
-
-    def take(self, index: Tensor) -> Tensor:
-        """Give squares (B, S, S, 3) uint8 on the device."""
-        if self.squares.device.type == "cpu" and index.device.type != "cpu":
-            return self.squares[index.cpu()].to(self.device)
-        return self.squares[index]
+def sampled(square: Pixels, matrix: NDArray[np.float64], size_wh: tuple[int, int]) -> Pixels:
+    """Warp a square by a (2, 3) matrix; it is averaged first where it shrinks much, and grey outside."""
+    scale = 1 / np.hypot(matrix[0, 0], matrix[1, 0])
+    factor = 1
+    while scale / factor > _SHRINK_FROM:
+        factor *= 2
+    if factor > 1:
+        side = max(1, square.shape[0] // factor)
+        square = np.asarray(cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+        middle = (factor - 1) / 2  # the first small pixel's middle, in large pixels
+        matrix = np.column_stack((matrix[:, :2] * factor, matrix[:, 2] + matrix[:, :2].sum(1) * middle))
+    border = (OUTSIDE, OUTSIDE, OUTSIDE)
+    return np.asarray(cv2.warpAffine(square, matrix, size_wh, flags=cv2.INTER_LINEAR, borderValue=border), np.uint8)
 
 
-def _resident(people: People, device: str) -> Tensor:
-    """Move all squares to a GPU once; on a CPU they stay mapped to the file."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="The given NumPy array is not writable"
-        )  # nothing here writes to it
-        squares = torch.from_numpy(people.squares)
-    return squares.to(device) if device != "cpu" else squares
+@dataclass(slots=True)
+class Cropper:
+    """Makes samples from people; one a thread, since it owns a random generator."""
+
+    people: People
+    skeleton: Skeleton
+    rng: np.random.Generator
+    upper: NDArray[np.bool_] = field(init=False)
+    side: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        joints = self.skeleton.joints
+        self.upper = np.array([any(part in name for part in _UPPER) for name in joints])
+        self.side = self.people.squares.shape[1] / CONTEXT
+
+    def middle(self) -> Floats:
+        """Centre of every square, and of every box."""
+        return np.full(2, (self.people.squares.shape[1] - 1) / 2, np.float32)
+
+    def plain(self, index: int, size: int) -> Sample:
+        """Cut a person's box x 1.25 without any change, for validation."""
+        return self._cut(index, Look(self.middle(), self.side * BOX_MARGIN / size), size)
+
+    def random(self, index: int, size: int, *, wild: bool) -> Sample:
+        """Cut a person at random; the wild ones rotate far and are now and then upside down."""
+        rng = self.rng
+        angle = float(np.clip(rng.normal(0, 0.45 if wild else 0.2), -0.9, 0.9))
+        if not wild and rng.random() < 0.4:
+            angle = 0.0
+        if wild and rng.random() < 0.1:
+            angle += np.pi
+        elif rng.random() < 0.02:
+            angle += np.pi / 2 * rng.choice((-1, 1))
+        centre, side = self.middle(), self.side
+        half = rng.random() < 0.3
+        if half:
+            centre, side, half = self._upper_body(index)
+        side *= BOX_MARGIN * float(np.exp(np.clip(rng.normal(0, 0.18), -0.4, 0.45)))
+        centre = centre + np.clip(rng.normal(0, 0.06, 2), -0.14, 0.14).astype(np.float32) * side
+        look = Look(centre.astype(np.float32), side / size, angle, bool(rng.random() < 0.5))
+        sample = self._cut(index, look, size)
+        if half and rng.random() < 0.6:
+            self._cut_below(sample)
+        sample.image = disturb(sample.image, self._patch_source(), rng)
+        return sample
+
+    def _patch_source(self) -> Pixels:
+        return self.people.squares[self.rng.integers(len(self.people))]
+
+    def _upper_body(self, index: int) -> tuple[Floats, float, bool]:
+        """Box of the upper body, if enough of it is marked; else the person's own box and False."""
+        joints = self.people.joints[index][self.upper & (self.people.known[index] > 0)]
+        if len(joints) < 5:
+            return self.middle(), self.side, False
+        low, high = joints.min(0), joints.max(0)
+        side = float((high - low).max())
+        if side < 0.25 * self.side:
+            return self.middle(), self.side, False
+        return ((low + high) / 2).astype(np.float32), side, True
+
+    def _cut(self, index: int, look: Look, size: int) -> Sample:
+        """Sample the picture and bring the labels along; a mirrored person's left joints are right ones."""
+        people, matrix = self.people, look.matrix(size)
+        joints, known, absent = moved(matrix, people.joints[index]), people.known[index], people.absent[index]
+        if look.mirror:
+            twin = list(self.skeleton.mirror)
+            joints, known, absent = joints[twin], known[twin], absent[twin]
+        inside = ((joints >= 0) & (joints <= size - 1)).all(1)
+        box = np.concatenate((moved(matrix, self.middle()[None])[0], people.extent[index] / look.scale))
+        weight = np.where(absent, np.float32(0.5), known)
+        image = sampled(people.squares[index], matrix, (size, size))
+        return Sample(image, joints, weight, (known > 0) & inside, box[None].astype(np.float32))
+
+    def _cut_below(self, sample: Sample) -> None:
+        """End the picture just below the hips: what a webcam shows of a person at a desk."""
+        size = len(sample.image)
+        marked = sample.shown & self.upper
+        if not marked.any():
+            return
+        line = sample.joints[marked, 1].max() + size * float(self.rng.uniform(-0.08, 0.12))
+        sample.image[max(0, int(line)) :] = OUTSIDE
+        sample.shown = sample.shown & (sample.joints[:, 1] <= line)
 
 
-def plain_crops(people: PeopleOnDevice, index: Tensor, size: int) -> Crops:
-    """Cut box x 1.25 crops without any change, for validation."""
-    count = len(index)
-    centre = torch.full((count, 2), (people.size - 1) / 2, device=people.device)
-    scale = torch.full((count,), people.size / CONTEXT * BOX_MARGIN / size, device=people.device)
-    ones = torch.ones(count, device=people.device)
-    matrix = similarity(centre, torch.zeros_like(ones), scale, ones, size)
-    return _crops(people, index, matrix, ones, size)
-
-
-def random_crops(people: PeopleOnDevice, index: Tensor, size: int, wild: Tensor) -> Crops:
-    """Cut crops as a tracker and a careless camera would.
-
-    Parameters
-    ----------
-    index : (B,) people to draw
-    wild : (B,) bool, rotate these far and now and then upside down; the others stay about upright
-    """
-    count, device = len(index), people.device
-
-    def normal(spread: float) -> Tensor:
-        return torch.randn(count, device=device) * spread
-
-    def chance(probability: float) -> Tensor:
-        return torch.rand(count, device=device) < probability
-
-    mirror = torch.where(chance(0.5), 1.0, -1.0)
-    angle = torch.where(wild, normal(0.45), normal(0.2) * chance(0.6)).clamp(-0.9, 0.9)
-    angle = angle + torch.pi * (wild & chance(0.1)) + torch.pi / 2 * (chance(0.02) * torch.where(chance(0.5), 1, -1))
-    box_side = people.size / CONTEXT
-    centre = torch.full((count, 2), (people.size - 1) / 2, device=device)
-    side = torch.full((count,), box_side, device=device)
-    half = chance(0.3)
-    centre, side, half = _upper_boxes(people, index, centre, side, half)
-    side = side * BOX_MARGIN * torch.exp(normal(0.18).clamp(-0.4, 0.45))
-    centre = centre + side[:, None] * torch.stack((normal(0.06), normal(0.06)), -1).clamp(-0.14, 0.14)
-    matrix = similarity(centre, angle, side / size, mirror, size)
-    crops = _crops(people, index, matrix, mirror, size)
-    _cut_below(crops, people, index, matrix, half & chance(0.6))
-    crops.image = disturb(crops.image)
-    return crops
-
-
-def _upper_boxes(
-    people: PeopleOnDevice, index: Tensor, centre: Tensor, side: Tensor, half: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """For those chosen by `half`, put the crop around the upper body, if enough of it is marked."""
-    joints, known = people.joints[index], (people.known[index] > 0) & people.upper
-    low = torch.where(known[..., None], joints, torch.inf).amin(1)
-    high = torch.where(known[..., None], joints, -torch.inf).amax(1)
-    upper_side = (high - low).amax(-1)
-    half = half & (known.sum(1) >= 5) & (upper_side > 0.25 * side)
-    centre = torch.where(half[:, None], (low + high) / 2, centre)
-    return centre, torch.where(half, upper_side, side), half
-
-
-def _crops(people: PeopleOnDevice, index: Tensor, matrix: Tensor, mirror: Tensor, size: int) -> Crops:
-    """Sample the pictures and bring the labels along; a mirrored person's left joints are right ones."""
-    image = warp_squares(people.take(index), matrix, size)
-    joints = inverse_points(matrix, people.joints[index])
-    known, absent = people.known[index], people.absent[index]
-    mirrored = (mirror < 0)[:, None]
-    joints = torch.where(mirrored[..., None], joints[:, people.mirror], joints)
-    known = torch.where(mirrored, known[:, people.mirror], known)
-    absent = torch.where(mirrored, absent[:, people.mirror], absent)
-    inside = ((joints >= 0) & (joints <= size - 1)).all(-1)
-    scale = torch.linalg.vector_norm(matrix[:, :, 0], dim=-1)
-    box = torch.cat(
-        (inverse_points(matrix, torch.full((len(index), 1, 2), (people.size - 1) / 2, device=people.device))[:, 0],
-         people.extent[index] / scale[:, None]), -1,
-    )  # fmt: skip
-    return Crops(image, joints, torch.where(absent, 0.5, known), (known > 0) & inside, box)
-
-
-def _cut_below(crops: Crops, people: PeopleOnDevice, index: Tensor, matrix: Tensor, chosen: Tensor) -> None:
-    """End the picture just below the hips of those chosen: what a webcam shows of a person at a desk."""
-    size = crops.image.shape[-1]
-    hips = torch.where(
-        (people.upper & (people.known[index] > 0))[..., None],
-        inverse_points(matrix, people.joints[index]),
-        -torch.inf,
-    ).amax(1)[:, 1]
-    line = hips + size * (torch.rand(len(index), device=hips.device) * 0.2 - 0.08)
-    line = torch.where(chosen, line, torch.inf)
-    rows = torch.arange(size, device=hips.device)
-    below = rows[None, :] > line[:, None]  # (B, S)
-    crops.image = torch.where(below[:, None, :, None], OUTSIDE / 255, crops.image)
-    crops.shown = crops.shown & (crops.joints[..., 1] <= line[:, None])
-
-
-def disturb(image: Tensor) -> Tensor:
-    """Change light and colour, blur, coarsen, add noise and put patches in front, each now and then."""
-    count, _, size, _ = image.shape
-    device = image.device
-
-    def uniform(low: float, high: float, *shape: int) -> Tensor:
-        return torch.rand(count, *(shape or (1, 1, 1)), device=device) * (high - low) + low
-
-    def chance(probability: float) -> Tensor:
-        return torch.rand(count, 1, 1, 1, device=device) < probability
-
-    image = _patches(image)
-    soft = F.avg_pool2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    softer = F.avg_pool2d(F.pad(soft, (2, 2, 2, 2), mode="replicate"), 5, 1)
-    image = torch.where(chance(0.15), soft, torch.where(chance(0.07), softer, image))
-    coarse = F.interpolate(F.avg_pool2d(image, 3), size=(size, size), mode="bilinear", align_corners=False)
-    image = torch.where(chance(0.1), coarse, image)
-    grey = (image * image.new_tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
-    image = torch.lerp(grey, image, torch.where(chance(0.12), 0.0, uniform(0.5, 1.4)))
-    image = image * torch.where(chance(0.5), uniform(0.8, 1.25, 3, 1, 1), 1.0)
-    mean = image.mean((1, 2, 3), keepdim=True)
-    image = (image - mean) * uniform(0.6, 1.4) + mean * uniform(0.55, 1.4)
-    image = image.clamp(0, 1) ** torch.where(chance(0.4), uniform(0.6, 1.6), 1.0)
-    noise = torch.randn_like(image) * uniform(0.0, 0.05) * chance(0.4)
-    return (image + noise).clamp(0, 1)
-
-
-def _patches(image: Tensor) -> Tensor:
-    """Cover up to two rectangles of two in five pictures with parts of another picture, or one colour."""
-    count, _, size, _ = image.shape
-    device = image.device
-    steps = torch.arange(size, device=device)
-    other = torch.roll(image, 1, 0)
+def disturb(image: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
+    """Change light and colour, blur, coarsen, add noise and put patches of `other` in front, each now and then."""
+    size = image.shape[0]
     for _ in range(2):
-        middle = torch.rand(count, 2, device=device) * size
-        reach = (torch.rand(count, 2, device=device) * 0.16 + 0.04) * size
-        reach = torch.where(torch.rand(count, 1, device=device) < 0.25, reach, 0.0)
-        inside = (steps[None, :, None] - middle[:, None, :]).abs() < reach[:, None, :]  # (B, S, 2)
-        cover = (inside[:, :, 1].unsqueeze(2) & inside[:, :, 0].unsqueeze(1)).unsqueeze(1)
-        flat = torch.rand(count, 3, 1, 1, device=device)
-        plain = torch.rand(count, 1, 1, 1, device=device) < 0.4
-        image = torch.where(cover, torch.where(plain, flat, other), image)
+        if rng.random() < 0.25:
+            _patch(image, other, rng)
+    draw = rng.random(6)
+    if draw[0] < 0.12:
+        image = np.asarray(cv2.blur(image, (3, 3)), np.uint8)
+    elif draw[0] < 0.18:
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), size / 100), np.uint8)
+    elif draw[0] < 0.26:
+        image = np.asarray(cv2.filter2D(image, -1, _motion(rng, size)), np.uint8)
+    if draw[1] < 0.1:
+        small = cv2.resize(image, (size // 3, size // 3), interpolation=cv2.INTER_AREA)
+        image = np.asarray(cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
+    if draw[2] < 0.5:
+        saturation = 0.0 if draw[2] < 0.1 else float(rng.uniform(0.5, 1.4))
+        grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+        image = np.asarray(cv2.addWeighted(image, saturation, grey, 1 - saturation, 0), np.uint8)
+    image = np.asarray(cv2.LUT(image, _light(image, rng)), np.uint8)
+    if draw[3] < 0.3:
+        noise = np.empty(image.shape, np.int16)
+        cv2.randn(noise, (0, 0, 0), (float(rng.uniform(2, 14)),) * 3)
+        image = np.asarray(cv2.add(image, noise, dtype=cv2.CV_8U), np.uint8)
+    if draw[4] < 0.1:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 60))]
+        image = np.asarray(cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR), np.uint8)
     return image
+
+
+def _light(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Make one table a channel, (1, 256, 3): contrast, brightness, gamma and the colour of the light."""
+    levels = np.arange(256, dtype=np.float32)[:, None]
+    mean = float(image[::4, ::4].mean())
+    table = (levels - mean) * rng.uniform(0.6, 1.4) + mean * rng.uniform(0.55, 1.4)
+    if rng.random() < 0.5:
+        table = table * rng.uniform(0.8, 1.25, 3)
+    table = np.broadcast_to(np.clip(table, 0, 255), (256, 3))
+    if rng.random() < 0.4:
+        table = 255 * (table / 255) ** rng.uniform(0.6, 1.6)
+    return np.ascontiguousarray(table.round().astype(np.uint8)[None])
+
+
+def _motion(rng: np.random.Generator, size: int) -> Floats:
+    """Draw a short line as a blur kernel."""
+    length = int(rng.integers(3, max(4, size // 18)))
+    kernel = np.zeros((length, length), np.float32)
+    angle = rng.uniform(0, np.pi)
+    reach = (length - 1) / 2
+    ends = [
+        (round(reach + sign * reach * np.cos(angle)), round(reach + sign * reach * np.sin(angle))) for sign in (-1, 1)
+    ]
+    cv2.line(kernel, ends[0], ends[1], 1.0)
+    return kernel / kernel.sum()
+
+
+def _patch(image: Pixels, other: Pixels, rng: np.random.Generator) -> None:
+    """Cover a rectangle with a piece of another picture, or with one colour."""
+    size = image.shape[0]
+    width, height = (int(v) for v in rng.uniform(0.08, 0.4, 2) * size)
+    x, y = int(rng.integers(-width // 2, size - width // 2)), int(rng.integers(-height // 2, size - height // 2))
+    x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + width, size), min(y + height, size)
+    if rng.random() < 0.4:
+        image[y0:y1, x0:x1] = rng.integers(0, 256, 3)
+        return
+    u, v = (int(rng.integers(0, other.shape[0] - side)) for side in (x1 - x0, y1 - y0))
+    image[y0:y1, x0:x1] = other[v : v + y1 - y0, u : u + x1 - x0]

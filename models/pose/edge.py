@@ -37,15 +37,15 @@ class EdgeOptions:
     banks : 1 is the fine bank alone, 2 adds the coarse one
     fine : channels at the heat-map's resolution
     coarse : channels at strides 8, 16 and 32
-    depth : inverted residuals at strides 8, 16 and 32
+    depth : residual blocks at strides 8, 16 and 32
     noise : of the gates: None (plain sigmoid), "nan" or "nah"
     """
 
     joints: int = 19
     banks: int = 2
     fine: int = 40
-    coarse: tuple[int, int, int] = (72, 120, 168)
-    depth: tuple[int, int, int] = (3, 5, 4)
+    coarse: tuple[int, int, int] = (80, 144, 192)
+    depth: tuple[int, int, int] = (1, 1, 1)
     noise: str | None = None
 
     def plain(self) -> dict[str, Any]:
@@ -81,43 +81,30 @@ class Gate(nn.Module):
 
 
 class Residual(nn.Module):
-    """Inverted residual: expand, depthwise, gate, project; added to its input where the shapes allow."""
+    """Two dense 3x3 convolutions, the second gated where asked, added to their input."""
 
-    def __init__(
-        self,
-        inputs: int,
-        outputs: int,
-        *,
-        kernel: int = 3,
-        expand: int = 4,
-        stride: int = 1,
-        gate: nn.Module | None = None,
-    ) -> None:
+    def __init__(self, channels: int, gate: nn.Module | None = None) -> None:
         super().__init__()
-        wide = inputs * expand
-        self.expand = conv(inputs, wide)
-        self.depthwise = conv(wide, wide, kernel, stride=stride, groups=wide)
+        self.first = conv(channels, channels, 3)
+        self.second = conv(channels, channels, 3, relu=False)
         self.gate = gate if gate is not None else nn.Identity()
-        self.project = conv(wide, outputs, relu=False)
-        self.adds = stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform (B, C, H, W)."""
-        y = self.project(self.gate(self.depthwise(self.expand(x))))
-        return x + y if self.adds else y
+        return F.relu(x + self.gate(self.second(self.first(x))))
 
 
 class FineBank(nn.Module):
-    """Full-size bank: stride 4, a receptive field of about 50 pixels."""
+    """Full-size bank: stride 4, a receptive field of about 30 pixels."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(conv(3, 16, 3, stride=2), conv(16, channels, 3, stride=2))
-        self.body = nn.Sequential(Residual(channels, channels, expand=3), Residual(channels, channels, expand=3))
+        self.stem = conv(12, channels, 3, stride=2)
+        self.body = Residual(channels)
 
     def forward(self, image: Tensor) -> Tensor:
         """Turn (B, 3, H, W) into (B, C, H/4, W/4)."""
-        return self.body(self.stem(image))
+        return self.body(self.stem(F.pixel_unshuffle(image, 2)))
 
 
 class CoarseBank(nn.Module):
@@ -128,35 +115,23 @@ class CoarseBank(nn.Module):
         a, b, c = options.coarse
         d8, d16, d32 = options.depth
 
-        def gated(inputs: int) -> Gate:
-            return Gate(4 * inputs, options.noise)
+        def gated(channels: int, count: int) -> list[nn.Module]:
+            return [Residual(channels, Gate(channels, options.noise)) for _ in range(count)]
 
         self.stem = conv(3, options.fine, 3, stride=2)
-        self.lateral = conv(options.fine, options.fine)  # the fine bank's view, at the same grid
-        self.stride8 = nn.Sequential(
-            Residual(options.fine, a, stride=2), *(Residual(a, a, expand=3) for _ in range(d8 - 1))
-        )
-        self.stride16 = nn.Sequential(
-            Residual(a, b, kernel=5, stride=2),
-            *(Residual(b, b, kernel=5, gate=gated(b) if i % 2 else None) for i in range(d16 - 1)),
-        )
-        self.stride32 = nn.Sequential(
-            Residual(b, c, kernel=5, stride=2, gate=gated(b)),
-            *(Residual(c, c, kernel=5, gate=gated(c)) for _ in range(d32 - 1)),
-        )
-        self.down16 = conv(c, b, relu=False)
-        self.up16 = Residual(b, b, kernel=5, expand=3)
-        self.down8 = conv(b, a, relu=False)
-        self.up8 = nn.Sequential(Residual(a, a, kernel=5, expand=3), Residual(a, a, kernel=5, expand=3))
+        self.stride8 = nn.Sequential(conv(options.fine, a, 3, stride=2), *(Residual(a) for _ in range(d8)))
+        self.stride16 = nn.Sequential(conv(a, b, 3, stride=2), *gated(b, d16))
+        self.stride32 = nn.Sequential(conv(b, c, 3, stride=2), *gated(c, d32))
+        self.down16, self.up16 = conv(c, b, relu=False), conv(b, b, 3)
+        self.down8, self.up8 = conv(b, a, relu=False), conv(a, a, 3)
 
     def forward(self, image: Tensor, fine: Tensor) -> tuple[Tensor, Tensor]:
         """Turn (B, 3, H/2, W/2) and the fine bank's (B, C, H/4, W/4) into stride 8 and stride 32 features."""
-        x4 = self.stem(image) + self.lateral(fine)
-        x8 = self.stride8(x4)
+        x8 = self.stride8(self.stem(image) + fine)
         x16 = self.stride16(x8)
         x32 = self.stride32(x16)
-        y16 = self.up16(x16 + F.interpolate(self.down16(x32), scale_factor=2.0, mode="nearest"))
-        y8 = self.up8(x8 + F.interpolate(self.down8(y16), scale_factor=2.0, mode="nearest"))
+        y16 = self.up16(F.relu(x16 + F.interpolate(self.down16(x32), scale_factor=2.0, mode="nearest")))
+        y8 = self.up8(F.relu(x8 + F.interpolate(self.down8(y16), scale_factor=2.0, mode="nearest")))
         return y8, x32
 
 
@@ -189,10 +164,10 @@ class EdgeDetector(nn.Module):
             a = c = options.fine
         else:
             self.meet = conv(a, options.fine, relu=False)
-        self.head = nn.Sequential(Residual(options.fine, options.fine, expand=3, kernel=5), conv(options.fine, 64))
+        self.head = conv(options.fine, 64, 3)
         self.maps = nn.Conv2d(64, options.joints, 1)
-        self.person = nn.Sequential(conv(a, a, 5, groups=a, relu=False), conv(a, 64))
-        self.centre, self.box = nn.Conv2d(64, 1, 1), nn.Conv2d(64, 3, 1)
+        self.person = conv(a, 48, 3)
+        self.centre, self.box = nn.Conv2d(48, 1, 1), nn.Conv2d(48, 3, 1)
         self.presence = nn.Linear(c, 1)
         nn.init.normal_(self.maps.weight, std=0.01)
         nn.init.zeros_(self.maps.bias)
@@ -207,7 +182,7 @@ class EdgeDetector(nn.Module):
             both = fine
         else:
             low, far = self.coarse(F.avg_pool2d(image, 2), fine)
-            both = fine + F.interpolate(self.meet(low), scale_factor=2.0, mode="nearest")
+            both = F.relu(fine + F.interpolate(self.meet(low), scale_factor=2.0, mode="nearest"))
         person = self.person(low)
         return {
             "maps": self.maps(self.head(both)),

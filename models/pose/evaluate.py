@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...runtime.manifest import Skeleton
-from .augment import PeopleOnDevice, plain_crops
+from .augment import Cropper
+from .batches import collate
 from .edge import STRIDE
 from .metrics import detection_curve, errors_in_torsos, pck
 from .people import People
@@ -53,19 +54,19 @@ def evaluate(
     net: nn.Module, people: People, skeleton: Skeleton, *, size: int, device: str, output: str = "final"
 ) -> Evaluation:
     """Run a network in eval mode over every person's ground-truth crop."""
-    resident = PeopleOnDevice(people, skeleton, device)
+    cropper = Cropper(people, skeleton, np.random.default_rng(0))
     found, joints, peaks, presence = [], [], [], []
-    for index in torch.arange(len(people), device=device).split(64):
-        crops = plain_crops(resident, index, size)
-        outputs: dict[str, Tensor] = net(crops.image.contiguous(memory_format=torch.channels_last))
+    for start in range(0, len(people), 32):
+        samples = [cropper.plain(i, size) for i in range(start, min(start + 32, len(people)))]
+        batch = collate(samples, len(samples), device)
+        outputs: dict[str, Tensor] = net(batch.image)
         cells, height = decode(outputs[output].float())
         found.append(to_pixels(cells, STRIDE).cpu())
         peaks.append(height.cpu())
-        joints.append(crops.joints.cpu())
+        joints.append(batch.joints.cpu())
         here = outputs.get("presence")
-        presence.append(
-            torch.full((len(index),), torch.nan) if here is None else torch.sigmoid(here.float())[:, 0].cpu()
-        )
+        unknown = torch.full((len(samples),), torch.nan)
+        presence.append(unknown if here is None else torch.sigmoid(here.float())[:, 0].cpu())
     at, truth = torch.cat(found).numpy(), torch.cat(joints).numpy()
     errors = errors_in_torsos(at, truth, people.known, skeleton.joints)
     return Evaluation(

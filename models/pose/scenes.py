@@ -8,93 +8,122 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
+import numpy as np
 import torch
-import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
-from .augment import PeopleOnDevice, disturb, inverse_points, similarity, warp_squares
+from .augment import Cropper, Floats, Look, Pixels, Sample, disturb, moved, sampled
 from .edge import CENTRE_STRIDE
-from .people import CONTEXT
+from .people import CONTEXT, People
 from .targets import to_cells
 
 ELEMENTS = 4
 BOX_UNIT = 64.0  # pixels of a box side whose logarithm the network calls 0
 _AROUND = 1.12  # how much more than the joints' box a cut-out shows: heads and feet reach beyond joints
+_NOBODY = 0.3  # share of composed scenes without people
+_SMALL, _LARGE = 0.1, 0.86  # sides of people's boxes over the side of the picture
 
 
 @dataclass(slots=True)
-class Scenes:
-    """Pictures and the boxes in them.
+class SceneMaker:
+    """Makes scenes; one a thread.
 
     Parameters
     ----------
-    image : (B, 3, S, S) float32 RGB in [0, 1]
-    box : (B, K, 4) centre x, y, width, height in pixels; width 0 where there is none
-    sure : (B,) bool, everybody in the picture is in `box`
-    empty : (B,) bool, nobody is there for certain
+    cropper : of the people that are laid on photos
+    frames : real pictures, letterboxed, with one labelled person each
+    alone : (N,) bool, nobody else is in that picture
+    backgrounds : (M, S, S, 3) uint8 BGR without people, and the weights they are drawn with, (M,)
     """
 
-    image: Tensor
-    box: Tensor
-    sure: Tensor
-    empty: Tensor
+    cropper: Cropper
+    frames: People
+    alone: NDArray[np.bool_]
+    backgrounds: Pixels
+    cumulated: NDArray[np.float64]
 
+    def compose(self, people: NDArray[np.int64], size: int) -> Sample:
+        """Lay some of these people and other things on a photo without people."""
+        rng = self.cropper.rng
+        image = self._window(size, size)
+        boxes = np.zeros((ELEMENTS, 4), np.float32)
+        empty = bool(rng.random() < _NOBODY)
+        for slot, person in enumerate(people):
+            if rng.random() > (0.6, 0.35, 0.5, 0.3)[slot]:
+                continue
+            large, small = (_LARGE, 0.26) if slot < 2 else (0.32, _SMALL)
+            side = size * small * (large / small) ** rng.random()
+            centre = rng.uniform(0.02, 0.98, 2) * size
+            thing = empty or rng.random() < 0.25
+            share = rng.uniform(0.3, 1, 2) if thing else self.cropper.people.extent[person] / self.cropper.side
+            extent = np.asarray(share * side, np.float64)
+            self._lay(image, None if thing else int(person), centre, side, extent * _AROUND)
+            behind = (np.abs(boxes[:, :2] - centre) < 0.4 * extent).all(1) & (boxes[:, 2:].max(1) < 1.2 * side)
+            boxes[behind] = 0  # whoever is now mostly covered is not asked for
+            if not thing:
+                boxes[slot] = (*centre, *extent)
+        image = disturb(image, self._background(), rng)
+        return self._sample(image, boxes, sure=True, empty=empty or not boxes.any())
 
-def compose(
-    people: PeopleOnDevice, index: Tensor, backgrounds: Tensor, small: tuple[Tensor, Tensor], size: int
-) -> Scenes:
-    """Lay people and other things on photos without people.
+    def whole(self, index: int, size: int) -> Sample:
+        """Show a real picture, a little moved."""
+        rng, frames = self.cropper.rng, self.frames
+        source = frames.squares.shape[1]
+        centre = np.full(2, (source - 1) / 2) + np.clip(rng.normal(0, 0.08, 2), -0.16, 0.16) * source
+        scale = source / size * float(np.exp(np.clip(rng.normal(0, 0.2), -0.5, 0.4)))
+        look = Look(centre.astype(np.float32), scale, float(rng.normal(0, 0.06)), bool(rng.random() < 0.5))
+        matrix = look.matrix(size)
+        boxes = np.zeros((ELEMENTS, 4), np.float32)
+        boxes[0] = (*moved(matrix, frames.joints[index])[0], *(frames.extent[index] / scale))
+        image = disturb(sampled(frames.squares[index], matrix, (size, size)), self._background(), rng)
+        return self._sample(image, boxes, sure=bool(self.alone[index]), empty=False)
 
-    Parameters
-    ----------
-    index : (B, ELEMENTS) people to draw from
-    backgrounds : (N, S, S, 3) uint8 BGR, nobody in them
-    small : the people's squares at a half and a quarter of their size, so that small people are not jagged
-    """
-    count, device = len(index), people.device
-    pick = torch.randint(len(backgrounds), (2, count), device=device)
-    image = _window(backgrounds[pick[0]], size)
-    things = backgrounds[pick[1]]
-    boxes = torch.zeros(count, ELEMENTS, 4, device=device)
-    empty = torch.rand(count, device=device) < 0.3
-    for slot in range(ELEMENTS):
-        level = small[0] if slot < 2 else small[1]
-        low, high = (50.0, 165.0) if slot < 2 else (20.0, 60.0)
-        side = low * (high / low) ** torch.rand(count, device=device)
-        present = torch.rand(count, device=device) < (0.6 if slot in (0, 2) else 0.35)
-        thing = empty | (torch.rand(count, device=device) < 0.25)
-        chosen = index[:, slot]
-        extent = people.extent[chosen] * (CONTEXT / people.size)  # longer side 1
-        extent = torch.where(thing[:, None], torch.rand(count, 2, device=device) * 0.7 + 0.3, extent)
-        centre = torch.rand(count, 2, device=device) * (size * 0.96) + size * 0.02
-        patch = _element(level, chosen, things, thing, centre, side, size)
-        alpha = _mask(centre, extent * side[:, None] * _AROUND, size) * present[:, None, None, None]
-        image = torch.lerp(image, patch, alpha)
-        real = present & ~thing
-        boxes[:, slot] = torch.where(real[:, None], torch.cat((centre, extent * side[:, None]), -1), 0.0)
-        if slot:  # whoever is now mostly behind this one is not asked for
-            covered = ((boxes[:, :slot, :2] - centre[:, None]).abs() < 0.4 * (extent * side[:, None])[:, None]).all(
-                -1
-            )
-            gone = covered & (boxes[:, :slot, 2:].amax(-1) < 1.2 * side[:, None]) & present[:, None]
-            boxes[:, :slot] = torch.where(gone[..., None], 0.0, boxes[:, :slot])
-    sure = torch.ones(count, dtype=torch.bool, device=device)
-    return Scenes(disturb(image), boxes, sure, empty)
+    def _sample(self, image: Pixels, boxes: Floats, *, sure: bool, empty: bool) -> Sample:
+        count = len(self.cropper.skeleton.joints)
+        none = np.zeros(count, np.float32)
+        return Sample(image, np.zeros((count, 2), np.float32), none, none > 0, boxes, sure, empty)
 
+    def _background(self) -> Pixels:
+        last = self.cumulated[-1]
+        return self.backgrounds[int(np.searchsorted(self.cumulated, self.cropper.rng.random() * last))]
 
-def whole(frames: PeopleOnDevice, index: Tensor, sure: Tensor, size: int) -> Scenes:
-    """Show real pictures, letterboxed and a little moved: `frames` hold whole pictures and one box each."""
-    count, device = len(index), frames.device
-    mirror = torch.where(torch.rand(count, device=device) < 0.5, 1.0, -1.0)
-    scale = frames.size / size * torch.exp(torch.randn(count, device=device).mul(0.2).clamp(-0.5, 0.4))
-    centre = (frames.size - 1) / 2 + torch.randn(count, 2, device=device).clamp(-2, 2) * 0.08 * frames.size
-    angle = torch.randn(count, device=device).clamp(-2, 2) * 0.07
-    matrix = similarity(centre, angle, scale, mirror, size)
-    image = warp_squares(frames.take(index), matrix, size)
-    middle = frames.joints[index][:, :1]  # frames keep the box's centre as their only joint
-    box = torch.cat((inverse_points(matrix, middle), (frames.extent[index] / scale[:, None])[:, None]), -1)
-    empty = torch.zeros(count, dtype=torch.bool, device=device)
-    return Scenes(disturb(image), box, sure[index], empty)
+    def _window(self, width: int, height: int) -> Pixels:
+        """Cut a random window out of a photo without people, mirrored now and then."""
+        rng, photo = self.cropper.rng, self._background()
+        source = photo.shape[0]
+        side = source * float(rng.uniform(0.45, 1))
+        w, h = (max(8, round(side * v / max(width, height))) for v in (width, height))
+        x, y = int(rng.integers(0, source - w + 1)), int(rng.integers(0, source - h + 1))
+        piece = photo[y : y + h, x : x + w]
+        if rng.random() < 0.5:
+            piece = piece[:, ::-1]
+        return np.asarray(cv2.resize(piece, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+    def _lay(
+        self, image: Pixels, person: int | None, centre: NDArray[np.float64], side: float, extent: NDArray[np.float64]
+    ) -> None:
+        """Blend a person, or a piece of a photo, into the picture in place."""
+        rng, size = self.cropper.rng, len(image)
+        half = np.maximum(extent * rng.uniform(1, 1.35) / 2, 4)
+        x0, y0 = np.maximum(np.floor(centre - half * 1.1), 0).astype(int)
+        x1, y1 = np.minimum(np.ceil(centre + half * 1.1) + 1, size).astype(int)
+        if person is None:
+            patch = self._window(x1 - x0, y1 - y0)
+        else:
+            scale = self.cropper.people.squares.shape[1] / CONTEXT / side
+            angle = float(np.clip(rng.normal(0, 0.1), -0.2, 0.2))
+            look = Look(self.cropper.middle(), scale, angle, bool(rng.random() < 0.5))
+            matrix = look.matrix(size, (centre[0] - x0, centre[1] - y0))
+            patch = sampled(self.cropper.people.squares[person], matrix, (x1 - x0, y1 - y0))
+        power = 3.0 if rng.random() < 0.5 else 8.0
+        dx = np.abs((np.arange(x0, x1) - centre[0]) / half[0]) ** power
+        dy = np.abs((np.arange(y0, y1) - centre[1]) / half[1]) ** power
+        distance = (dx[None] + dy[:, None]) ** (1 / power)
+        alpha = np.clip((1 - distance) / rng.uniform(0.03, 0.15) + 0.5, 0, 1).astype(np.float32)[..., None]
+        here = image[y0:y1, x0:x1]
+        here[:] = (here + (patch.astype(np.float32) - here) * alpha).astype(np.uint8)
 
 
 def person_targets(box: Tensor, sure: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -102,7 +131,7 @@ def person_targets(box: Tensor, sure: Tensor, size: int) -> tuple[Tensor, Tensor
 
     Parameters
     ----------
-    box : (B, K, 4); sure : (B,) as in `Scenes`
+    box : (B, K, 4) centre, width and height, width 0 where there is none; sure : (B,) as in `Sample`
 
     Returns
     -------
@@ -132,59 +161,12 @@ def person_targets(box: Tensor, sure: Tensor, size: int) -> tuple[Tensor, Tensor
     def of_owner(values: Tensor) -> Tensor:
         return values.gather(1, owner_flat).view(-1, grid, grid)
 
-    value = torch.stack(
-        (torch.log(of_owner(side).clamp(8) / BOX_UNIT),
-         of_owner(cells[..., 0]) - steps[None, None, :], of_owner(cells[..., 1]) - steps[None, :, None]), 1,
-    )  # fmt: skip
-    return heat[:, None], weight[:, None].to(heat.dtype), value, (heat * (heat > 0.3))[:, None]
-
-
-def _window(squares: Tensor, size: int) -> Tensor:
-    """Random windows of (B, S, S, 3) squares."""
-    count, source = len(squares), squares.shape[1]
-    device = squares.device
-    side = source * (0.45 + 0.55 * torch.rand(count, device=device))
-    centre = side[:, None] / 2 + torch.rand(count, 2, device=device) * (source - side)[:, None]
-    mirror = torch.where(torch.rand(count, device=device) < 0.5, 1.0, -1.0)
-    angle = torch.zeros(count, device=device)
-    return warp_squares(squares, similarity(centre, angle, side / size, mirror, size), size)
-
-
-def _element(
-    level: Tensor, chosen: Tensor, things: Tensor, thing: Tensor, centre: Tensor, side: Tensor, size: int
-) -> Tensor:
-    """Draw a person so that their box has `side` and its middle `centre`; or a piece of a photo there."""
-    count, device = len(chosen), centre.device
-    mirror = torch.where(torch.rand(count, device=device) < 0.5, 1.0, -1.0)
-    angle = torch.randn(count, device=device).clamp(-2, 2) * 0.1
-    source = level.shape[1]
-    scale = source / CONTEXT / side
-    matrix = similarity(torch.full((count, 2), (source - 1) / 2, device=device), angle, scale, mirror, size)
-    middle = (size - 1) / 2
-    shift = torch.einsum("bij,bj->bi", matrix[:, :, :2], middle - centre)
-    matrix = torch.cat((matrix[:, :, :2], (matrix[:, :, 2] + shift).unsqueeze(-1)), -1)
-    person = warp_squares(level[chosen], matrix, size)
-    return torch.where(thing[:, None, None, None], torch.roll(_window(things, size), 1, 0), person)
-
-
-def _mask(centre: Tensor, extent: Tensor, size: int) -> Tensor:
-    """Draw rounded rectangles with a soft border, (B, 1, size, size) in [0, 1]; some tight, some with air around."""
-    count, device = len(centre), centre.device
-    air = 1 + 0.35 * torch.rand(count, 1, device=device)
-    half = (extent * air / 2).clamp(min=4)
-    steps = torch.arange(size, device=device, dtype=centre.dtype)
-    dx = ((steps[None] - centre[:, 0:1]) / half[:, 0:1]).abs()
-    dy = ((steps[None] - centre[:, 1:2]) / half[:, 1:2]).abs()
-    power = torch.where(torch.rand(count, 1, device=device) < 0.5, 3.0, 8.0)
-    distance = ((dx**power)[:, None, :] + (dy**power)[:, :, None]) ** (1 / power[:, :, None])
-    soft = 0.03 + 0.12 * torch.rand(count, 1, 1, device=device)
-    return ((1 - distance) / soft + 0.5).clamp(0, 1)[:, None]
-
-
-def smaller(squares: Tensor, factor: int, device: str, chunk: int = 256) -> Tensor:
-    """Shrink (N, S, S, 3) uint8 squares by a whole factor, averaging, and leave them on `device`."""
-    parts = []
-    for part in squares.split(chunk):
-        pooled = F.avg_pool2d(part.to(device).permute(0, 3, 1, 2).float(), factor)
-        parts.append(pooled.round().to(torch.uint8).permute(0, 2, 3, 1))
-    return torch.cat(parts)
+    log_side = torch.log(of_owner(side).clamp(8) / BOX_UNIT)
+    dx = of_owner(cells[..., 0]) - steps[None, None, :]
+    dy = of_owner(cells[..., 1]) - steps[None, :, None]
+    return (
+        heat[:, None],
+        weight[:, None].to(heat.dtype),
+        torch.stack((log_side, dx, dy), 1),
+        (heat * (heat > 0.3))[:, None],
+    )

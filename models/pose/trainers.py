@@ -5,9 +5,8 @@ Owns what a step means in each stage, validation and sheets, and the learning ra
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +16,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...runtime.manifest import Skeleton
-from .augment import Crops, PeopleOnDevice, plain_crops
-from .batches import PoseBatches
+from .augment import Cropper
+from .batches import Batch, PoseBatches, collate
 from .edge import STRIDE
 from .evaluate import evaluate
 from .losses import box_loss, centre_loss, map_loss, presence_loss
 from .net import PoseNet
 from .people import People
-from .scenes import Scenes, person_targets
+from .scenes import person_targets
 from .sheet import crop_sheet, scene_sheet
 from .spatial import SpatialModel
 from .targets import gaussians, to_cells
 
+SMALL, SMALL_SHARE = 128, 0.6  # the first part of the detector's training sees crops of this size: 2.2 times as many
 WARM_UP = 0.04  # share of a stage in which the learning rate climbs
 EMPTY_WEIGHT = 0.3  # of the empty heat-maps that a scene without people should give
 
@@ -42,6 +42,7 @@ class ClockSchedule(torch.optim.lr_scheduler.LRScheduler):
 
     def __init__(self, optimizer: torch.optim.Optimizer, seconds: float) -> None:
         self.budget, self.spent, self.marked = seconds, 0.0, time.monotonic()
+        self.done = 0.0
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float]:
@@ -49,7 +50,7 @@ class ClockSchedule(torch.optim.lr_scheduler.LRScheduler):
         now = time.monotonic()
         self.spent += min(now - self.marked, 60.0)  # a long pause is no training
         self.marked = now
-        done = min(1.0, self.spent / self.budget)
+        done = self.done = min(1.0, self.spent / self.budget)
         if done < WARM_UP:
             factor = max(0.02, done / WARM_UP)
         else:
@@ -66,9 +67,9 @@ class ClockSchedule(torch.optim.lr_scheduler.LRScheduler):
         self.base_lrs, self.marked = list(state_dict["base_lrs"]), time.monotonic()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Validation:
-    """People to measure on, by the prefix of their figures; the first set also fills the sheet."""
+    """People to measure on, by the prefix of their figures; `size` follows the size that is trained at."""
 
     sets: Mapping[str, People]
     skeleton: Skeleton
@@ -91,121 +92,87 @@ class Validation:
         """Draw sixteen people of each set, and scenes if there is a maker of them."""
         parts = []
         for people in self.sets.values():
+            cropper = Cropper(people, self.skeleton, np.random.default_rng(0))
             pick = np.linspace(0, len(people) - 1, 16).astype(int)
-            few = people.only(np.isin(np.arange(len(people)), pick))
-            resident = PeopleOnDevice(few, self.skeleton, self.device)
-            crops = plain_crops(resident, torch.arange(len(few), device=self.device), self.size)
-            parts.append(crop_sheet(crops.image, net(crops.image)["final"], self.skeleton))
-        scenes = batches.draw()[1] if batches is not None else None
-        if scenes is not None:
-            found = net(scenes.image[-16:])  # composed ones lie before, whole pictures at the end
-            if "centre" in found:
-                both = torch.cat((scenes.image[:16], scenes.image[-16:]))
-                found = net(both)
-                parts.append(scene_sheet(both, found["centre"], found["box"]))
+            batch = collate([cropper.plain(int(i), self.size) for i in pick], 16, self.device)
+            parts.append(crop_sheet(batch.image, net(batch.image)["final"], self.skeleton))
+        if batches is not None and batches.options.scenes:
+            scenes = torch.cat([batches.draw(self.device).image[batches.options.crops :] for _ in range(2)])
+            found = net(scenes)
+            if "centre" in found and scenes.shape[-1] == self.size:
+                parts.append(scene_sheet(scenes, found["centre"], found["box"]))
         return np.vstack(parts)
 
 
 class NetTrainer:
-    """Stage one (`net.spatial` is None) and stage three (both together).
-
-    Parameters
-    ----------
-    compiled : compile the detector's steps; falls back with a word if that fails
-    """
+    """Stage one (`net.spatial` is None) and stage three (both together)."""
 
     task = "pose"
 
     def __init__(
-        self,
-        net: PoseNet,
-        batches: PoseBatches,
-        validation: Validation,
-        *,
-        seconds: float,
-        rate: float,
-        compiled: bool = False,
+        self, net: PoseNet, batches: PoseBatches, validation: Validation, *, seconds: float, rate: float
     ) -> None:
         self.net, self.batches, self.validation = net, batches, validation
         self.batch_size = batches.options.crops
-        plain = [p for p in net.parameters() if p.ndim < 2 or (net.spatial is not None and p is net.spatial.kernels)]
+        kernels = None if net.spatial is None else net.spatial.kernels
+        plain = [p for p in net.parameters() if p.ndim < 2 or p is kernels]
         ids = {id(p) for p in plain}
         decayed = [p for p in net.parameters() if id(p) not in ids]
         groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
-        self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, lr=rate, fused=batches.device != "cpu")
+        self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, lr=rate)
         self.scheduler = ClockSchedule(self.optimizer, seconds)
-        self._detect: Callable[[Tensor], dict[str, Tensor]] = net.detector
-        if compiled:
-            self._detect = torch.compile(net.detector)
-
-    def without_compiler(self) -> None:
-        """Go on in plain torch."""
-        self._detect = self.net.detector
+        self.full_size = batches.options.size
 
     def config(self) -> dict[str, Any]:
         """Describe network, skeleton and picture size."""
-        return self.net.config() | {"joints": list(self.validation.skeleton.joints), "size": self.validation.size}
+        return self.net.config() | {"joints": list(self.validation.skeleton.joints), "size": self.full_size}
 
     def losses(self, step: int) -> Mapping[str, Tensor]:
         """Draw a batch and give the losses."""
-        with torch.no_grad(), torch.autocast(self.batches.device.split(":")[0], enabled=False):
-            crops, scenes = self.batches.draw()
-            image = crops.image if scenes is None else torch.cat((crops.image, scenes.image))
-            target, weight = map_targets(crops, self.validation.size)
-        outputs = self._detect(image.contiguous(memory_format=torch.channels_last))
-        count = len(crops.image)
-        losses = {"maps": map_loss(outputs["maps"][:count], target, weight)}
-        total = losses["maps"]
+        small = self.net.spatial is None and self.scheduler.done < SMALL_SHARE
+        self.batches.size = self.validation.size = min(SMALL, self.full_size) if small else self.full_size
+        batch = self.batches.draw(self.validation.device)
+        with torch.autocast(batch.image.device.type, enabled=False):
+            target = map_targets(batch)
+        outputs = self.net.detector(batch.image)
+        weight, maps = batch.weight[: batch.crops], outputs["maps"][: batch.crops]
+        losses = {"maps": map_loss(maps, target, weight)}
         if self.net.spatial is not None:
-            losses["final"] = map_loss(self.net.spatial(outputs["maps"][:count]), target, weight)
-            total = total + losses["final"]
-        if scenes is not None and "centre" in outputs:
-            people = self._person_losses(outputs, crops, scenes, count)
-            losses |= people
-            total = total + sum(people.values())
-        return losses | {"loss": total}
-
-    def _person_losses(
-        self, outputs: dict[str, Tensor], crops: Crops, scenes: Scenes, count: int
-    ) -> dict[str, Tensor]:
-        """Give the losses of finding people; crops know their own person only."""
-        size = self.validation.size
-        unsure = torch.zeros(count, dtype=torch.bool, device=scenes.sure.device)
-        own = torch.zeros(count, scenes.box.shape[1], 4, device=scenes.box.device)
-        own[:, 0] = crops.box
-        box, sure = torch.cat((own, scenes.box)), torch.cat((unsure, scenes.sure))
-        heat, heat_weight, value, value_weight = person_targets(box, sure, size)
-        visible = crops.shown.sum(1) >= 4
-        nobody = scenes.empty.float()
-        empty_maps = outputs["maps"][count:].float().square().sum((2, 3)).mean(1)
-        return {
-            "centre": 0.5 * centre_loss(outputs["centre"], heat, heat_weight),
-            "box": 0.5 * box_loss(outputs["box"], value, value_weight),
-            "presence": 0.5 * presence_loss(
-                outputs["presence"], torch.cat((visible, ~scenes.empty)), torch.cat((visible.float(), nobody))
-            ),
-            "empty": EMPTY_WEIGHT * (empty_maps * nobody).sum() / nobody.sum().clamp(min=1),
-        }  # fmt: skip
+            losses["final"] = map_loss(self.net.spatial(maps), target, weight)
+        if "centre" in outputs and len(batch.image) > batch.crops:
+            losses |= person_losses(outputs, batch)
+        return losses | {"loss": torch.stack(list(losses.values())).sum()}
 
     def validate(self, net: nn.Module) -> dict[str, float]:
         """Measure on the validation sets."""
-        with self._full_precision():
-            return self.validation.measure(net)
+        return self.validation.measure(net)
 
     def sheet(self, net: nn.Module) -> NDArray[np.uint8] | None:
         """Draw people and scenes."""
-        with self._full_precision():
-            return self.validation.sheet(net, self.batches)
-
-    def _full_precision(self) -> contextlib.AbstractContextManager[None]:
-        return torch.autocast(self.batches.device.split(":")[0], enabled=False)
+        return self.validation.sheet(net, self.batches)
 
 
-def map_targets(crops: Crops, size: int) -> tuple[Tensor, Tensor]:
-    """Give heat-map targets (B, J, h, w), empty where the joint is not shown, and weights (B, J)."""
-    grid = size // STRIDE
-    target = gaussians(to_cells(crops.joints, STRIDE), (grid, grid)) * crops.shown[..., None, None]
-    return target, crops.weight
+def map_targets(batch: Batch) -> Tensor:
+    """Give the crops' heat-map targets (B, J, h, w), empty where the joint is not shown."""
+    grid = batch.image.shape[-1] // STRIDE
+    joints, shown = batch.joints[: batch.crops], batch.shown[: batch.crops]
+    return gaussians(to_cells(joints, STRIDE), (grid, grid)) * shown[..., None, None]
+
+
+def person_losses(outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    """Give the losses of finding people; a crop knows its own person only, an empty scene knows everything."""
+    heat, heat_weight, value, value_weight = person_targets(batch.boxes, batch.sure, batch.image.shape[-1])
+    visible = batch.shown.sum(1) >= 4
+    known = visible.float()
+    known[batch.crops :] = 0
+    nobody = batch.empty.float()
+    empty_maps = outputs["maps"].float().square().sum((2, 3)).mean(1)
+    return {
+        "centre": 0.5 * centre_loss(outputs["centre"], heat, heat_weight),
+        "box": 0.5 * box_loss(outputs["box"], value, value_weight),
+        "presence": 0.5 * presence_loss(outputs["presence"], visible, known + nobody),
+        "empty": EMPTY_WEIGHT * (empty_maps * nobody).sum() / nobody.sum().clamp(min=1),
+    }
 
 
 @dataclass(slots=True)
@@ -219,18 +186,19 @@ class StoredMaps:
 
     @classmethod
     @torch.no_grad()
-    def make(cls, net: PoseNet, batches: PoseBatches, count: int) -> StoredMaps:
+    def make(cls, net: PoseNet, batches: PoseBatches, count: int, device: str) -> StoredMaps:
         """Run the detector over `count` random crops."""
         net.eval()
         kept: list[tuple[Tensor, ...]] = []
-        size, options = batches.options.size, batches.options
-        device = batches.device.split(":")[0]
-        while len(kept) * options.crops < count:
-            crops, _ = batches.draw()
-            with torch.autocast(device, torch.bfloat16, enabled=device != "cpu"):
-                maps = net.detector(crops.image.contiguous(memory_format=torch.channels_last))["maps"]
-            kept.append((maps.half(), to_cells(crops.joints, STRIDE), crops.shown, crops.weight))
-        assert maps.shape[-1] == size // STRIDE
+        batches.size = batches.options.size
+        while len(kept) * batches.options.crops < count:
+            batch = batches.draw(device)
+            crops = slice(0, batch.crops)
+            if batch.image.shape[-1] != batches.size:
+                continue  # made before the size was set
+            with torch.autocast(batch.image.device.type, torch.bfloat16):
+                maps = net.detector(batch.image[crops])["maps"]
+            kept.append((maps.half(), to_cells(batch.joints, STRIDE)[crops], batch.shown[crops], batch.weight[crops]))
         return cls(*(torch.cat(parts) for parts in zip(*kept, strict=True)))
 
 
