@@ -235,6 +235,17 @@ def test_leaving_the_loop_ends_cleanly(negative):
     assert no_threads_left()
 
 
+def test_one_output_that_cannot_be_finished_does_not_take_the_others_with_it(negative):
+    class Full(Notebook):
+        def close(self):
+            raise SinkError("disk full")
+
+    before, after = Notebook(), Notebook()
+    with pytest.raises(SinkError, match="disk full"):
+        Stream("test://?frames=3&size=32x24", negative(), [before, Full(), after]).run()
+    assert before.ended == after.ended == ["closed"]
+
+
 def test_ctrl_c_closes_the_outputs(negative):
     sink = Notebook()
 
