@@ -6,24 +6,29 @@ asks it while it prepares that frame.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
+
+from numpy.typing import NDArray
 
 from ..frame import Frame
-from ..streaming.temporal import Motion
+from ..streaming.temporal import Fresh, Motion
+from ..task import Outputs
 from .carrier import Way
 from .sight import Sight
 from .steadier import ArraySteadier, SteadyOptions
+from .warp import warp
 
 
 class FeedbackSteadier(ArraySteadier):
     """Steadies one dense output of a network that is steady by itself as far as it is told where things went.
 
-    In the mode `blend` the network's outputs are taken as they are: it has done the blending. In the mode
-    `keyframe` they are carried on and corrected as any dense output is.
+    The network's outputs are taken as they are: it has seen what is shown, and has done the blending. Between two
+    of them the last one is carried along the flow. With `fade_frames` given, they are corrected step by step instead,
+    as any dense output is.
 
     Parameters
     ----------
-    name : the output that is carried, and fed back
+    name : the output that is carried, and fed back; uint8 or float32, (h, w, C) with at most 4 channels
     options : mode and figures; the mode must not be `off`
 
     References
@@ -33,12 +38,11 @@ class FeedbackSteadier(ArraySteadier):
     """
 
     def __init__(self, name: str, options: SteadyOptions | None = None) -> None:
-        options = options or SteadyOptions()
-        if options.mode == "blend" and options.fade_frames is None:
-            options = replace(options, fade_frames=1)
         super().__init__(name, options)
         self._since: Way | None = None
         self._way: Way | None = None
+        self._asked: dict[int, Way] = {}  # frames that the network was asked about, and the way back to them
+        self._shown = Way()  # to the frame of the last output
 
     @property
     def way(self) -> Way | None:
@@ -61,7 +65,32 @@ class FeedbackSteadier(ArraySteadier):
             self._since = Way()
         return motion
 
+    def steady(self, motion: Motion, fresh: Fresh | None) -> Outputs:
+        """Give a fresh output of this frame as it is, or the last one carried to it."""
+        if self.options.fade_frames is not None:
+            return super().steady(motion, fresh)
+        self._go_on(motion.fields)
+        if motion.keyframe:
+            self._asked[motion.frame.index] = Way()
+        if fresh is not None and fresh.frame.index in self._asked:
+            self._outputs, self._shown = fresh.outputs, self._asked[fresh.frame.index]
+            # What was asked before it will not be answered any more.
+            self._asked = {index: way for index, way in self._asked.items() if index > fresh.frame.index}
+        value: NDArray[Any] = self._outputs[self._name]
+        if self._shown.flow is not None:
+            value = warp(value, self._shown.flow).pixels
+        return {**self._outputs, self._name: value}
+
     def reset(self) -> None:
         """Forget everything."""
         super().reset()
         self._since = self._way = None
+        self._asked, self._shown = {}, Way()
+
+    def _go_on(self, sight: Sight) -> None:
+        """Go on to the next frame; after a cut, answers about frames before it are not waited for."""
+        if sight.cut or sight.pair is None or sight.trusted is None:
+            self._asked, self._shown = {}, Way()
+            return
+        for way in (self._shown, *self._asked.values()):
+            way.step(sight.pair.backward, sight.trusted)
