@@ -1,7 +1,8 @@
 """What a noisy activation costs in an exported graph: nodes, and time against the plain one, in two engines.
 
 Two graphs each: the activation alone on (1, 64, 56, 56), and a network of four 3x3 convolutions of 64 channels with
-the activation after each. All graphs take turns, one thread; figures are medians with the quartiles over rounds. Usage::
+the activation after each. All graphs take turns, on one thread; figures are medians with the quartiles over rounds.
+Usage::
 
     python benchmarks/activation_cost.py
 """

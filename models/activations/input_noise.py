@@ -102,8 +102,8 @@ def learned_input_noise_mean(
     """Evaluate the mean of `learned_input_noise` over its noise, by a fixed sum over |xi| with both signs.
 
     Unlike the other variants' this mean has no closed form in the saturated zone: the truncated mean of the shift
-    |xi| softplus(p |v| / |xi|) is no elementary function. The sum is off by less than 0.002 c at 16 points, which
-    `tests/models/test_activations.py` holds it to.
+    |xi| softplus(p |v| / |xi|) is no elementary function. The sum is off by less than 0.002 c at 16 points and c up
+    to 1, which `tests/models/test_activations.py` holds it to.
 
     Parameters
     ----------
