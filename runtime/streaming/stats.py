@@ -17,6 +17,7 @@ from typing import Any
 
 from ..files import write_whole
 
+STAGES = ("decode", "flow", "preprocess", "infer", "steady", "postprocess", "write")
 # While the first frame warms everything up, the frames behind it fill the queues, and then come out in a burst that
 # says nothing about the rate. So many results are let by before the rate is taken, if there are twice as many.
 _BURST = 16
@@ -125,8 +126,9 @@ class Stats:
 
     @property
     def stages_ms(self) -> dict[str, Spread]:
-        """Time spent in every stage, in the order of the first appearance."""
-        return {stage: Spread.of(samples) for stage, samples in self._stages.items()}
+        """Time spent in every stage, in the order in which a frame passes them."""
+        names = sorted(self._stages, key=lambda stage: STAGES.index(stage) if stage in STAGES else len(STAGES))
+        return {stage: Spread.of(self._stages[stage]) for stage in names}
 
     def as_json(self) -> dict[str, Any]:
         """Every figure, ready for JSON; what was not measured is null."""

@@ -66,6 +66,13 @@ def test_an_endless_stream_does_not_grow():
     assert stats.frames == WINDOW + 500
 
 
+def test_stages_come_in_the_order_of_the_path_of_a_frame():
+    stats = Stats()
+    for timings in ({}, {"decode": 1, "flow": 1, "write": 1}, {"decode": 1, "flow": 1, "infer": 1, "other": 1}):
+        stats.record(timings, age_ms=0)
+    assert list(stats.stages_ms) == ["decode", "flow", "infer", "write", "other"]
+
+
 def test_keyframes_are_counted_apart():
     stats = Stats()
     for index in range(10):
