@@ -66,7 +66,7 @@ def input_noise_mean(x: Tensor, *, function: HardFunction, sigma: Tensor, satura
         mean = mean + middle
     if not saturated_only:
         return mean
-    # A mask and not `where`, which takes ONNX Runtime eight times as long as all of the above.
+    # A mask and not `where`, which takes ONNX Runtime seven times as long as all of the above.
     saturated, hard = (x.abs() >= function.onset).to(x.dtype), function(x)
     return hard + saturated * (mean - hard)
 

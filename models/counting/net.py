@@ -18,7 +18,7 @@ from .task import SYMBOLS
 
 # alpha of the authors' NSigmoidP and NTanhP (nunits.py); the paper does not say what the experiment used.
 ALPHA = {HARD_SIGMOID.name: 1.1, HARD_TANH.name: 1.15}
-MEAN_POINTS = 8  # of NANIL's mean, which is then off by up to 0.006 c; see `learned_input_noise_mean`
+MEAN_POINTS = 8  # of NANIL's mean, off by up to 0.003 at c = 0.5; see `learned_input_noise_mean`
 NOISES = ("soft", "hard", "nan", "nanil")
 
 
