@@ -82,7 +82,7 @@ def reliable(flow: Flow, opposite: Flow) -> NDArray[np.bool_]:
     Examples
     --------
     >>> still = Flow.constant((6, 8))
-    >>> reliable(still, Flow(still.vectors, forward=True)).all()
+    >>> bool(reliable(still, Flow(still.vectors, forward=True)).all())
     True
     """
     return ~(disocclusion(flow, opposite) | motion_boundary(flow))

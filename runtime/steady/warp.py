@@ -55,7 +55,7 @@ def warp(image: NDArray[Any], flow: Flow) -> Warped:
 
     Examples
     --------
-    >>> warp(np.ones((2, 2, 1), np.float32), Flow.constant((2, 2))).valid.all()
+    >>> bool(warp(np.ones((2, 2, 1), np.float32), Flow.constant((2, 2))).valid.all())
     True
     """
     if image.ndim not in (2, 3) or image.size == 0 or (image.ndim == 3 and image.shape[2] > 4):
