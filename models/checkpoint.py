@@ -5,6 +5,7 @@ Owns the file format. Weights are read with `weights_only`, so that a checkpoint
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from dataclasses import dataclass, field
@@ -43,7 +44,14 @@ class Checkpoint:
     commit: str = ""
 
     def save(self, path: Path) -> None:
-        """Write to a temporary name and rename, so that a cut run never leaves half a file."""
+        """Write to a temporary name and rename, so that a cut run never leaves half a file.
+
+        Raises
+        ------
+        TypeError
+            If `config` or `metrics` hold anything but plain values: `load` would refuse the file.
+        """
+        json.dumps([self.config, self.metrics])
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         content = {"format": FORMAT} | {name: getattr(self, name) for name in self.__slots__}

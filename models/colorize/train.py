@@ -114,10 +114,9 @@ class ColorizeTrainer:
         """Give the options as plain values."""
         plain = dataclasses.asdict(self.options)
         plain |= {"data": [path.name for path in self.options.data], "val": self.options.val.name}
-        plain |= {
-            "net": dataclasses.asdict(self.net.options),
-            "classifier": getattr(plain["classifier"], "name", None),
-        }
+        plain["net"] = dataclasses.asdict(self.net.options)
+        for name in ("classifier", "init"):
+            plain[name] = getattr(plain[name], "name", None)
         del plain["cache"]
         return plain
 
@@ -230,6 +229,7 @@ def command(**given: Any) -> None:
         net=ColorizerOptions(width=given["width"], batch_norm=given["batch_norm"], noise=noise),
         data=given["data"], val=given["val"], cache=out.parent / "cache", classifier=given["classifier"],
         optimizer=given["optimizer"], learning_rate=given["learning_rate"], batch_size=given["batch"],
-        rebalance=given["rebalance"], crop=given["crop"], init=given["init"], prefixes=parse_prefixes(given["prefix"]),
+        rebalance=given["rebalance"], crop=given["crop"], init=given["init"],
+        prefixes=parse_prefixes(given["prefix"]),
     )  # fmt: skip
     fit(ColorizeTrainer(options, loop), loop)

@@ -50,6 +50,10 @@ def test_training_learns_and_resumes(photos: Path, tmp_path: Path) -> None:
     losses = [event.value for event in _log(out).Scalars("train/loss")]
     assert losses[-1] < losses[0]
     assert second.config["net"]["width"] == 0.125
+    third = tmp_path / "third"
+    run(*fixed[:-6], "--out", third, "--width", 0.125, "--batch", 4, "--steps", 1, "--crop", 64, "--noise", "nah",
+        "--init", out / "last.pt")  # fmt: skip
+    assert Checkpoint.load(third / "last.pt").config["init"] == "last.pt"
     sheets = sorted((out / "sheets").glob("*.png"))
     assert [int(path.stem) for path in sheets] == [4, 40]
     assert cv2.imread(str(sheets[0])) is not None
