@@ -1,6 +1,7 @@
 """`steadyframe export` and `steadyframe parity`.
 
-Owns the reading of options and the writing of reports; the work is done in `bundle` and `parity`.
+Owns the reading of options and the writing of reports; the work is done in `bundle` and `parity`, which are imported
+when a command runs: PyTorch takes seconds, and `steadyframe --help` should not.
 """
 
 from __future__ import annotations
@@ -12,13 +13,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from ..calibration.frames import spread_frames
-from ..models.checkpoint import Checkpoint
-from ..runtime.bundle import Bundle
 from ..runtime.errors import UsageError
-from ..runtime.streaming.sources import open_source
-from .bundle import BundleFacts, export_bundle
-from .parity import compare
 
 _log = Console(stderr=True)
 _PLAIN_WIDTH = 120  # of a table that goes to a file or a pipe
@@ -37,6 +32,9 @@ def export(
     settings: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Export CHECKPOINT as a bundle: ONNX graphs, manifest, hashes."""
+    from ..models.checkpoint import Checkpoint
+    from .bundle import BundleFacts, export_bundle
+
     facts = BundleFacts(
         name=name or output.resolve().name,
         version=version,
@@ -62,6 +60,12 @@ def parity(
     bundle: str, checkpoint: Path, input: str, frames: int, device: str, precision: str, json_path: Path | None
 ) -> None:
     """Compare BUNDLE with the CHECKPOINT it came from, on frames of INPUT. Exit code 6 where they differ."""
+    from ..calibration.frames import spread_frames
+    from ..models.checkpoint import Checkpoint
+    from ..runtime.bundle import Bundle
+    from ..runtime.streaming.sources import open_source
+    from .parity import compare
+
     loaded, trained = Bundle.load(bundle), Checkpoint.load(checkpoint)
     source = open_source(input)
     try:
