@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..models.checkpoint import Checkpoint
 from ..models.colorize import net as colorize_net
 from ..models.colorize.evaluate import COLOR_PREPROCESS, GLOBAL_PREPROCESS
+from ..models.pose import graph as pose_graph
 from ..models.stylize import net as stylize_net
 from ..models.stylize.reference import PREPROCESS as STYLIZE_PREPROCESS
 from ..runtime.errors import BundleError, UsageError
@@ -149,7 +150,36 @@ def of_stylize(checkpoint: Checkpoint) -> TaskGraphs:
     )
 
 
-_TASKS: dict[str, Callable[[Checkpoint], TaskGraphs]] = {"colorize": of_colorize, "stylize": of_stylize}
+class PoseFrameGraph(nn.Module):
+    """Square frame, (1, S, S, 3) uint8 BGR, to what `PoseGraph` gives."""
+
+    def __init__(self, graph: pose_graph.PoseGraph) -> None:
+        super().__init__()
+        self.pose, self.to_tensor = graph, FrameToTensor()
+
+    def forward(self, frame: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Detect."""
+        return self.pose(self.to_tensor(frame))
+
+
+def of_pose(checkpoint: Checkpoint) -> TaskGraphs:
+    """Graph `pose`, which serves both the whole picture and the squares around people."""
+    size = int(checkpoint.config["size"])
+    graph = PoseFrameGraph(pose_graph.of_checkpoint(checkpoint))
+    square = torch.randint(0, 256, (1, size, size, 3), dtype=torch.uint8)
+    return TaskGraphs(
+        graphs={"pose": GraphSource(module=graph, example={"frame": square}, outputs=pose_graph.OUTPUTS)},
+        preprocess={"pose": Preprocess("area", size_hw=(size, size))},
+        layouts={"frame": "NHWC", "maps": "NCHW"},
+        skeleton=pose_graph.skeleton_of(checkpoint),
+    )
+
+
+_TASKS: dict[str, Callable[[Checkpoint], TaskGraphs]] = {
+    "colorize": of_colorize,
+    "pose": of_pose,
+    "stylize": of_stylize,
+}
 
 
 def task_graphs(checkpoint: Checkpoint) -> TaskGraphs:

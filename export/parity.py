@@ -17,11 +17,13 @@ from rich.table import Table
 
 from ..models.checkpoint import Checkpoint
 from ..models.colorize.reference import ColorizeReference
+from ..models.pose.reference import PoseReference
 from ..models.stylize.reference import StylizeReference
 from ..runtime.bundle import Bundle
 from ..runtime.errors import ParityError, UsageError
 from ..runtime.frame import Frame
 from ..runtime.manifest import TensorSpec
+from ..runtime.people import People
 from ..runtime.session import Session, Tensors, open_session
 from ..runtime.task import Picture, Task
 from ..runtime.tasks import build_task
@@ -41,7 +43,7 @@ class Reference(Protocol):
         """Run one picture, (H, W, 3) BGR, and give every stage."""
 
 
-REFERENCES = {"colorize": ColorizeReference, "stylize": StylizeReference}
+REFERENCES = {"colorize": ColorizeReference, "pose": PoseReference, "stylize": StylizeReference}
 
 
 @dataclass(slots=True)
@@ -226,6 +228,8 @@ def _exported_stages(task: Task, sessions: Mapping[str, RecordingSession], frame
     stages = {f"{role}.{name}": value for role, session in sessions.items() for name, value in session.seen.items()}
     if isinstance(result, Picture):
         stages["picture"] = result.pixels
+    elif isinstance(result, People):
+        stages["people"] = result.as_array()
     return stages
 
 

@@ -63,7 +63,7 @@ class Batch:
 
     Parameters
     ----------
-    image : (B, 3, S, S) float32 RGB in [0, 1], channels last in memory
+    image : (B, 3, S, S) float32 BGR in [0, 1], channels last in memory
     boxes : (B, K, 4)
     crops : how many of B are crops
     """
@@ -81,7 +81,7 @@ class Batch:
 def collate(samples: Sequence[Sample], crops: int, device: str) -> Batch:
     """Put samples together on a device."""
     pixels = torch.from_numpy(np.stack([s.image for s in samples])).to(device)
-    image = pixels.flip(-1).permute(0, 3, 1, 2).float().div_(255)  # keeps channels last
+    image = pixels.permute(0, 3, 1, 2).float().div_(255)  # keeps channels last
 
     def stacked(arrays: Sequence[NDArray[np.float32]] | Sequence[NDArray[np.bool_]]) -> Tensor:
         return torch.from_numpy(np.stack(arrays)).to(device)

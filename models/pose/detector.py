@@ -64,7 +64,7 @@ class Bank(nn.Module):
 class PaperDetector(nn.Module):
     """Two banks, the second on the half-size picture, point-wise upscaled and summed, then 1 x 1 layers.
 
-    Input (B, 3, H, W) RGB in [0, 1], H and W multiples of 4 * 2^(banks - 1); output a dictionary with `maps`
+    Input (B, 3, H, W) BGR in [0, 1], H and W multiples of 4 * 2^(banks - 1); output a dictionary with `maps`
     (B, J, H/4, W/4).
 
     Notes

@@ -138,7 +138,7 @@ class CoarseBank(nn.Module):
 class EdgeDetector(nn.Module):
     """Part maps, person maps and presence of a picture.
 
-    Input: (B, 3, H, W) RGB in [0, 1], H and W multiples of 32. Output: a dictionary of
+    Input: (B, 3, H, W) BGR in [0, 1], H and W multiples of 32. Output: a dictionary of
 
     * `maps` (B, J, H/4, W/4): heat-maps, about 1 at a joint, 0 elsewhere, not clipped;
     * `centre` (B, 1, H/8, W/8): logit that a person's box is centred in the cell;

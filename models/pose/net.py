@@ -27,7 +27,7 @@ class PoseNet(nn.Module):
         self.detector, self.spatial = detector, spatial
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Detect joints in (B, 3, H, W) RGB in [0, 1]."""
+        """Detect joints in (B, 3, H, W) BGR in [0, 1]."""
         found: dict[str, Tensor] = self.detector(image)
         maps = found["maps"]
         return found | {"final": maps if self.spatial is None else self.spatial(maps)}

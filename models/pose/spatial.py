@@ -5,6 +5,7 @@ Owns the model, its start from displacement histograms, and nothing of training.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -88,22 +89,23 @@ class SpatialModel(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """Weigh (B, J, H, W) heat-maps by what the other joints say; the same shape, float32."""
-        options = self.options
         with torch.autocast(maps.device.type, enabled=False):
-            maps = maps.float()
-            clipped = maps.clamp(min=FLOOR)
-            if options.coarsen == 1:
-                logs = torch.log(self.messages(clipped).clamp(min=1e-8))
-                total = logs.sum(2)
-                return torch.exp((total * self._trust() if options.tempered else total).clamp(max=2.0))
-            small = F.avg_pool2d(clipped, options.coarsen)
-            logs = torch.log(self.messages(small).clamp(min=1e-8))
-            others = 1 - torch.eye(options.joints, device=maps.device)[..., None, None]
-            total = (logs * others).sum(2)
-            total = F.interpolate(total, scale_factor=float(options.coarsen), mode="bilinear", align_corners=False)
-            if options.tempered:
-                total = total * self._trust()
-            return clipped * torch.exp(total.clamp(max=2.0))
+            return self.weigh(maps.float(), self.messages)
+
+    def weigh(self, maps: Tensor, messages: Callable[[Tensor], Tensor]) -> Tensor:
+        """Do what `forward` does, with messages computed in another way; this is what the exporter calls."""
+        options = self.options
+        clipped = maps.clamp(min=FLOOR)
+        if options.coarsen == 1:
+            total = torch.log(messages(clipped).clamp(min=1e-8)).sum(2)
+            return torch.exp((total * self._trust() if options.tempered else total).clamp(max=2.0))
+        logs = torch.log(messages(F.avg_pool2d(clipped, options.coarsen)).clamp(min=1e-8))
+        others = 1 - torch.eye(options.joints, device=maps.device)[..., None, None]
+        total = (logs * others).sum(2)
+        total = F.interpolate(total, scale_factor=float(options.coarsen), mode="bilinear", align_corners=False)
+        if options.tempered:
+            total = total * self._trust()
+        return clipped * torch.exp(total.clamp(max=2.0))
 
     def _trust(self) -> Tensor:
         return self.trust.clamp(min=0)[:, None, None]

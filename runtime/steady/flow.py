@@ -163,6 +163,11 @@ class FlowEstimator:
         forward = np.asarray(self._dis.calc(previous, current, None), np.float32)  # type: ignore[call-overload]
         return FlowPair(Flow(backward), Flow(forward, forward=True), previous, current)
 
+    def forward(self, previous: NDArray[np.uint8], current: NDArray[np.uint8]) -> Flow:
+        """Measure where the content of `previous` went: all that points need, at half the price of `between`."""
+        vectors = self._dis.calc(previous, current, None)  # type: ignore[call-overload]
+        return Flow(np.asarray(vectors, np.float32), forward=True)
+
     def reset(self) -> None:
         """Forget the previous frame."""
         self._previous = None

@@ -19,6 +19,7 @@ from ..task import Task
 # name in the manifest -> (module in this folder, its opener: (manifest, sessions, options) -> Task)
 TASKS = {
     "colorize": ("colorize", "open_colorize"),
+    "pose": ("pose", "open_pose"),
     "stylize": ("stylize", "open_stylize"),
 }
 

@@ -1,0 +1,86 @@
+"""The pose network as it was trained, on the runtime's own path, for parity with what was exported.
+
+Owns `TorchSession`: the trained network, with the spatial model's exact convolutions, in the place of an engine.
+Cutting squares out of frames is one implementation for training and run (`runtime.image.cut_square`), and so the task
+around the network is the runtime's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...runtime.frame import Frame
+from ...runtime.manifest import Graph, GraphFile, Manifest, Preprocess, TensorSpec
+from ...runtime.session import Tensors
+from ...runtime.tasks.pose import ROLE, Pose
+from ..checkpoint import Checkpoint
+from .graph import OUTPUTS, PoseGraph, of_checkpoint, skeleton_of
+
+
+class TorchSession:
+    """A trained network as a session, (1, S, S, 3) uint8 BGR in; it remembers its last run."""
+
+    device = "torch"
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+
+    def __init__(self, graph: PoseGraph) -> None:
+        self._graph = graph
+        if graph.spatial is not None:
+            graph.messages = graph.spatial.messages  # type: ignore[assignment]  # the convolutions as they were trained
+        self.seen: dict[str, NDArray[Any]] = {}
+
+    @torch.no_grad()
+    def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
+        """Run once."""
+        image = torch.from_numpy(feeds["frame"]).permute(0, 3, 1, 2).float() / 255
+        found = dict(zip(OUTPUTS, (tensor.numpy() for tensor in self._graph(image)), strict=True))
+        self.seen = {**feeds, **found}
+        return found
+
+    def close(self) -> None:
+        """Do nothing: memory is freed with the object."""
+
+
+class PoseReference:
+    """A trained pose network in PyTorch, in eval mode, behind the runtime's task.
+
+    Parameters
+    ----------
+    checkpoint : of task pose
+    settings : the bundle's `settings`
+    """
+
+    # Largest absolute difference; pixels that enter a network must be the very same, joints to a fifth of a pixel.
+    tolerances = {  # noqa: RUF012
+        f"{ROLE}.frame": 0.0,
+        f"{ROLE}.maps": 2e-2,
+        f"{ROLE}.keypoints": 0.2,
+        f"{ROLE}.presence": 1e-3,
+        f"{ROLE}.people": 1e-2,
+        "people": 0.5,
+    }
+
+    def __init__(self, checkpoint: Checkpoint, settings: dict[str, Any]) -> None:
+        size = int(checkpoint.config["size"])
+        spec = TensorSpec("frame", "uint8", (1, size, size, 3), "NHWC")
+        graph = Graph(
+            {"fp32": GraphFile("none.onnx", "0" * 64)}, (spec,), (spec,), Preprocess("area", size_hw=(size, size))
+        )
+        manifest = Manifest(
+            name="reference", task="pose", version="1", licence="none", graphs={ROLE: graph},
+            skeleton=skeleton_of(checkpoint), settings=settings,
+        )  # fmt: skip
+        self._session = TorchSession(of_checkpoint(checkpoint))
+        self._task = Pose(manifest, {ROLE: self._session})
+
+    def stages(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """Run one picture, (H, W, 3) BGR, and give every stage under the name it has in the bundle."""
+        self._task.reset()
+        feeds, placement = self._task.preprocess(Frame(pixels))
+        people = self._task.postprocess(self._task.infer(feeds), placement)
+        return {f"{ROLE}.{name}": value for name, value in self._session.seen.items()} | {"people": people.as_array()}

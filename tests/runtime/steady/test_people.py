@@ -1,0 +1,123 @@
+"""Joints between two looks of the network: carried by a real flow, corrected without a jerk."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from steadyframe.runtime.errors import UsageError
+from steadyframe.runtime.frame import Frame
+from steadyframe.runtime.steady import SteadyOptions
+from steadyframe.runtime.steady.people import PeopleSteadier
+from steadyframe.runtime.streaming.temporal import Fresh
+
+STEP_NS = 33_333_333
+
+
+def textured(shift: float = 0.0, *, seed: int = 0) -> np.ndarray:
+    """A cloudy picture, moved to the right by a number of pixels."""
+    clouds = np.random.default_rng(seed).integers(0, 256, (240, 400, 3), dtype=np.uint8)
+    clouds = cv2.GaussianBlur(clouds, (0, 0), 4)
+    clouds = cv2.normalize(clouds, None, 0, 255, cv2.NORM_MINMAX)
+    return cv2.warpAffine(clouds, np.float32([[1, 0, shift], [0, 1, 0]]), (320, 240), borderMode=cv2.BORDER_REFLECT)
+
+
+def outputs(points: np.ndarray, ids=(1,)) -> dict:
+    keypoints = np.concatenate((points, np.full((*points.shape[:-1], 1), 0.9)), -1).astype(np.float32)
+    return {"keypoints": keypoints[None] if keypoints.ndim == 2 else keypoints,
+            "ids": np.array(ids, np.int64), "scores": np.full(len(ids), 0.9, np.float32)}  # fmt: skip
+
+
+POINTS = np.array([[150, 80], [180, 120], [130, 160]], np.float32)
+
+
+def right(pixels: float) -> np.ndarray:
+    return np.array([pixels, 0], np.float32)
+
+
+def play(steadier: PeopleSteadier, pictures, answers, *, late: int = 0):
+    """Show every picture; the network's answers come `late` frames after they were asked for."""
+    waiting, shown = [], []
+    for index, picture in enumerate(pictures):
+        frame = Frame(picture, index, media_ns=index * STEP_NS)
+        motion = steadier.observe(frame)
+        if motion.keyframe:
+            waiting.append((index + late, Fresh(frame, answers(index))))
+        fresh = waiting.pop(0)[1] if waiting and waiting[0][0] <= index else None
+        shown.append(steadier.steady(motion, fresh)["keypoints"])
+    return shown
+
+
+@pytest.mark.parametrize("late", [0, 2])
+def test_between_keyframes_joints_move_with_what_they_lie_on(late):
+    pictures = [textured(3.0 * i) for i in range(12)]
+    steadier = PeopleSteadier(SteadyOptions.of("keyframe", every=6))
+    shown = play(steadier, pictures, lambda i: outputs(POINTS + right(3 * i)), late=late)
+    for index in range(late, 12):
+        assert np.abs(shown[index][0, :, :2] - POINTS - right(3 * index)).max() < 1.0, index
+
+
+def test_a_resting_person_does_not_tremble_as_the_network_does():
+    random = np.random.default_rng(1)
+    pictures = [textured()] * 60
+    wobble = random.normal(0, 2.0, (60, 3, 2))
+    raw = [POINTS + wobble[i] for i in range(60)]
+    shown = play(PeopleSteadier(SteadyOptions.of("blend")), pictures, lambda i: outputs(raw[i]))
+    steady = np.stack([one[0, :, :2] for one in shown])[10:]
+    second = np.abs(np.diff(steady, 2, axis=0)).mean()
+    assert second < 0.25 * np.abs(np.diff(np.stack(raw)[10:], 2, axis=0)).mean()
+    assert np.abs(steady.mean((0,)) - POINTS).max() < 1.5
+
+
+def test_a_moving_person_is_not_behind():
+    pictures = [textured(4.0 * i) for i in range(20)]
+    shown = play(PeopleSteadier(SteadyOptions.of("blend")), pictures, lambda i: outputs(POINTS + right(4 * i)))
+    behind = [float((POINTS + right(4 * i) - shown[i][0, :, :2])[:, 0].mean()) for i in range(5, 20)]
+    assert abs(np.mean(behind)) < 0.5 * 4, "half a frame"
+
+
+def test_a_wrong_place_is_left_within_a_third_of_a_second():
+    pictures = [textured()] * 30
+    answers = [POINTS if i < 10 else POINTS + right(60) for i in range(30)]
+    shown = play(PeopleSteadier(SteadyOptions.of("blend")), pictures, lambda i: outputs(answers[i]))
+    assert np.abs(shown[20][0, :, :2] - answers[20]).max() < 12
+
+
+def test_people_come_and_go_by_their_ids():
+    two = np.stack((POINTS, POINTS + right(60)))
+
+    def answers(index):
+        return outputs(two, (1, 2)) if index < 4 else outputs(two[1:], (2,)) if index < 8 else outputs(two[:0], ())
+
+    shown = play(PeopleSteadier(SteadyOptions.of("blend")), [textured()] * 12, answers)
+    assert [len(one) for one in shown] == [2] * 4 + [1] * 4 + [0] * 4
+    assert np.abs(shown[6][0, :, :2] - two[1]).max() < 0.5
+
+
+def test_after_a_cut_nobody_is_shown_until_the_network_has_looked():
+    pictures = [textured()] * 3 + [textured(seed=9) // 4] * 3
+    steadier = PeopleSteadier(SteadyOptions.of("keyframe", every=10))
+    shown = play(steadier, pictures, lambda i: outputs(POINTS), late=1)
+    assert [len(one) for one in shown] == [0, 1, 1, 0, 1, 1]
+    assert steadier.flows is not None and len(steadier.flows) == 2
+
+
+def test_the_flows_lead_from_the_networks_last_frame():
+    steadier = PeopleSteadier(SteadyOptions.of("keyframe", every=3))
+    counts = []
+    for index in range(7):
+        steadier.observe(Frame(textured(index), index, media_ns=index * STEP_NS))
+        counts.append(len(steadier.flows))
+    assert counts == [0, 1, 2, 3, 1, 2, 3]
+
+
+def test_automatic_keyframes_come_when_the_picture_changes():
+    steadier = PeopleSteadier(SteadyOptions.of("keyframe", every="auto"))
+    still = [steadier.observe(Frame(textured(), i, media_ns=i * STEP_NS)).keyframe for i in range(8)]
+    assert still == [True] + [False] * 7
+    assert steadier.observe(Frame(textured(seed=5), 8, media_ns=8 * STEP_NS)).keyframe
+
+
+def test_off_is_no_mode_of_a_steadier():
+    with pytest.raises(UsageError, match="nothing to steady"):
+        PeopleSteadier(SteadyOptions(mode="off"))
