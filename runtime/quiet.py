@@ -10,11 +10,14 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import cv2
 
 _FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"
 _AV_LOG_QUIET = "-8"
+_CV_LOG_SILENT = 0
+_levels: Any = getattr(cv2.utils, "logging", cv2)  # where OpenCV 5 has it; OpenCV 4.8 has it in cv2 itself
 
 
 @contextmanager
@@ -22,12 +25,12 @@ def quiet() -> Iterator[None]:
     """Silence OpenCV inside the block, and FFmpeg from then on, unless the user has set a log level for it."""
     # FFmpeg's level is read from the environment once, when OpenCV opens its first video.
     os.environ.setdefault(_FFMPEG_LEVEL, _AV_LOG_QUIET)
-    before = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    before = _levels.getLogLevel()
+    _levels.setLogLevel(_CV_LOG_SILENT)
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(before)
+        _levels.setLogLevel(before)
 
 
 def drop_stdout() -> None:
