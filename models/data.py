@@ -22,6 +22,7 @@ from rich.progress import track
 from ..runtime.errors import SourceNotFound
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+_MEMORY_SHARE = 1 / 3
 _LONG = 1.25  # a photo longer than this gives two squares, one from each end
 
 
@@ -118,8 +119,8 @@ def prefix_weights(names: Sequence[str], factors: Mapping[str, float]) -> NDArra
 class BatchSource:
     """Random batches out of a stack of squares, as tensors on a device.
 
-    On a GPU the whole stack is moved there once; on a CPU it stays memory-mapped, and the next batch is read from
-    disk while the present one is trained on.
+    On a GPU the whole stack is moved there once. On a CPU it is held in memory if it takes less than a third of it,
+    else it stays memory-mapped; the next batch is fetched while the present one is trained on.
 
     Parameters
     ----------
@@ -138,7 +139,9 @@ class BatchSource:
         seed: int = 0,
         weights: NDArray[np.float64] | None = None,
     ) -> None:
-        self._pixels = pixels
+        # Random reads from disk cost more than the training step on a slow disk: what fits well is held in memory.
+        fits = pixels.nbytes < _MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        self._pixels = np.array(pixels) if fits and device == "cpu" else pixels
         self._on_device = torch.from_numpy(np.array(pixels)).to(device) if device != "cpu" else None
         self._random = np.random.default_rng(seed)
         self._chances = None if weights is None else np.cumsum(weights / weights.sum())

@@ -28,6 +28,8 @@ from .evaluate import PhotoSet, colorized_sheet, measure
 from .losses import ColorLoss, bin_centres, rarity, soft_bins
 from .net import GLOBAL_SIZE, Colorizer, ColorizerOptions, chroma_from_ab
 
+# What may differ from the weights that a training starts from: noisy activations have parameters, heads come and go.
+_REPLACEABLE = ("fuse_activation.", "output_activation.", "bins.", "classify.")
 LEAST_CHROMA = 4.0  # CIELAB units; photos duller than this on average teach grey (the paper's own limit is unknown)
 
 
@@ -152,7 +154,7 @@ class ColorizeTrainer:
 
 
 def start_from(net: Colorizer, checkpoint: Checkpoint) -> None:
-    """Take over a checkpoint's weights; activations may differ (a noisy sigmoid has its own parameters).
+    """Take over a checkpoint's weights; activations and training heads may differ.
 
     Raises
     ------
@@ -163,7 +165,7 @@ def start_from(net: Colorizer, checkpoint: Checkpoint) -> None:
         missing, unexpected = net.load_state_dict(checkpoint.weights, strict=False)
     except RuntimeError as error:
         raise BundleError(f"The network cannot start from these weights ({str(error)[:300]})") from error
-    foreign = [name for name in (*missing, *unexpected) if "activation" not in name]
+    foreign = [name for name in (*missing, *unexpected) if not name.startswith(_REPLACEABLE)]
     if foreign:
         raise BundleError("The network cannot start from these weights", found=f"differences in {foreign[:5]}")
 
