@@ -23,6 +23,7 @@ from .skeleton import make_skeleton
 from .targets import decode, to_pixels
 
 CANDIDATES = 12  # people that the graph names at most
+LEAST_SCORE = 0.05  # of a person; the rows of the others are zero, for their order would be chance
 OUTPUTS = ("keypoints", "presence", "people", "maps")
 
 
@@ -50,6 +51,7 @@ class PoseGraph(nn.Module):
         assert isinstance(net.detector, EdgeDetector)
         self.detector, self.spatial = net.detector, net.spatial
         self.calibration = calibration
+        self.as_trained = False  # True: the convolutions themselves, for parity
         self.messages: FourierMessages | LowRankMessages | None = None
         if self.spatial is not None:
             self.messages = FourierMessages(self.spatial) if rank is None else LowRankMessages(self.spatial, rank)
@@ -59,7 +61,7 @@ class PoseGraph(nn.Module):
         found = self.detector(image)
         maps = found["maps"]
         if self.spatial is not None:
-            messages: Callable[[Tensor], Tensor] | None = self.messages
+            messages: Callable[[Tensor], Tensor] | None = self.spatial.messages if self.as_trained else self.messages
             assert messages is not None
             maps = self.spatial.weigh(maps, messages)
         cells, peaks = decode(maps)
@@ -105,4 +107,5 @@ def find_people(centre: Tensor, box: Tensor) -> Tensor:
     x = to_pixels((place % width).to(box.dtype) + values[:, 1], CENTRE_STRIDE)
     y = to_pixels(torch.div(place, width, rounding_mode="floor").to(box.dtype) + values[:, 2], CENTRE_STRIDE)
     side = torch.exp(values[:, 0].clamp(-4, 4)) * BOX_UNIT
-    return torch.stack((x, y, side, scores), -1)
+    found = torch.stack((x, y, side, scores), -1)
+    return found * (scores > LEAST_SCORE).to(found.dtype).unsqueeze(-1)

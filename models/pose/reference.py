@@ -30,8 +30,7 @@ class TorchSession:
 
     def __init__(self, graph: PoseGraph) -> None:
         self._graph = graph
-        if graph.spatial is not None:
-            graph.messages = graph.spatial.messages  # type: ignore[assignment]  # the convolutions as they were trained
+        graph.as_trained = True
         self.seen: dict[str, NDArray[Any]] = {}
 
     @torch.no_grad()

@@ -17,8 +17,10 @@ from rich.console import Console
 from ..checkpoint import Checkpoint
 from ..training import LoopOptions, fit, seed_all
 from .batches import BatchOptions, PoseBatches
+from .calibrate import fit_calibration
 from .detector import PaperDetector, PaperOptions
 from .edge import STRIDE, EdgeDetector, EdgeOptions
+from .evaluate import evaluate
 from .net import PoseNet, build
 from .people import People, load_people
 from .skeleton import SKELETONS
@@ -100,9 +102,17 @@ def train(options: TrainOptions, console: Console | None = None) -> Path:
         else:
             net.load_state_dict(checkpoint.weights)
         checkpoint.training = {}
+        checkpoint.config["calibration"] = list(_calibrate(net.eval(), validation, options))
         checkpoint.save(options.out / f"{stage}.pt")
         console.print(f"{stage}: {options.out / f'{stage}.pt'}", highlight=False)
     return options.out / f"{options.stages[-1]}.pt"
+
+
+def _calibrate(net: PoseNet, validation: Validation, options: TrainOptions) -> tuple[float, float]:
+    """Fit the scores on the validation sets."""
+    sets = list(validation.sets.values())
+    seen = [evaluate(net, p, validation.skeleton, size=options.batch.size, device=options.device) for p in sets]
+    return fit_calibration(seen, [people.absent for people in sets])
 
 
 def _fresh(options: TrainOptions) -> PoseNet:

@@ -1,0 +1,177 @@
+"""Cutting labelled people out of photos and clips, and what augmentation does with them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from steadyframe.models.pose.augment import Cropper, Look, disturb, moved, sampled
+from steadyframe.models.pose.people import CONTEXT, People, load_frames, load_people
+from steadyframe.models.pose.scenes import ELEMENTS, SceneMaker
+from steadyframe.models.pose.skeleton import SKELETONS
+from steadyframe.runtime.errors import SourceNotFound
+
+UNION = SKELETONS["union-19"]
+PLACE = {name: i for i, name in enumerate(UNION.joints)}
+
+
+def load(root: Path, cache: Path, name: str, exclude=()) -> People:
+    return load_people([root / name], UNION, root=root, size=160, cache=cache, exclude=exclude)
+
+
+def test_a_person_is_cut_twice_as_large_as_the_box_and_labels_come_along(pose_data, tmp_path):
+    people = load(pose_data, tmp_path, "pose/lspet/train.json")
+    labels = json.loads((pose_data / "pose/lspet/train.json").read_text())
+    names = labels["categories"][0]["keypoints"]
+    assert len(people) == 6 and people.squares.shape == (6, 160, 160, 3)
+    for index, person in enumerate(labels["annotations"]):
+        marked = np.array(person["keypoints"]).reshape(-1, 3)
+        left, top, scale = people.frame[index]
+        assert scale * 160 == pytest.approx(CONTEXT * max(person["bbox"][2:]), abs=1)
+        for name, (x, y, visible) in zip(names, marked, strict=True):
+            assert (people.known[index, PLACE[name]] > 0) == (visible > 0)
+            if visible:
+                back = (people.joints[index, PLACE[name]] + 0.5) * scale - 0.5 + (left, top)
+                assert back == pytest.approx((x, y), abs=1e-2)
+    assert not people.known[:, PLACE["nose"]].any(), "LSP has no nose"
+
+
+def test_the_pixels_under_a_joint_are_the_pictures(pose_data, tmp_path):
+    people = load(pose_data, tmp_path, "pose/pseudo/photos.json")
+    labels = json.loads((pose_data / "pose/pseudo/photos.json").read_text())
+    picture = cv2.imread(str(pose_data / labels["images"][0]["file_name"]))
+    joint = PLACE["left_hip"]
+    x, y = np.array(labels["annotations"][0]["keypoints"]).reshape(-1, 3)[joint, :2]
+    u, v = people.joints[0, joint]
+    size = round(6 / people.frame[0, 2])
+    there = picture[round(y) - 3 : round(y) + 4, round(x) - 3 : round(x) + 4].mean((0, 1))
+    here = people.squares[0][
+        round(v) - size // 2 : round(v) + size // 2 + 1, round(u) - size // 2 : round(u) + size // 2 + 1
+    ]
+    assert np.abs(here.mean((0, 1)) - there).max() < 12
+
+
+def test_frames_of_clips_are_decoded_and_trust_is_the_score(pose_data, tmp_path):
+    people = load(pose_data, tmp_path, "pose/pseudo/videos.json")
+    assert set(people.groups) == {"bedroom", "webcam_brother", "webcam_hungry"}
+    assert (people.squares.reshape(6, -1).std(1) > 10).all()
+    assert 0.5 < people.known[people.known > 0].min() <= people.known.max() <= 1
+    webcam = people.in_groups(["webcam"])
+    assert people.absent[webcam][:, PLACE["left_knee"]].all(), "the picture ends above the knees"
+    assert not people.absent[~webcam][:, PLACE["left_knee"]].any()
+
+
+def test_held_out_pictures_stay_out(pose_data, tmp_path):
+    people = load(pose_data, tmp_path, "pose/pseudo/videos.json", exclude=("webcam_hungry",))
+    assert len(people) == 4 and "webcam_hungry" not in people.groups
+
+
+def test_the_second_call_reads_the_cache(pose_data, tmp_path):
+    first = load(pose_data, tmp_path, "pose/lspet/val.json")
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    second = load(pose_data, tmp_path, "pose/lspet/val.json")
+    assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} and len(stamps) == 2
+    assert (first.squares == second.squares).all() and (first.joints == second.joints).all()
+
+
+def test_missing_labels_and_pictures_are_named(pose_data, tmp_path):
+    with pytest.raises(SourceNotFound, match="no label file"):
+        load(pose_data, tmp_path, "pose/none.json")
+    labels = json.loads((pose_data / "pose/lspet/val.json").read_text())
+    labels["images"][0]["file_name"] = "images/none.webp"
+    (tmp_path / "broken.json").write_text(json.dumps(labels))
+    with pytest.raises(SourceNotFound, match="picture that is not there") as raised:
+        load_people([tmp_path / "broken.json"], UNION, root=tmp_path, size=64, cache=tmp_path)
+    assert raised.value.found == "images/none.webp"
+
+
+def test_a_look_puts_its_centre_into_the_middle_and_is_undone_by_its_inverse():
+    look = Look(np.array([70, 40], np.float32), 1.7, 0.4, True)
+    matrix = look.matrix(96)
+    assert moved(matrix, look.centre[None])[0] == pytest.approx((47.5, 47.5), abs=1e-4)
+    assert np.linalg.det(matrix[:, :2]) == pytest.approx(-1 / 1.7**2)
+    points = np.random.default_rng(0).uniform(0, 100, (5, 2)).astype(np.float32)
+    back = cv2.invertAffineTransform(matrix)
+    assert np.abs(moved(back, moved(matrix, points)) - points).max() < 1e-3
+
+
+@pytest.mark.parametrize("scale", [0.7, 1.3, 2.5, 6.0])
+def test_a_dot_lands_where_its_label_does(scale):
+    square = np.zeros((320, 320, 3), np.uint8)
+    cv2.circle(square, (210, 130), round(5 * scale), (255, 255, 255), -1)
+    matrix = Look(np.array([190, 150], np.float32), scale, 0.3, True).matrix(96)
+    picture = sampled(square, matrix, (96, 96))
+    rows, columns = np.nonzero(picture[..., 0] > 200)
+    expected = moved(matrix, np.array([[210, 130]], np.float32))[0]
+    assert (columns.mean(), rows.mean()) == pytest.approx(tuple(expected), abs=0.6)
+
+
+def test_a_mirrored_person_has_the_left_hand_on_the_right(pose_data, tmp_path):
+    people = load(pose_data, tmp_path, "pose/pseudo/photos.json")
+    cropper = Cropper(people, UNION, np.random.default_rng(0))
+    look = Look(cropper.middle(), 1.0)
+    plain = cropper._cut(0, look, 160)
+    mirrored = cropper._cut(0, Look(cropper.middle(), 1.0, 0.0, True), 160)
+    assert np.abs(mirrored.image[:, ::-1].astype(int) - plain.image).mean() < 2
+    left, right = PLACE["left_shoulder"], PLACE["right_shoulder"]
+    assert mirrored.joints[left] == pytest.approx((159 - plain.joints[right][0], plain.joints[right][1]), abs=1e-3)
+    assert mirrored.weight[left] == plain.weight[right]
+
+
+def test_random_crops_keep_their_labels_inside_or_call_them_hidden(pose_data, tmp_path):
+    people = load(pose_data, tmp_path, "pose/pseudo/photos.json")
+    cropper = Cropper(people, UNION, np.random.default_rng(1))
+    shown = 0
+    for turn in range(60):
+        sample = cropper.random(turn % len(people), 96, wild=turn % 2 == 0)
+        assert sample.image.shape == (96, 96, 3) and sample.image.dtype == np.uint8
+        at = sample.joints[sample.shown]
+        assert ((at >= 0) & (at <= 95)).all()
+        assert (sample.weight[sample.shown] > 0).all()
+        shown += int(sample.shown.sum())
+    assert shown > 60 * 6, "most joints stay in the picture"
+
+
+def test_disturbance_changes_pictures_and_is_drawn_from_its_own_generator(pose_data, tmp_path):
+    people = load(pose_data, tmp_path, "pose/lspet/val.json")
+    image, other = people.squares[0], people.squares[1]
+    cv2.setRNGSeed(0)
+    one = [disturb(image.copy(), other, np.random.default_rng(i)) for i in range(12)]
+    assert all(np.abs(o.astype(int) - image).mean() > 1 for o in one)
+    assert len({o.tobytes() for o in one}) == 12
+
+
+def test_scenes_say_who_is_in_them(pose_data, tmp_path):
+    labels = [pose_data / "pose/pseudo/photos.json"]
+    people = load_people(labels, UNION, root=pose_data, size=160, cache=tmp_path)
+    frames = load_frames(labels, root=pose_data, size=128, cache=tmp_path)
+    rng = np.random.default_rng(0)
+    backgrounds = rng.integers(0, 255, (3, 128, 128, 3), dtype=np.uint8)
+    maker = SceneMaker(
+        Cropper(people, UNION, rng), frames, np.ones(len(frames), bool), backgrounds, np.arange(1.0, 4)
+    )
+    counts = []
+    for _ in range(60):
+        scene = maker.compose(rng.integers(0, len(people), ELEMENTS), 96)
+        real = scene.boxes[:, 2] > 0
+        assert scene.sure and scene.empty == (not real.any())
+        sides = scene.boxes[real][:, 2:].max(1) if real.any() else np.zeros(1)
+        assert (sides <= 0.9 * 96).all()
+        counts.append(int(real.sum()))
+    assert min(counts) == 0 and max(counts) >= 2
+    whole = maker.whole(0, 96)
+    assert whole.boxes[0, 2] > 8 and not whole.empty
+
+
+def test_a_whole_picture_keeps_its_box(pose_data, tmp_path):
+    labels = json.loads((pose_data / "pose/pseudo/photos.json").read_text())
+    frames = load_frames([pose_data / "pose/pseudo/photos.json"], root=pose_data, size=128, cache=tmp_path)
+    image, (x, y, w, h) = labels["images"][0], labels["annotations"][0]["bbox"]
+    side = max(image["width"], image["height"])
+    left, top = (image["width"] - side) // 2, (image["height"] - side) // 2
+    expected = ((x + w / 2 + 0.5 - left) * 128 / side - 0.5, (y + h / 2 + 0.5 - top) * 128 / side - 0.5)
+    assert tuple(frames.joints[0, 0]) == pytest.approx(expected, abs=0.05)
+    assert tuple(frames.extent[0]) == pytest.approx((w * 128 / side, h * 128 / side), rel=1e-3)
