@@ -19,9 +19,14 @@ from .manifest import Graph, TensorSpec
 
 Tensors = Mapping[str, NDArray[Any]]
 
-# device name -> (module under engines/, class, the line that installs it)
-ENGINES = {
-    "cpu": ("onnxruntime", "OnnxRuntimeSession", "pip install onnxruntime"),
+# device name -> (module under engines/, class, its options, the line that installs it)
+ENGINES: dict[str, tuple[str, str, dict[str, Any], str]] = {
+    "cpu": ("onnxruntime", "OnnxRuntimeSession", {}, "pip install onnxruntime"),
+    "openvino": ("openvino", "OpenVinoSession", {}, "pip install 'steadyframe[openvino]'"),
+    "openvino-bf16": (
+        *("openvino", "OpenVinoSession", {"arithmetic": "bfloat16"}),
+        "pip install 'steadyframe[openvino]'",
+    ),
 }
 DEVICES = ("auto", *ENGINES)
 
@@ -83,12 +88,12 @@ def load_session(content: bytes, graph: Graph, *, device: str = "auto", name: st
     engine = "cpu" if device == "auto" else device
     if engine not in ENGINES:
         raise DeviceUnavailable(f"There is no device {device!r}", available=DEVICES)
-    module_name, class_name, install = ENGINES[engine]
+    module_name, class_name, options, install = ENGINES[engine]
     try:
         module = importlib.import_module(f"{__package__}.engines.{module_name}")
     except ModuleNotFoundError as error:
         raise BackendNotInstalled(f"Device {engine!r} needs a library that is not installed", todo=install) from error
-    session: Session = getattr(module, class_name)(content, graph, name=name)
+    session: Session = getattr(module, class_name)(content, graph, name=name, **options)
     return session
 
 

@@ -60,12 +60,13 @@ def doctor() -> None:
 def device_findings() -> list[Finding]:
     """Run a tiny graph on every device that has an engine."""
     findings = []
-    for device, (module, _, _) in ENGINES.items():
+    for device, (module, *_) in ENGINES.items():
         result = probe(device)
         detail = result.problem
         if result.works:
             detail = f"{_engine_version(module)}; tiny graph {result.latency_ms:.3f} ms (median of {result.runs})"
-        findings.append(Finding(f"device {device}", "works" if result.works else "broken", detail))
+        state = "works" if result.works else "missing" if result.absent else "broken"
+        findings.append(Finding(f"device {device}", state, detail))
     return findings
 
 
