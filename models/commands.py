@@ -1,6 +1,6 @@
-"""`steadyframe train`: one subcommand a task, loaded when it is asked for.
+"""`steadyframe train` and `steadyframe stylize-offline`, loaded when they are asked for.
 
-Owns the group only; each task's command lives beside its trainer.
+Owns no option: each command lives beside the code that it runs.
 """
 
 from __future__ import annotations
@@ -28,3 +28,17 @@ class _Tasks(click.Group):
 @click.command(cls=_Tasks)
 def train() -> None:
     """Train a network on your own pictures."""
+
+
+@click.command(
+    "stylize-offline",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+)
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def stylize_offline(context: click.Context, words: tuple[str, ...]) -> None:
+    """Stylize a video after a painting by optimisation, frame by frame."""
+    # Handed on unread: the real command imports PyTorch, and `steadyframe --help` shall not wait for that.
+    module = importlib.import_module(f"{__package__}.stylize.offline.commands")
+    module.command.main(list(words), prog_name=context.command_path, standalone_mode=False)
