@@ -43,6 +43,7 @@ class RunOptions:
     reference: str | None
     strength: float | None
     keep_colors: bool
+    overlay: bool
     sequence: bool
     headless: bool
     stats_file: Path | None
@@ -72,6 +73,7 @@ class RunOptions:
             "reference": self.reference,
             "strength": self.strength,
             "keep_colors": self.keep_colors or None,
+            "overlay": None if self.overlay else False,
         }
         return {name: value for name, value in named.items() if value is not None}
 
@@ -98,6 +100,7 @@ class RunOptions:
 @click.option("--reference", metavar="IMAGE", help="colorize: take the mood of the colours from this picture.")
 @click.option("--strength", type=click.FloatRange(0, 1), metavar="0..1", help="stylize: share of the painting.")
 @click.option("--keep-colors", is_flag=True, help="stylize: keep the frame's own colours.")
+@click.option("--overlay/--no-overlay", default=True, show_default=True, help="pose: draw the skeletons.")
 @click.option("--sequence", is_flag=True, help="The pictures of a folder are frames of one video.")
 @click.option("--headless", is_flag=True, help="Open no window.")
 @click.option(

@@ -1,0 +1,52 @@
+"""MediaPipe Pose full in video mode, as a child process of the pose benchmarks.
+
+It needs an older numpy than this project, and so a Python of its own: `python -m venv mp; mp/bin/pip install
+mediapipe==0.10.21`. For every line `CLIP LIMIT` on stdin it plays the clip, and writes one line of JSON: seconds in
+all (decoding, colour order and network), seconds in the network's call alone, and every frame's joints in pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import cv2
+import mediapipe
+
+# COCO-17 in MediaPipe's numbering
+COCO = (0, 2, 5, 7, 8, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
+
+
+def play(clip: str, limit: int) -> dict:
+    pose = mediapipe.solutions.pose.Pose(static_image_mode=False, model_complexity=1)
+    capture = cv2.VideoCapture(clip)
+    warm = capture.read()[1]
+    pose.process(cv2.cvtColor(warm, cv2.COLOR_BGR2RGB))  # loads the graphs
+    pose.reset()
+    capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
+    joints, network, started = [], 0.0, time.perf_counter()
+    while len(joints) < limit:
+        there, pixels = capture.read()
+        if not there:
+            break
+        picture = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        begun = time.perf_counter()
+        found = pose.process(picture).pose_landmarks
+        network += time.perf_counter() - begun
+        height, width = pixels.shape[:2]
+        marks = None if found is None else [found.landmark[i] for i in COCO]
+        joints.append(None if marks is None else [(m.x * width, m.y * height, m.visibility) for m in marks])
+    seconds = time.perf_counter() - started
+    pose.close()
+    return {"seconds": seconds, "network": network, "joints": joints}
+
+
+def main() -> None:
+    for line in sys.stdin:
+        clip, limit = line.rsplit(maxsplit=1)
+        print(json.dumps(play(clip, int(limit))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

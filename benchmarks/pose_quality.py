@@ -1,0 +1,160 @@
+"""How good the joints are: the ablation on LSP's people with its curves, and the webcam clips that no training saw.
+
+Crops are the ground truth's boxes x 1.25, one pass, no flip. `webcam` runs the shipped bundle as a user does, on
+whole frames, against pseudo-labels. Usage::
+
+    python benchmarks/pose_quality.py lsp ../shared/data NAME=CHECKPOINT.pt [NAME=CHECKPOINT.pt ...] --plot curves.png
+    python benchmarks/pose_quality.py webcam ../shared/data --bundle pose
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+import numpy as np
+from steadyframe.models.checkpoint import Checkpoint
+from steadyframe.models.pose.calibrate import expected_calibration_error, scores_of
+from steadyframe.models.pose.evaluate import evaluate
+from steadyframe.models.pose.metrics import RADII, errors_in_torsos, oks_average_precision, pck
+from steadyframe.models.pose.net import build
+from steadyframe.models.pose.people import load_people
+from steadyframe.models.pose.skeleton import SKELETONS
+from steadyframe.runtime.bundle import Bundle
+from steadyframe.runtime.frame import Frame
+from steadyframe.runtime.streaming import Stream
+from steadyframe.runtime.tasks import open_task
+
+HELD_OUT = ("webcam_hungry", "webcam_want", "webcam_eat", "webcam_bird")
+ARMS = tuple(f"{side}_{part}" for side in ("left", "right") for part in ("shoulder", "elbow", "wrist"))
+
+
+@click.group()
+def main() -> None:
+    """Measure the pose networks."""
+
+
+@main.command()
+@click.argument("data", type=click.Path(path_type=Path, exists=True))
+@click.argument("named", nargs=-1, required=True, metavar="NAME=CHECKPOINT...")
+@click.option("--cache", type=click.Path(path_type=Path), default=Path("runs/pose/cache"), show_default=True)
+@click.option("--plot", type=click.Path(path_type=Path), help="Picture of the detection-rate curves.")
+def lsp(data: Path, named: tuple[str, ...], cache: Path, plot: Path | None) -> None:
+    """PCK at 0.2 torsos and the curve, on all of DATA/pose/lspet/val.json."""
+    skeleton = SKELETONS["union-19"]
+    people = load_people([data / "pose/lspet/val.json"], skeleton, root=data, size=320, cache=cache)
+    rng, curves = np.random.default_rng(0), {}
+    print(f"{'':18s} limbs (95 % interval)   shoulder elbow wrist  hip   knee  ankle   calibration error")
+    for item in named:
+        name, path = item.split("=", 1)
+        checkpoint = Checkpoint.load(path, task="pose")
+        net = build(checkpoint.config)
+        net.load_state_dict(checkpoint.weights)
+        seen = evaluate(net.eval(), people, skeleton, size=checkpoint.config["size"], device="cpu")
+        shares, curves[name] = seen.pck(), seen.curve()
+        draws = (rng.integers(0, len(people), len(people)) for _ in range(300))
+        low, high = np.percentile([pck(seen.errors[d], skeleton.joints)["limbs"] for d in draws], [2.5, 97.5])
+        parts = " ".join(f"{np.mean([shares[f'{s}_{p}'] for s in ('left', 'right')]):.3f}"
+                         for p in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle"))  # fmt: skip
+        known = np.isfinite(seen.errors)
+        scores = scores_of(seen.peaks[known], checkpoint.config.get("calibration", (1.0, 0.0)))
+        gap = expected_calibration_error(scores, seen.errors[known] <= 0.2)
+        print(f"{name:18s} {shares['limbs']:.3f} ({low:.3f} .. {high:.3f})    {parts}   {gap:.3f}")
+    if plot is not None:
+        _plot(curves, plot)
+
+
+def _plot(curves: dict[str, np.ndarray], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 4), layout="constrained")
+    for name, curve in curves.items():
+        axes.plot(RADII, 100 * curve, label=name)
+    axes.set(xlabel="radius in torso heights", ylabel="detection rate, % (12 limb joints)", ylim=(0, 100))
+    axes.axvline(0.2, color="grey", linewidth=0.6)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=130)
+
+
+@main.command()
+@click.argument("data", type=click.Path(path_type=Path, exists=True))
+@click.option("--bundle", default="pose", show_default=True)
+def webcam(data: Path, bundle: str) -> None:
+    """Shoulders, elbows and wrists within 0.2 torsos of the confident pseudo-labels, and OKS, per held-out clip."""
+    labels = json.loads((data / "pose/pseudo/videos.json").read_text())
+    loaded = Bundle.load(bundle)
+    names = loaded.manifest.skeleton.joints
+    coco = labels["categories"][0]["keypoints"]
+    place = [names.index(name) for name in coco]
+    images = {image["id"]: image for image in labels["images"]}
+    totals = []
+    for clip in HELD_OUT:
+        kept = [a for a in labels["annotations"] if clip in images[a["image_id"]]["file_name"]]
+        wanted = {images[a["image_id"]]["frame"]: a for a in kept}
+        task = open_task(loaded)
+        found, joints, known, sure, detections = [], [], [], [], []
+        for result in Stream(str(data / f"videos/{clip}.mkv"), task, ["null://"]):
+            label = wanted.get(result.frame.index)
+            if label is None:
+                continue
+            people = result.result.people
+            mine = people[0].keypoints[place] if people else np.full((17, 3), -1e4)
+            truth = np.array(label["keypoints"], float).reshape(-1, 3)
+            found.append(mine[:, :2])
+            joints.append(truth[:, :2])
+            known.append(truth[:, 2] > 0)
+            sure.append(np.array(label["scores"]) >= 0.8)
+            if people:
+                flat = np.column_stack((mine[:, :2], np.ones(17))).ravel().tolist()
+                detections.append(
+                    {"image_id": label["image_id"], "category_id": 1, "keypoints": flat, "score": people[0].score}
+                )
+        task.close()
+        errors = errors_in_torsos(np.array(found), np.array(joints), np.array(known, float), coco)
+        arms = errors[:, [coco.index(name) for name in ARMS]]
+        arms[~np.array(sure)[:, [coco.index(name) for name in ARMS]]] = np.nan
+        hits = np.where(np.isfinite(arms), arms <= 0.2, np.nan)
+        totals.append(hits)
+        ids = {a["image_id"] for a in kept}
+        truth_set = labels | {"annotations": kept, "images": [i for i in labels["images"] if i["id"] in ids]}
+        oks = oks_average_precision(truth_set, detections) if detections else 0.0
+        parts = "  ".join(f"{name} {share:.3f}" for name, share in zip(ARMS, np.nanmean(hits, 0), strict=True))
+        print(f"{clip:16s} {len(kept):4d} frames   {parts}   OKS AP {oks:.3f}")
+    pooled = np.concatenate(totals)
+    print(f"{'all':16s} {len(pooled):4d} frames   {np.nanmean(pooled):.3f} of all six within 0.2 torsos")
+
+
+@main.command()
+@click.argument("data", type=click.Path(path_type=Path, exists=True))
+@click.option("--bundle", default="pose", show_default=True)
+@click.option("--limit", default=200, show_default=True)
+def rooms(data: Path, bundle: str, limit: int) -> None:
+    """Count the people who are found in photos of empty rooms, and in photos with one labelled person."""
+    import cv2
+
+    task = open_task(bundle)
+
+    def count(path: Path) -> int:
+        task.reset()
+        feeds, placement = task.preprocess(Frame(cv2.imread(str(path))))
+        return len(task.postprocess(task.infer(feeds), placement))
+
+    empty = sorted((data / "photos/val").glob("houses*")) + sorted((data / "photos/val").glob("huts*"))
+    phantoms = [path.name for path in empty if count(path)]
+    print(
+        f"photos without people (val: houses, huts): {len(phantoms)} of {len(empty)} with a phantom  {phantoms[:5]}"
+    )
+    labels = json.loads((data / "pose/pseudo/photos.json").read_text())
+    names = [i["file_name"] for i in labels["images"] if "photos/val" in i["file_name"]][:limit]
+    seen = sum(count(data / name) > 0 for name in names)
+    print(f"photos with a person (val): somebody found in {seen} of {len(names)}")
+    task.close()
+
+
+if __name__ == "__main__":
+    main()
