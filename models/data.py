@@ -50,7 +50,7 @@ class Squares:
     Parameters
     ----------
     pixels : (N, side, side, 3) uint8 BGR, read-only
-    names : the photo's file name of each square
+    names : the photo of each square, as `folder/file`
     path : the file they lie in; its name changes with the photos
     """
 
@@ -85,7 +85,9 @@ class Squares:
             if not squares:
                 raise SourceNotFound("None of the photos could be decoded", found=f"{len(photos)} files")
             cache.mkdir(parents=True, exist_ok=True)
-            names = [photo.name for photo, group in zip(photos, found, strict=True) for _ in group]
+            names = [
+                f"{photo.parent.name}/{photo.name}" for photo, group in zip(photos, found, strict=True) for _ in group
+            ]
             names_path.write_text("\n".join(names), encoding="utf-8")
             temporary = path.with_suffix(f".{os.getpid()}.tmp.npy")
             np.save(temporary, np.stack(squares))
@@ -111,8 +113,9 @@ def photo_squares(path: Path, side: int) -> list[NDArray[np.uint8]]:
 
 
 def prefix_weights(names: Sequence[str], factors: Mapping[str, float]) -> NDArray[np.float64]:
-    """Give sampling weights by how a photo's name begins; 1 where no prefix fits."""
-    fitting = ([f for prefix, f in factors.items() if name.startswith(prefix)] for name in names)
+    """Give sampling weights by how a photo's file name begins; 1 where no prefix fits."""
+    files = (name.rpartition("/")[2] for name in names)
+    fitting = ([f for prefix, f in factors.items() if file.startswith(prefix)] for file in files)
     return np.array([found[0] if found else 1.0 for found in fitting])
 
 

@@ -1,4 +1,4 @@
-"""Facts about training photos that are computed once and kept beside their cache: chroma and soft class labels.
+"""Facts about training photos, mostly kept beside their cache: chroma and class labels, hard and soft.
 
 Owns those side files. ONNX Runtime is imported only where a classifier is given.
 """
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from ...runtime.errors import UsageError
 from ..data import Squares
 
 LABEL_SIDE = 160  # what a classifier sees; soft labels need no more, and cost half of what 224 does
@@ -70,6 +71,27 @@ def of_classifier(squares: Squares, model: Path) -> NDArray[np.float16]:
         _save(path, np.stack(rows))
     found: NDArray[np.float16] = np.load(path)
     return found
+
+
+def of_folders(squares: Squares) -> NDArray[np.float16]:
+    """Take the folder that each photo lies in as its class, as the Places data set is laid out.
+
+    Returns
+    -------
+    (N photos, N classes) float16, a single 1 in each row; classes in the order of their names
+
+    Raises
+    ------
+    UsageError
+        If there is only one folder.
+    """
+    folders = [name.partition("/")[0] for name in squares.names]
+    classes = sorted(set(folders))
+    if len(classes) < 2:
+        raise UsageError("All photos lie in one folder", expected="a folder for each class", found=classes[0])
+    labels = np.zeros((len(folders), len(classes)), np.float16)
+    labels[np.arange(len(folders)), np.searchsorted(classes, folders)] = 1
+    return labels
 
 
 def _watched(items: Iterable[_Item], total: int, words: str) -> Iterable[_Item]:

@@ -19,11 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...runtime.errors import BundleError
+from ...runtime.errors import BundleError, UsageError
 from ..checkpoint import Checkpoint
 from ..data import BatchSource, Squares, prefix_weights
 from ..training import LoopOptions, fit, one_cycle, seed_all
-from . import labels as soft_labels
+from . import labels as photo_labels
 from .evaluate import PhotoSet, colorized_sheet, measure
 from .losses import ColorLoss, bin_centres, rarity, soft_bins
 from .net import GLOBAL_SIZE, Colorizer, ColorizerOptions, chroma_from_ab
@@ -44,6 +44,7 @@ class ColorizeOptions:
     val : folder of photos to measure on
     cache : folder for decoded photos
     classifier : ONNX classifier whose opinion serves as soft labels, or None
+    class_folders : take the folder that a photo lies in as its class
     optimizer : ``adadelta`` (the paper) or ``adamw`` with one cycle of the learning rate
     rebalance : share of rarity in the chroma weights, 0 is the paper's plain squared error
     crop : side of the training squares; half of 224 trains nearly three times as fast, for a first stage
@@ -56,6 +57,7 @@ class ColorizeOptions:
     val: Path
     cache: Path
     classifier: Path | None = None
+    class_folders: bool = False
     optimizer: str = "adamw"
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
@@ -74,15 +76,15 @@ class ColorizeTrainer:
     def __init__(self, options: ColorizeOptions, loop: LoopOptions) -> None:
         self.options, self.device, self.batch_size = options, loop.device, options.batch_size
         squares = Squares.of_folders(options.data, side=256, cache=options.cache)
-        colorful = soft_labels.mean_chroma(squares) >= LEAST_CHROMA
+        colorful = photo_labels.mean_chroma(squares) >= LEAST_CHROMA
         weights = prefix_weights(squares.names, options.prefixes) * colorful
         self.photos = BatchSource(
             squares.pixels, batch_size=options.batch_size, device=loop.device, seed=loop.seed, weights=weights
         )
         self.labels: Tensor | None = None
         net_options = options.net
-        if options.classifier is not None:
-            labels = soft_labels.of_classifier(squares, options.classifier)
+        labels = _labels(squares, options)
+        if labels is not None:
             self.labels = torch.from_numpy(labels).to(loop.device)
             net_options = dataclasses.replace(net_options, classes=labels.shape[1])
         if options.rebalance:
@@ -153,6 +155,15 @@ class ColorizeTrainer:
         return rarity(count, mix=1 - self.options.rebalance).to(self.device)
 
 
+def _labels(squares: Squares, options: ColorizeOptions) -> NDArray[np.float16] | None:
+    """Find the class labels that the options ask for, (N, classes), or none."""
+    if options.classifier is not None and options.class_folders:
+        raise UsageError("Labels come from a classifier or from folders", expected="one of the two")
+    if options.classifier is not None:
+        return photo_labels.of_classifier(squares, options.classifier)
+    return photo_labels.of_folders(squares) if options.class_folders else None
+
+
 def start_from(net: Colorizer, checkpoint: Checkpoint) -> None:
     """Take over a checkpoint's weights; activations and training heads may differ.
 
@@ -205,6 +216,7 @@ def parse_prefixes(words: Sequence[str]) -> dict[str, float]:
 @click.option("--batch-norm/--no-batch-norm", default=True, show_default=True)
 @click.option("--noise", type=click.Choice(["none", "nan", "nah"]), default="none", show_default=True)
 @click.option("--classifier", type=click.Path(path_type=Path, exists=True), help="ONNX net for soft labels.")
+@click.option("--class-folders", is_flag=True, help="The folder of a photo is its class.")
 @click.option("--optimizer", type=click.Choice(["adamw", "adadelta"]), default="adamw", show_default=True)
 @click.option("--learning-rate", default=2e-3, show_default=True)
 @click.option("--rebalance", default=0.5, show_default=True, help="Weight of rare colours; 0 is plain MSE.")
@@ -227,11 +239,12 @@ def command(**given: Any) -> None:
         validate_every=given["validate_every"],
     )  # fmt: skip
     noise = None if given["noise"] == "none" else given["noise"]
+    same = ("data", "val", "classifier", "class_folders", "optimizer", "learning_rate", "rebalance", "crop", "init")
     options = ColorizeOptions(
         net=ColorizerOptions(width=given["width"], batch_norm=given["batch_norm"], noise=noise),
-        data=given["data"], val=given["val"], cache=out.parent / "cache", classifier=given["classifier"],
-        optimizer=given["optimizer"], learning_rate=given["learning_rate"], batch_size=given["batch"],
-        rebalance=given["rebalance"], crop=given["crop"], init=given["init"],
+        cache=out.parent / "cache",
+        batch_size=given["batch"],
         prefixes=parse_prefixes(given["prefix"]),
-    )  # fmt: skip
+        **{name: given[name] for name in same},
+    )
     fit(ColorizeTrainer(options, loop), loop)

@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner
 from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.models.colorize.evaluate import PhotoSet, colorfulness, measure_pictures
+from steadyframe.models.colorize.labels import of_folders
 from steadyframe.models.commands import train
-from steadyframe.models.data import BatchSource, Squares, find_photos
-from steadyframe.runtime.errors import BundleError, SourceNotFound
+from steadyframe.models.data import BatchSource, Squares, find_photos, prefix_weights
+from steadyframe.runtime.errors import BundleError, SourceNotFound, UsageError
 from steadyframe.runtime.image import luma
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -73,12 +74,24 @@ def test_long_photos_give_a_square_from_each_end(tmp_path: Path) -> None:
     ramp = np.repeat(np.linspace(0, 255, 128, dtype=np.uint8)[None, :, None], 32, 0).repeat(3, 2)
     cv2.imwrite(str(tmp_path / "ramp.png"), ramp)
     squares = Squares.of_folders([tmp_path], side=32, cache=tmp_path / "cache")
-    assert squares.names == ("ramp.png", "ramp.png")
+    assert squares.names == (f"{tmp_path.name}/ramp.png",) * 2
     assert np.array_equal(squares.pixels[0], ramp[:, :32])
     assert np.array_equal(squares.pixels[1], ramp[:, -32:])
     batch, indices = BatchSource(squares.pixels, batch_size=4, device="cpu", weights=np.array([0.0, 1.0])).draw()
     assert batch.shape == (4, 3, 32, 32)
     assert set(indices.tolist()) == {1}
+
+
+def test_folders_are_classes(tmp_path: Path) -> None:
+    for folder, count in (("beach", 1), ("attic", 2)):
+        (tmp_path / folder).mkdir()
+        for i in range(count):
+            cv2.imwrite(str(tmp_path / folder / f"{i}.png"), np.full((32, 32, 3), 90, np.uint8))
+    squares = Squares.of_folders([tmp_path], side=32, cache=tmp_path / "cache")
+    assert of_folders(squares).tolist() == [[1, 0], [1, 0], [0, 1]]
+    assert prefix_weights(squares.names, {"1": 3.0}).tolist() == [1.0, 3.0, 1.0]
+    with pytest.raises(UsageError, match="one folder"):
+        of_folders(Squares.of_folders([tmp_path / "attic"], side=32, cache=tmp_path / "cache"))
 
 
 def test_metrics_know_the_extremes(photos: Path) -> None:
