@@ -24,6 +24,7 @@ from .targets import decode, to_pixels
 
 CANDIDATES = 12  # people that the graph names at most
 LEAST_SCORE = 0.05  # of a person; the rows of the others are zero, for their order would be chance
+RANK = 3  # of the kernels, unless the checkpoint says otherwise; None there means exact, through spectra
 OUTPUTS = ("keypoints", "presence", "people", "maps")
 
 
@@ -88,7 +89,7 @@ def of_checkpoint(checkpoint: Checkpoint) -> PoseGraph:
     except RuntimeError as error:
         raise BundleError(f"Weights and configuration of the checkpoint do not fit ({str(error)[:300]})") from error
     slope, offset = checkpoint.config.get("calibration", (1.0, 0.0))
-    rank = checkpoint.config.get("rank")
+    rank = checkpoint.config.get("rank", RANK)
     return PoseGraph(net.eval(), calibration=(float(slope), float(offset)), rank=rank).eval()
 
 
