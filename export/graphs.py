@@ -129,7 +129,8 @@ class StylizeGraph(nn.Module):
         """Paint."""
         styled = self.net(self.to_tensor(frame), self.to_tensor(previous), self.to_tensor(mask))
         # A mix of sigmoids and of pixels stays within 0..1, so that adding a half and cutting off is rounding.
-        return (styled * 255 + 0.5).to(torch.uint8).permute(0, 2, 3, 1)
+        # The cast comes last, because TensorRT gives 8-bit values at the border of a graph only.
+        return (styled * 255 + 0.5).permute(0, 2, 3, 1).to(torch.uint8)
 
 
 def of_stylize(checkpoint: Checkpoint) -> TaskGraphs:

@@ -54,11 +54,14 @@ class GraphSource:
 
 
 class FrameToTensor(nn.Module):
-    """First node of every graph: (1, H, W, 3) uint8 BGR to (1, 3, H, W) float32 BGR in [0, 1]."""
+    """First nodes of every graph: (1, H, W, 3) uint8 BGR to (1, 3, H, W) float32 BGR in [0, 1].
+
+    The cast comes first, because TensorRT takes 8-bit values at the border of a graph only.
+    """
 
     def forward(self, frame: Tensor) -> Tensor:
         """Convert, without any choice left to the caller."""
-        return frame.permute(0, 3, 1, 2).to(torch.float32) * (1 / 255)
+        return frame.to(torch.float32).permute(0, 3, 1, 2) * (1 / 255)
 
 
 def export_onnx(source: GraphSource) -> onnx.ModelProto:

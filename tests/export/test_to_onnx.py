@@ -31,6 +31,13 @@ def test_no_random_node_and_no_batch_norm_after_convolutions(bundle: Bundle, rol
     )  # the one behind the fusion's sum, which no single layer can take in
 
 
+@pytest.mark.parametrize("role", ["global", "color"])
+def test_eight_bit_values_meet_a_cast_and_nothing_else(bundle: Bundle, role: str) -> None:
+    graph = onnx.load_from_string(bundle.graph_bytes(role, "fp32")).graph
+    readers = [node.op_type for node in graph.node if "frame" in node.input]
+    assert readers == ["Cast"]  # TensorRT takes uint8 nowhere else
+
+
 @pytest.mark.parametrize("size_hw", [(192, 256), (64, 136), (8, 8)])
 def test_dynamic_sizes_give_what_torch_gives(
     bundle: Bundle, checkpoint: Checkpoint, size_hw: tuple[int, int]
