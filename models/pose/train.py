@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import click
+import cv2
 import numpy as np
 import torch
 from rich.console import Console
@@ -237,6 +238,7 @@ def command(  # noqa: PLR0913, PLR0917 - a command line
     seed: int,
 ) -> None:  # fmt: skip
     """Train part detector and spatial model on people with marked joints."""
+    cv2.setNumThreads(1)  # the threads that make batches leave the processor to the network
     options = TrainOptions(
         data=data, out=out, cache=cache or out / "cache", minutes=minutes, network=network, banks=banks, noise=noise,
         stages=stages or STAGES, start=start, labels=labels, batch=BatchOptions(crops=batch, scenes=batch // 4),

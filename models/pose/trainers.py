@@ -119,7 +119,7 @@ class NetTrainer:
         ids = {id(p) for p in plain}
         decayed = [p for p in net.parameters() if id(p) not in ids]
         groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
-        self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, lr=rate)
+        self.optimizer: torch.optim.Optimizer = torch.optim.AdamW(groups, lr=rate, fused=True)
         self.scheduler = ClockSchedule(self.optimizer, seconds)
         self.full_size = batches.options.size
 
@@ -220,7 +220,7 @@ class SpatialTrainer:
         assert net.spatial is not None
         self.net: nn.Module = net.spatial
         self.whole, self.stored, self.validation, self.batch_size = net, stored, validation, batch_size
-        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(net.spatial.parameters(), lr=rate)
+        self.optimizer: torch.optim.Optimizer = torch.optim.Adam(net.spatial.parameters(), lr=rate, fused=True)
         self.scheduler = ClockSchedule(self.optimizer, seconds)
 
     def config(self) -> dict[str, Any]:
