@@ -40,7 +40,8 @@ def main(
 ) -> None:
     """Measure BUNDLES on a folder of photos."""
     originals = PhotoSet.of_folder(photos).photos
-    click.echo(f"{len(originals)} photos\n| bundle | saturation | ab-MSE / grey | colourfulness / original |\n|---|---|---|---|")
+    click.echo(f"{len(originals)} photos")
+    click.echo("| bundle | saturation | ab-MSE / grey | colourfulness / original |\n|---|---|---|---|")
     for bundle in bundles:
         for factor in saturation or (None,):
             found = measure_pictures(originals, bundle_colorizer(bundle, factor))
