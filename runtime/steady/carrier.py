@@ -1,6 +1,7 @@
 """Carry a dense result from frame to frame, and take in fresh ones without a jump.
 
-Owns `Carrier`: the memory of one result array of one stream. Knows nothing of networks or threads.
+Owns `Way`, the motion recorded since an earlier frame, and `Carrier`, the memory of one result array of one stream.
+Knows nothing of networks or threads.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ShapeMismatch
-from .flow import Flow, compose, shrinking_kernel
+from .flow import Flow, compose, fitting_kernel, positions, sample
 from .sight import Sight
-from .warp import warp
 
 _MAX_ASKED = 4  # fresh results under way at most; a stream drops older ones
+_UNKNOWN_HASTE = 2  # what was lost since the last fresh result is corrected so many times faster than the rest
 
 
 @dataclass(slots=True)
@@ -35,42 +36,56 @@ class Way:
     known: NDArray[np.float32] | None = None
 
     def step(self, flow: Flow, trusted: NDArray[np.float32]) -> None:
-        """Go on by one frame, along its backward flow."""
+        """Go on by one frame, along its backward flow and mask; the first step settles the size of them all."""
         if self.flow is None or self.known is None:
             self.flow, self.known = flow, trusted
             return
+        flow = flow.scaled(self.flow.size_wh)
         self.flow = compose(flow, self.flow)
-        self.known = np.minimum(trusted, warp(self.known, flow).pixels)
+        self.known = np.minimum(_fit(trusted, flow.size_wh), sample(self.known, positions(flow)))
 
     def carry(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
         """Bring an array, (h, w, C) of any size, from the earlier to the current frame."""
-        return array if self.flow is None else np.asarray(warp(array, self.flow).pixels, np.float32)
+        if self.flow is None:
+            return array
+        return np.asarray(sample(array, positions(self.flow.scaled((array.shape[1], array.shape[0])))), np.float32)
 
     def known_at(self, size_wh: tuple[int, int]) -> NDArray[np.float32] | float:
         """Where the whole way is reliable, (h, w, 1) for an array of a size."""
-        if self.known is None:
-            return 1.0
-        own_wh = (self.known.shape[1], self.known.shape[0])
-        fitted = cv2.resize(self.known, size_wh, interpolation=shrinking_kernel(own_wh, size_wh))
-        return np.asarray(fitted, np.float32).reshape(size_wh[1], size_wh[0], 1)
+        return 1.0 if self.known is None else _fit(self.known, size_wh)[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fade:
+    """A correction, and the part of it that comes in with every frame; both belong to one frame."""
+
+    correction: NDArray[np.float32]  # (h, w, C)
+    rate: NDArray[np.float32]  # (h, w, 1), 0..1 a frame
+
+    def after(self, frames: int) -> NDArray[np.float32]:
+        """Give the part of the correction that is in after so many frames."""
+        return np.asarray(np.minimum(self.rate * np.float32(frames), np.float32(1)) * self.correction, np.float32)
+
+    def carried(self, way: Way) -> _Fade:
+        """Bring the fade to the current frame."""
+        if way.flow is None:
+            return self
+        return _Fade(way.carry(self.correction), way.carry(self.rate))
 
 
 @dataclass(slots=True)
 class _Shown:
-    """What is shown: a value and a correction as of one frame, and the way from there.
-
-    The value on the current frame is that of ``value + faded * correction``, carried along the way.
-    """
+    """What is shown: a value and its fade as of one frame, the frames since, and the way from there."""
 
     value: NDArray[np.float32]
-    correction: NDArray[np.float32]
-    faded: float
+    fade: _Fade | None
+    frames: int = 0
     way: Way = field(default_factory=Way)
 
     def now(self) -> NDArray[np.float32]:
         """Value on the current frame."""
-        part = self.value if self.faded == 0 else self.value + np.float32(self.faded) * self.correction
-        return self.way.carry(part)
+        value = self.value if self.fade is None else self.value + self.fade.after(self.frames)
+        return self.way.carry(value)
 
 
 @dataclass(slots=True)
@@ -81,19 +96,27 @@ class _Asked:
     """
 
     key: object
-    shown: NDArray[np.float32] | None  # what was shown on that frame; None if nothing was
-    correction: NDArray[np.float32] | None  # of which the part `faded` was in already
-    faded: float
-    known: Way  # from the last fresh result to that frame
+    source: _Shown | None  # what was being shown; None if nothing was
+    value: NDArray[np.float32] | None = None  # on that frame
+    fade: _Fade | None = None  # on that frame
+    frames: int = 0  # of the fade until then
+    known: Way = field(default_factory=Way)  # from the last fresh result to that frame
     way: Way = field(default_factory=Way)  # from that frame to the current one
+
+    def value_now(self, shown: _Shown | None) -> NDArray[np.float32] | None:
+        """Give what that frame would show by now, its fade having gone on as that of `shown` has."""
+        if self.value is None or self.fade is None or shown is not self.source or shown is None:
+            return self.value
+        return self.value + self.fade.after(shown.frames) - self.fade.after(self.frames)
 
 
 class Carrier:
     """The steady version of one dense result.
 
-    What is carried holds where the motion since the last fresh result is reliable. A fresh result replaces it at
-    once where it is not, and elsewhere only corrects it, a part of the difference with each of the next frames, so
-    that no pulse shows at keyframes.
+    A fresh result replaces what is carried at once where something appears on this very frame: nothing was there
+    before that could flicker. Elsewhere it only corrects what is carried, by an equal part of the difference with
+    each of the next frames, so that no pulse shows at keyframes; twice as fast where the way from the last fresh
+    result was not reliable.
 
     Parameters
     ----------
@@ -105,34 +128,41 @@ class Carrier:
     section 4.2.
     """
 
-    def __init__(self, *, fade_frames: int = 4) -> None:
+    def __init__(self, *, fade_frames: int = 8) -> None:
         self._fade_frames = fade_frames
+        self._size_wh: tuple[int, int] | None = None  # of the results; known after the first one
         self.reset()
 
     def reset(self) -> None:
         """Forget everything."""
         self._shown: _Shown | None = None
         self._asked: list[_Asked] = []
+        self._appeared: NDArray[np.float32] | None = None
 
     def step(self, sight: Sight) -> None:
         """Go on to the next frame."""
         if sight.cut or sight.pair is None or sight.trusted is None:
             self.reset()
             return
+        self._appeared = sight.appeared
         ways = [asked.way for asked in self._asked]
         if self._shown is not None:
             ways.append(self._shown.way)
+        flow, trusted = sight.pair.backward, sight.trusted
+        if self._size_wh is not None and self._size_wh[0] < flow.size_wh[0]:  # cheaper at the smaller size
+            flow, trusted = flow.scaled(self._size_wh), _fit(trusted, self._size_wh)
         for way in ways:
-            way.step(sight.pair.backward, sight.trusted)
+            way.step(flow, trusted)
 
     def ask(self, key: object) -> None:
         """Note that the network looks at the current frame; `take` with the same key follows, now or later."""
         shown = self._shown
-        if shown is None:
-            asked = _Asked(key, None, None, 0.0, Way())
-        else:
-            known = Way(shown.way.flow, shown.way.known)
-            asked = _Asked(key, shown.now(), shown.way.carry(shown.correction), shown.faded, known)
+        asked = _Asked(key, shown)
+        if shown is not None:
+            asked.value = shown.now()
+            asked.fade = None if shown.fade is None else shown.fade.carried(shown.way)
+            asked.frames = shown.frames
+            asked.known = Way(shown.way.flow, shown.way.known)
         self._asked = [*self._asked, asked][-_MAX_ASKED:]
 
     def take(self, key: object, fresh: NDArray[np.float32]) -> None:
@@ -150,18 +180,26 @@ class Carrier:
             return
         asked = self._asked[places[0]]
         del self._asked[: places[0] + 1]  # what was asked before it will not be answered any more
-        if asked.shown is None or asked.correction is None:
-            self._shown = _Shown(fresh, np.zeros_like(fresh), 1.0, asked.way)
+        self._size_wh = (fresh.shape[1], fresh.shape[0])
+        value = asked.value_now(self._shown)
+        if value is None:
+            self._shown = _Shown(fresh, None, way=asked.way)
             return
-        if fresh.shape != asked.shown.shape:
-            raise ShapeMismatch("The result changed its shape", expected=asked.shown.shape, found=fresh.shape)
-        value = asked.shown
-        if self._shown is not None and self._shown.faded != asked.faded:
-            value = value + np.float32(self._shown.faded - asked.faded) * asked.correction
-        difference = fresh - value
-        known = asked.known.known_at((fresh.shape[1], fresh.shape[0]))
-        correction = np.asarray(known * difference, np.float32)
-        self._shown = _Shown(fresh - correction, correction, 0.0, asked.way)
+        if fresh.shape != value.shape:
+            raise ShapeMismatch("The result changed its shape", expected=value.shape, found=fresh.shape)
+        fade = _Fade(fresh - value, self._rate(asked))
+        self._shown = _Shown(value, fade, way=asked.way)
+
+    def _rate(self, asked: _Asked) -> NDArray[np.float32]:
+        """Part of a correction that comes in with every frame, (h, w, 1)."""
+        assert self._size_wh is not None  # set by `take`
+        slow = 1 / self._fade_frames
+        fast = min(1.0, slow * _UNKNOWN_HASTE)
+        rate = fast - (fast - slow) * asked.known.known_at(self._size_wh)
+        if asked.way.flow is None and self._appeared is not None:
+            rate = np.maximum(rate, _fit(self._appeared, self._size_wh)[..., None])
+        width, height = self._size_wh
+        return np.asarray(np.broadcast_to(rate, (height, width, 1)), np.float32)
 
     def show(self) -> NDArray[np.float32] | None:
         """Fade on by one part and give the value on the current frame; to be called once a frame, last.
@@ -173,5 +211,15 @@ class Carrier:
         shown = self._shown
         if shown is None:
             return None
-        shown.faded = min(1.0, shown.faded + 1 / self._fade_frames)
+        shown.frames += 1
+        if shown.fade is not None and shown.frames >= self._fade_frames:
+            shown.value, shown.fade = shown.value + shown.fade.correction, None
         return shown.now()
+
+
+def _fit(mask: NDArray[np.float32], size_wh: tuple[int, int]) -> NDArray[np.float32]:
+    """Bring a mask (h, w) to another size."""
+    own_wh = (mask.shape[1], mask.shape[0])
+    if own_wh == size_wh:
+        return mask
+    return np.asarray(cv2.resize(mask, size_wh, interpolation=fitting_kernel(own_wh, size_wh)), np.float32)

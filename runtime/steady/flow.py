@@ -69,7 +69,7 @@ class Flow:
         if size_wh == self.size_wh:
             return self
         width, height = self.size_wh
-        resized = cv2.resize(self.vectors, size_wh, interpolation=shrinking_kernel(self.size_wh, size_wh))
+        resized = cv2.resize(self.vectors, size_wh, interpolation=fitting_kernel(self.size_wh, size_wh))
         ratio = np.array((size_wh[0] / width, size_wh[1] / height), np.float32)
         return Flow((resized.reshape(size_wh[1], size_wh[0], 2) * ratio).astype(np.float32), self.forward)
 
@@ -188,6 +188,11 @@ def reduced_luma(pixels: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8
 def shrinking_kernel(from_wh: tuple[int, int], to_wh: tuple[int, int]) -> int:
     """`cv2` kernel that averages where a picture shrinks; linear where it grows, or area would repeat pixels."""
     return cv2.INTER_AREA if to_wh[0] <= from_wh[0] and to_wh[1] <= from_wh[1] else cv2.INTER_LINEAR
+
+
+def fitting_kernel(from_wh: tuple[int, int], to_wh: tuple[int, int]) -> int:
+    """`cv2` kernel for flows and masks: below half size it averages, else linear is as good and far cheaper."""
+    return shrinking_kernel(from_wh, to_wh) if 2 * to_wh[0] <= from_wh[0] else cv2.INTER_LINEAR
 
 
 def compose(late: Flow, early: Flow) -> Flow:

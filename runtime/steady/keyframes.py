@@ -28,19 +28,21 @@ class KeyframeOptions:
     every : run it on every n-th frame; None means `auto`, by the three thresholds below
     unreliable_share : share of the picture, 0..1, that has become unreliable since the last keyframe
     residual : change along the flow summed over the frames since the last keyframe, in grey levels
-    max_age : frames since the last keyframe
+    max_age : frames since the last keyframe after which it runs in any case
+    min_age : frames since the last keyframe before which it does not run, however great the need; a cut excepted
     """
 
-    every: int | None = 4
-    unreliable_share: float = 0.15
+    every: int | None = None
+    unreliable_share: float = 0.07
     residual: float = 20.0
     max_age: int = 8
+    min_age: int = 2
 
     def __post_init__(self) -> None:
         if self.every is not None and self.every < 1:
             raise UsageError("Keyframes come every 1 or more frames", expected="1 or more, or auto", found=self.every)
-        if not (0 < self.unreliable_share <= 1 and self.residual > 0 and self.max_age >= 1):
-            expected = "unreliable_share in 0..1, residual > 0, max_age of 1 or more"
+        if not (0 < self.unreliable_share <= 1 and self.residual > 0 and 1 <= self.min_age <= self.max_age):
+            expected = "unreliable_share in 0..1, residual > 0, 1 <= min_age <= max_age"
             raise UsageError("The keyframe thresholds are out of range", expected=expected, found=self)
 
 
@@ -100,5 +102,7 @@ class KeyframeRule:
         options = self.options
         if options.every is not None:
             return age >= options.every
+        if age < options.min_age:
+            return False
         unreliable = 0.0 if self._known is None else 1 - float(self._known.mean())
         return age >= options.max_age or self._residual > options.residual or unreliable > options.unreliable_share

@@ -41,10 +41,7 @@ def disocclusion(flow: Flow, opposite: Flow) -> NDArray[np.bool_]:
     """
     _check_pair(flow, opposite)
     at = positions(flow)
-    back = sample(opposite.vectors, at)
-    error = _squared(flow.vectors + back)
-    allowed = 0.01 * (_squared(flow.vectors) + _squared(back)) + 0.5
-    return np.asarray((error >= allowed) | ~inside(at, flow.size_wh), np.bool_)
+    return _disoccluded(flow, sample(opposite.vectors, at)) | ~inside(at, flow.size_wh)
 
 
 def motion_boundary(flow: Flow) -> NDArray[np.bool_]:
@@ -59,10 +56,12 @@ def motion_boundary(flow: Flow) -> NDArray[np.bool_]:
     ----------
     Ruder et al. 2016, equation 6 and the released consistency checker.
     """
-    padded = cv2.copyMakeBorder(flow.vectors, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
-    along_x = padded[1:-1, 2:] - padded[1:-1, :-2]
-    along_y = padded[2:, 1:-1] - padded[:-2, 1:-1]
-    gradient = 0.25 * (_squared(along_x) + _squared(along_y))
+    gradient = np.zeros(flow.vectors.shape[:2], np.float32)
+    for along_x, along_y in ((1, 0), (0, 1)):
+        slope = cv2.Sobel(
+            flow.vectors, cv2.CV_32F, along_x, along_y, ksize=1, scale=0.5, borderType=cv2.BORDER_REPLICATE
+        )
+        gradient += _squared(np.asarray(slope, np.float32))
     return np.asarray(gradient > 0.01 * _squared(flow.vectors) + 0.002, np.bool_)
 
 
@@ -135,6 +134,12 @@ def long_term(masks: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]
         weights.append(own if taken is None else np.maximum(own - taken, np.float32(0)))
         taken = own if taken is None else taken + own
     return weights
+
+
+def _disoccluded(flow: Flow, back: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Compare a flow with the way back, (H, W, 2), sampled where it points."""
+    allowed = 0.01 * (_squared(flow.vectors) + _squared(back)) + 0.5
+    return np.asarray(_squared(flow.vectors + back) >= allowed, np.bool_)
 
 
 def _squared(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from .flow import FlowPair
-from .masks import reliable, reliable_smooth
-from .warp import warp
+from .flow import FlowPair, positions, sample
+from .masks import disocclusion, motion_boundary, reliable_smooth
+
+_NEIGHBOURS = np.ones((3, 3), np.uint8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,7 @@ class SightOptions:
 
     smooth_mask: bool = False
     surface_level: float = 20.0
-    cut_share: float = 0.3
+    cut_share: float = 0.1
 
     def __post_init__(self) -> None:
         if self.surface_level <= 0 or not 0 <= self.cut_share < 1:
@@ -49,12 +50,14 @@ class Sight:
     trusted : (h, w) float32 in 0..1 at the flow's size: what is carried along the flow still holds; None with `pair`
     residual : mean change along the flow of what is trusted, in grey levels, noise averaged out
     cut : nothing remembered is of any use here
+    appeared : (h, w) float32, 0 or 1: surely not there in the frame before; None with `pair`
     """
 
     pair: FlowPair | None = None
     trusted: NDArray[np.float32] | None = None
     residual: float = 0.0
     cut: bool = True
+    appeared: NDArray[np.float32] | None = None
 
 
 def sight_of(pair: FlowPair | None, options: SightOptions) -> Sight:
@@ -67,14 +70,17 @@ def sight_of(pair: FlowPair | None, options: SightOptions) -> Sight:
     """
     if pair is None:
         return Sight()
+    uncovered = disocclusion(pair.backward, pair.forward)
     if options.smooth_mask:
         mask = reliable_smooth(pair.backward, pair.forward)
     else:
-        mask = reliable(pair.backward, pair.forward).astype(np.float32)
-    carried = warp(pair.previous, pair.backward).pixels
+        mask = np.asarray(~(uncovered | motion_boundary(pair.backward)), np.float32)
+    carried = sample(pair.previous, positions(pair.backward))
     change = cv2.subtract(pair.current, carried, dtype=cv2.CV_32F)
     change = np.abs(cv2.blur(change, (5, 5), borderType=cv2.BORDER_REPLICATE))
     trusted = np.asarray(mask * (change < options.surface_level), np.float32)
     total = float(trusted.sum())
     residual = float((trusted * change).sum()) / total if total else float("inf")
-    return Sight(pair, trusted, residual, cut=total < options.cut_share * trusted.size)
+    # Flow is off by a pixel at any edge; only what is further inside has surely appeared.
+    appeared = cv2.erode(uncovered.view(np.uint8), _NEIGHBOURS, borderValue=1).astype(np.float32)
+    return Sight(pair, trusted, residual, cut=total < options.cut_share * trusted.size, appeared=appeared)

@@ -124,7 +124,7 @@ class ArraySteadier:
         self._name = name
         self._estimator = FlowEstimator(self.options.flow)
         self._rule = KeyframeRule(keyframes)
-        self._carrier = Carrier(fade_frames=self.options.fade_frames or (2 if blend else 4))
+        self._carrier = Carrier(fade_frames=self.options.fade_frames or (2 if blend else 8))
         self._outputs: Outputs = {}
 
     def observe(self, frame: Frame, *, may_run: bool = True) -> Motion:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -69,8 +70,8 @@ def warp(image: NDArray[Any], flow: Flow) -> Warped:
 
 def inside(at: NDArray[np.float32], size_wh: tuple[int, int]) -> NDArray[np.bool_]:
     """Tell which positions, (H, W, 2), have all bilinear neighbours of non-zero weight inside a picture."""
-    (width, height), x, y = size_wh, at[..., 0], at[..., 1]
-    return np.asarray((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1), np.bool_)
+    within = cv2.inRange(at, (0.0, 0.0), (size_wh[0] - 1.0, size_wh[1] - 1.0))
+    return np.asarray(within > 0, np.bool_)
 
 
 def warp_points(points: NDArray[np.float32], flow: Flow, frame_wh: tuple[int, int]) -> NDArray[np.float32]:

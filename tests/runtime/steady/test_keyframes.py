@@ -66,7 +66,21 @@ def test_a_need_outlives_a_busy_network() -> None:
     assert rule.decide(sight())
 
 
+def test_auto_keeps_a_distance_but_not_after_a_cut() -> None:
+    rule = KeyframeRule(KeyframeOptions(every=None, unreliable_share=0.2, min_age=3))
+    assert decisions(rule, [START] + [sight(lost=0.9)] * 7) == [0, 3, 6]
+    rule.reset()
+    assert decisions(rule, [START, sight(), sight(cut=True), sight(lost=0.9)]) == [0, 2]
+
+
 def test_thresholds_out_of_range_are_refused() -> None:
-    for wrong in ({"every": 0}, {"unreliable_share": 0}, {"residual": -1}, {"max_age": 0}):
+    for wrong in (
+        {"every": 0},
+        {"unreliable_share": 0},
+        {"residual": -1},
+        {"max_age": 0},
+        {"min_age": 0},
+        {"min_age": 9},
+    ):
         with pytest.raises(UsageError):
             KeyframeOptions(**wrong)
