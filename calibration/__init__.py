@@ -1,4 +1,4 @@
-"""Choice of frames that stand for a stream. May import the runtime; never torch."""
+"""Frames that stand for a stream, and what a precision costs the task. May import runtime, never torch or onnx."""
 
 if __name__ != "steadyframe.calibration":
     raise ImportError(

@@ -6,9 +6,7 @@ Owns the writing of bundles: graphs, hashes, manifest and card appear together o
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +19,7 @@ from ..models.checkpoint import Checkpoint, code_commit
 from ..runtime.bundle import CARD_FILE, MANIFEST_FILE, Bundle
 from ..runtime.errors import BundleError
 from ..runtime.manifest import Graph, GraphFile, Manifest, TensorSpec
+from .folder import replace_folder
 from .graphs import TaskGraphs, task_graphs
 from .to_onnx import OPSET, export_onnx
 
@@ -80,7 +79,7 @@ def export_bundle(checkpoint: Checkpoint, folder: Path, facts: BundleFacts) -> B
         card = (folder / CARD_FILE).read_text(encoding="utf-8")
     if card is not None:
         contents[CARD_FILE] = card.encode()
-    _replace_folder(folder, contents)
+    replace_folder(folder, contents)
     return Bundle.load(folder)
 
 
@@ -117,24 +116,3 @@ def _provenance(checkpoint: Checkpoint) -> dict[str, Any]:
         "opset": OPSET,
         "tools": tools,
     }
-
-
-def _replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write files into a fresh folder beside, then let it take the place of the old one."""
-    folder = folder.resolve()
-    fresh = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    try:
-        fresh.mkdir(parents=True)
-        for name, content in contents.items():
-            (fresh / name).write_bytes(content)
-        if folder.exists():
-            folder.rename(old)
-        fresh.rename(folder)
-    except OSError as error:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        raise BundleError(f"The bundle {folder} cannot be written ({error})") from error
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)

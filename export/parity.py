@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from ..calibration.recording import RecordingSession
 from ..models.checkpoint import Checkpoint
 from ..models.colorize.reference import ColorizeReference
 from ..models.pose.reference import PoseReference
@@ -22,9 +23,8 @@ from ..models.stylize.reference import StylizeReference
 from ..runtime.bundle import Bundle
 from ..runtime.errors import ParityError, UsageError
 from ..runtime.frame import Frame
-from ..runtime.manifest import TensorSpec
 from ..runtime.people import People
-from ..runtime.session import Session, Tensors, open_session
+from ..runtime.session import open_session
 from ..runtime.task import Picture, Task
 from ..runtime.tasks import build_task
 
@@ -161,27 +161,6 @@ class ParityReport:
             )
 
 
-class RecordingSession:
-    """A session that keeps what went in and came out of its last run."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self.device: str = session.device
-        self.inputs: tuple[TensorSpec, ...] = session.inputs
-        self.outputs: tuple[TensorSpec, ...] = session.outputs
-        self.seen: Stages = {}
-
-    def run(self, feeds: Tensors) -> Stages:
-        """Run and remember."""
-        found = self._session.run(feeds)
-        self.seen = {**feeds, **found}
-        return found
-
-    def close(self) -> None:
-        """Close the session."""
-        self._session.close()
-
-
 def compare(
     bundle: Bundle, checkpoint: Checkpoint, frames: Iterable[Frame], *,
     device: str = "cpu", precision: str = "fp32", checkpoint_name: str = "checkpoint",
@@ -223,6 +202,8 @@ def compare(
 def _exported_stages(task: Task, sessions: Mapping[str, RecordingSession], frame: Frame) -> Stages:
     """Run one frame, free of memory of earlier ones, through the runtime's task, and collect what passed."""
     task.reset()
+    for session in sessions.values():
+        session.forget()
     feeds, placement = task.preprocess(frame)
     result = task.postprocess(task.infer(feeds), placement)
     stages = {f"{role}.{name}": value for role, session in sessions.items() for name, value in session.seen.items()}

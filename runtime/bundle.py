@@ -78,7 +78,7 @@ class Bundle:
             raise BundleError(
                 f"Graph {role!r} of bundle {self.manifest.name!r} has no precision {precision!r}",
                 available=files,
-                todo="Make it with `steadyframe export --precision` or `steadyframe calibrate`",
+                todo="Make it with `steadyframe calibrate`",
             )
         entry = files[precision]
         path = (self.folder / entry.file).resolve()

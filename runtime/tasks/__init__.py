@@ -99,6 +99,6 @@ def choose_precision(bundle: Bundle, wanted: str) -> str:
         raise BundleError(
             f"Bundle {bundle.manifest.name!r} has no precision {wanted!r}",
             available=have,
-            todo="Make it with `steadyframe export --precision`",
+            todo="Make it with `steadyframe calibrate`",
         )
     return wanted

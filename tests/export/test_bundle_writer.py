@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from steadyframe.export import bundle as writer
 from steadyframe.export.bundle import BundleFacts, export_bundle
 from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.runtime.bundle import Bundle
@@ -45,14 +44,6 @@ def test_a_folder_that_is_no_bundle_is_left_alone(plain: Checkpoint, tmp_path: P
     with pytest.raises(BundleError, match="holds no bundle"):
         export_bundle(plain, tmp_path, BundleFacts(name="mine"))
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
-
-
-def test_a_failed_write_leaves_the_old_bundle(plain: Checkpoint, tmp_path: Path) -> None:
-    export_bundle(plain, tmp_path / "out", BundleFacts(name="mine"))
-    with pytest.raises(BundleError, match="cannot be written"):
-        writer._replace_folder(tmp_path / "out", {"no/such/folder.onnx": b""})
-    assert Bundle.load(tmp_path / "out").manifest.name == "mine"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
 
 def test_weights_that_do_not_fit_are_an_error(plain: Checkpoint, tmp_path: Path) -> None:

@@ -1,0 +1,102 @@
+"""How far a cheaper precision is from fp32, in the measure of the task.
+
+Owns the measures and what they must reach. The fp32 bundle is the reference, because the question is what the
+precision costs, not how good the network is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..runtime.errors import UsageError
+from ..runtime.people import People
+from ..runtime.task import Picture
+
+_SURE = 0.3  # joints that fp32 itself doubts are no measure
+_NEAR = 0.1  # of the diagonal of the person's box
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A measure and the value that it must reach.
+
+    Parameters
+    ----------
+    measure : name and unit
+    of : (fp32 result, other result) -> value of one frame, or None where a frame says nothing
+    limit : precision -> worst mean value that still holds
+    higher_is_better : direction
+    """
+
+    measure: str
+    of: Callable[[Any, Any], float | None]
+    limit: Mapping[str, float]
+    higher_is_better: bool
+
+    def holds(self, value: float, precision: str) -> bool:
+        """Whether a mean value is good enough; NaN never is."""
+        if self.higher_is_better:
+            return value >= self.limit[precision]
+        return value <= self.limit[precision]
+
+
+def delta_e(left: Picture, right: Picture) -> float:
+    """Mean CIE76 colour difference between two pictures of the same size.
+
+    Examples
+    --------
+    >>> grey = Picture(np.full((4, 4, 3), 100, np.uint8))
+    >>> delta_e(grey, grey)
+    0.0
+    """
+    labs = [cv2.cvtColor(picture.pixels.astype(np.float32) / 255, cv2.COLOR_BGR2LAB) for picture in (left, right)]
+    return float(np.linalg.norm(labs[0] - labs[1], axis=2).mean())
+
+
+def psnr_db(left: Picture, right: Picture) -> float:
+    """Peak signal-to-noise ratio of two 8-bit pictures in decibels; 99 where they are the same."""
+    error = float(np.square(left.pixels.astype(np.float64) - right.pixels).mean())
+    return 99.0 if error == 0 else min(99.0, 10 * float(np.log10(255**2 / error)))
+
+
+def lost_joints(left: People, right: People) -> float | None:
+    """Share of the joints that fp32 is sure of which the other does not have nearby, in percent.
+
+    Returns
+    -------
+    0 to 100, or None where fp32 sees nobody. A person too many is not counted; a person too few loses all joints.
+    """
+    lost = total = 0
+    for person in left.people:
+        reach = _NEAR * float(np.hypot(*person.bbox[2:]))
+        sure = person.keypoints[:, 2] >= _SURE
+        total += int(sure.sum())
+        gaps = [np.linalg.norm(person.keypoints[:, :2] - other.keypoints[:, :2], axis=1) for other in right.people]
+        found = max((int((gap[sure] <= reach).sum()) for gap in gaps), default=0)
+        lost += int(sure.sum()) - found
+    return None if total == 0 else 100 * lost / total
+
+
+GOALS = {
+    "colorize": Goal("mean Delta-E to fp32", delta_e, {"fp16": 1.0, "int8": 1.0}, higher_is_better=False),
+    "stylize": Goal("PSNR to fp32, dB", psnr_db, {"fp16": 35.0, "int8": 28.0}, higher_is_better=True),
+    "pose": Goal("joints lost against fp32, %", lost_joints, {"fp16": 1.0, "int8": 1.0}, higher_is_better=False),
+}
+
+
+def goal_of(task: str) -> Goal:
+    """Measure of a task.
+
+    Raises
+    ------
+    UsageError
+        If the task has none; a precision without a measure cannot be judged.
+    """
+    if task not in GOALS:
+        raise UsageError(f"There is no measure for the precision of task {task!r}", available=GOALS)
+    return GOALS[task]

@@ -1,0 +1,28 @@
+"""The form of a graph that every change of precision starts from.
+
+Owns no decision: every node has a name, constants are initializers, functions are inlined. Imports onnx only.
+"""
+
+from __future__ import annotations
+
+import onnx
+import onnx.inliner
+
+
+def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Copy a model into that form; what it computes stays the same, and names that were there stay."""
+    copy = onnx.inliner.inline_local_functions(model) if model.functions else onnx.ModelProto.FromString(
+        model.SerializeToString()
+    )  # fmt: skip
+    nodes = []
+    for position, node in enumerate(copy.graph.node):
+        value = next((a.t for a in node.attribute if a.name == "value"), None)
+        if node.op_type == "Constant" and value is not None:
+            value.name = node.output[0]
+            copy.graph.initializer.append(value)
+            continue
+        node.name = node.name or f"node_{position}"
+        nodes.append(node)
+    del copy.graph.node[:]
+    copy.graph.node.extend(nodes)
+    return copy

@@ -1,0 +1,64 @@
+"""The measures of the tasks, on cases whose answer is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from steadyframe.calibration.quality import GOALS, delta_e, goal_of, lost_joints, psnr_db
+from steadyframe.runtime.errors import UsageError
+from steadyframe.runtime.frame import Frame
+from steadyframe.runtime.manifest import Skeleton
+from steadyframe.runtime.people import People, Person
+from steadyframe.runtime.task import Picture
+
+SKELETON = Skeleton("two", ("left_eye", "right_eye"), ((0, 1),), (1, 0))
+
+
+def flat(*bgr):
+    return Picture(np.full((8, 8, 3), bgr, np.uint8))
+
+
+def people(*joints):
+    frame = Frame(np.zeros((100, 100, 3), np.uint8))
+    persons = [Person(i, 0.9, (0, 0, 60, 80), np.array(one, np.float32)) for i, one in enumerate(joints)]
+    return People(tuple(persons), SKELETON, frame)
+
+
+def test_delta_e_of_black_and_white_is_a_hundred():
+    assert delta_e(flat(0, 0, 0), flat(255, 255, 255)) == pytest.approx(100, abs=0.1)
+    assert delta_e(flat(9, 8, 7), flat(9, 8, 7)) == 0
+
+
+def test_psnr_of_one_grey_level_is_48_db():
+    assert psnr_db(flat(100, 100, 100), flat(101, 101, 101)) == pytest.approx(20 * math.log10(255))
+    assert psnr_db(flat(1, 2, 3), flat(1, 2, 3)) == 99
+
+
+def test_joints_are_lost_when_they_are_far_or_nobody_is_there():
+    seen = people([(10, 10, 0.9), (30, 10, 0.9)])
+    near, far = people([(12, 10, 0.1), (30, 15, 0.9)]), people([(10, 10, 0.9), (50, 10, 0.9)])
+    assert lost_joints(seen, seen) == 0
+    assert lost_joints(seen, near) == 0
+    assert lost_joints(seen, far) == 50
+    assert lost_joints(seen, people()) == 100
+    assert lost_joints(people(), seen) is None
+    assert lost_joints(people([(10, 10, 0.1), (30, 10, 0.9)]), far) == 100  # a joint in doubt is no measure
+
+
+@pytest.mark.parametrize("task", sorted(GOALS))
+def test_nan_never_holds(task):
+    for precision in ("fp16", "int8"):
+        assert not goal_of(task).holds(float("nan"), precision)
+
+
+def test_the_direction_of_every_measure():
+    assert goal_of("colorize").holds(0.9, "int8") and not goal_of("colorize").holds(1.1, "int8")
+    assert goal_of("stylize").holds(36, "fp16") and not goal_of("stylize").holds(34, "fp16")
+    assert goal_of("stylize").holds(29, "int8")
+
+
+def test_a_task_without_a_measure_is_refused():
+    with pytest.raises(UsageError, match="no measure"):
+        goal_of("policy")
