@@ -97,17 +97,31 @@ def one_cycle(
     The position in the cycle is the larger of the share of steps and the share of minutes, so that a run that is
     stopped by its time budget has come down as well.
     """
-    started = time.monotonic()
+    clock = WorkClock()
 
     def factor(step: int) -> float:
         progress = step / options.steps
         if options.minutes is not None:
-            progress = max(progress, (time.monotonic() - started) / (60 * options.minutes))
+            progress = max(progress, clock() / (60 * options.minutes))
         if progress < warm_up:
             return 0.05 + 0.95 * progress / warm_up
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))
 
     return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+class WorkClock:
+    """Seconds of work since it was made; a pause (a suspended machine, a stopped process) counts as one minute at most."""
+
+    def __init__(self) -> None:
+        self._spent, self._marked = 0.0, time.monotonic()
+
+    def __call__(self) -> float:
+        """Give the seconds; to be asked at least once a minute."""
+        now = time.monotonic()
+        self._spent += min(now - self._marked, 60.0)
+        self._marked = now
+        return self._spent
 
 
 def fit(trainer: Trainer, options: LoopOptions, *, console: Console | None = None) -> Checkpoint:
@@ -133,7 +147,7 @@ class _Loop:
         self.average = copy.deepcopy(trainer.net).requires_grad_(False) if options.ema else None
         if self.path.exists():
             self._resume()
-        self.started = time.monotonic()
+        self.clock = WorkClock()
 
     def run(self) -> Checkpoint:
         options = self.options
@@ -174,7 +188,7 @@ class _Loop:
 
     def _out_of_time(self) -> bool:
         minutes = self.options.minutes
-        return minutes is not None and time.monotonic() - self.started > 60 * minutes
+        return self.clock() > 60 * (math.inf if minutes is None else minutes)
 
     def _one_step(self) -> dict[str, Tensor]:
         """Take one optimizer step; give detached losses, left on their device so that nothing waits for them."""
@@ -234,7 +248,7 @@ class _Loop:
         training = {"net": trainer.net.state_dict(), "optimizer": trainer.optimizer.state_dict()}
         if trainer.scheduler is not None:
             training["scheduler"] = trainer.scheduler.state_dict()
-        seconds = self.seconds_before + time.monotonic() - self.started
+        seconds = self.seconds_before + self.clock()
         return Checkpoint(
             task=trainer.task, config=trainer.config(), weights=self._exported_net().state_dict(), training=training,
             step=self.step, seconds=seconds, metrics=self.metrics, commit=code_commit(),

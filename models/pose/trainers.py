@@ -5,7 +5,6 @@ Owns what a step means in each stage, validation and sheets, and the learning ra
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...runtime.manifest import Skeleton
+from ..training import WorkClock
 from .augment import Cropper
 from .batches import Batch, PoseBatches, collate
 from .edge import STRIDE
@@ -41,16 +41,13 @@ class ClockSchedule(torch.optim.lr_scheduler.LRScheduler):
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, seconds: float) -> None:
-        self.budget, self.spent, self.marked = seconds, 0.0, time.monotonic()
+        self.budget, self.before, self.clock = seconds, 0.0, WorkClock()
         self.done = 0.0
         super().__init__(optimizer)
 
     def get_lr(self) -> list[float]:
         """Give the rate of now."""
-        now = time.monotonic()
-        self.spent += min(now - self.marked, 60.0)  # a long pause is no training
-        self.marked = now
-        done = self.done = min(1.0, self.spent / self.budget)
+        done = self.done = min(1.0, (self.before + self.clock()) / self.budget)
         if done < WARM_UP:
             factor = max(0.02, done / WARM_UP)
         else:
@@ -59,12 +56,12 @@ class ClockSchedule(torch.optim.lr_scheduler.LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """Keep what a resumed run needs."""
-        return {"spent": self.spent, "last_epoch": self.last_epoch, "base_lrs": self.base_lrs}
+        return {"spent": self.before + self.clock(), "last_epoch": self.last_epoch, "base_lrs": self.base_lrs}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
-        self.spent, self.last_epoch = float(state_dict["spent"]), int(state_dict["last_epoch"])
-        self.base_lrs, self.marked = list(state_dict["base_lrs"]), time.monotonic()
+        self.before, self.last_epoch = float(state_dict["spent"]), int(state_dict["last_epoch"])
+        self.base_lrs, self.clock = list(state_dict["base_lrs"]), WorkClock()
 
 
 @dataclass(slots=True)
