@@ -71,12 +71,13 @@ def demo(input_address: str, output: str, limit: int | None) -> None:
     with contextlib.ExitStack() as stack:
         source = open_source(input_address)
         stack.callback(source.close)
-        task = open_task(bundle)
+        precision = choose_precision(bundle, "auto", tell=lambda line: click.echo(line, err=True))
+        task = open_task(bundle, precision=precision)
         stack.callback(task.close)
         stream = Stream(source, task, [SideBySide(open_sink(output, source.info))], limit=limit)
         stack.callback(stream.close)
         with StreamProgress(stream, limit):
             stream.run()
-    title = f"{_BUNDLE} on {task.device}, {choose_precision(bundle, 'auto')}: {source.info.address}"
+    title = f"{_BUNDLE} on {task.device}, {precision}: {source.info.address}"
     console().print(stats_table(stream.stats, title))
     click.echo(Path(output))

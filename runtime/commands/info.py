@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -13,7 +15,10 @@ from rich.markdown import Markdown
 from rich.table import Table
 
 from ..bundle import CARD_FILE, Bundle, shipped_bundles
-from ..manifest import Preprocess, TensorSpec
+from ..errors import UsageError
+from ..manifest import PRECISIONS, Preprocess, TensorSpec
+from ..precision import Choice, auto_precision, recall
+from ..session import DEVICES
 
 # distribution -> what it is for
 LIBRARIES = {
@@ -25,6 +30,7 @@ LIBRARIES = {
     "openvino": "Intel devices",
     "tensorrt": "NVIDIA engines",
     "tensorrt-rtx": "NVIDIA engines",
+    "cuda-python": "NVIDIA engines",
     "scikit-image": "sample:// [demo]",
     "torch": "train, export",
     "onnx": "export",
@@ -45,11 +51,17 @@ def installed() -> dict[str, str]:
 @click.command()
 @click.argument("bundle", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def info(bundle: str | None, as_json: bool) -> None:
+@click.option("--measure", metavar="DEVICE", help="Measure now what `--precision auto` is on this device.")
+def info(bundle: str | None, as_json: bool, measure: str | None) -> None:
     """Show what is installed and which bundles there are, or all about BUNDLE."""
     console = Console(highlight=False, markup=False)
+    if measure is not None and bundle is None:
+        raise UsageError("--measure needs the bundle that is to be measured", expected="steadyframe info BUNDLE")
     if bundle is not None:
-        _show_bundle(Bundle.load(bundle), as_json, console)
+        loaded = Bundle.load(bundle)
+        if measure is not None:
+            auto_precision(loaded, measure, tell=lambda line: click.echo(line, err=True), again=True)
+        _show_bundle(loaded, as_json, console)
         return
     bundles = {name: _facts(Bundle.load(name)) for name in shipped_bundles()}
     if as_json:
@@ -88,8 +100,11 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
 def _show_bundle(bundle: Bundle, as_json: bool, console: Console) -> None:
     """Print one bundle: facts, graphs, provenance, parity, card."""
     manifest = bundle.manifest
+    choices = {device: choice for device in DEVICES if (choice := recall(bundle, device)) is not None}
     if as_json:
-        click.echo(json.dumps({**json.loads(manifest.to_json()), "folder": str(bundle.folder)}, indent=2))
+        auto = {device: dataclasses.asdict(choice) for device, choice in choices.items()}
+        told = {**json.loads(manifest.to_json()), "folder": str(bundle.folder), "auto": auto}
+        click.echo(json.dumps(told, indent=2))
         return
     console.print(f"{manifest.name} in {bundle.folder}", soft_wrap=True)
     facts = Table(show_header=False)
@@ -108,9 +123,29 @@ def _show_bundle(bundle: Bundle, as_json: bool, console: Console) -> None:
         sides = ("\n".join(_tensor(spec) for spec in side) for side in (graph.inputs, graph.outputs))
         graphs.add_row(role, ", ".join(graph.files), *sides, _preprocess(graph.preprocess))
     console.print(graphs)
+    if len(bundle.precisions()) > 1:
+        _show_choices(choices, console)
     card = bundle.folder / CARD_FILE
     if card.is_file():
         console.print(Markdown(card.read_text(encoding="utf-8")))
+
+
+def _show_choices(choices: Mapping[str, Choice], console: Console) -> None:
+    """Explain what `--precision auto` is on every device where it was measured."""
+    if not choices:
+        console.print("--precision auto: not measured here yet; the first run does it, or --measure DEVICE")
+        return
+    table = Table("--device", "precision", "ms a frame", "why", title="--precision auto, as measured on this machine")
+    for device, choice in choices.items():
+        first = f"{device}, {choice.measured_on}"
+        for name in sorted(choice.reasons, key=PRECISIONS.index):
+            time = ""
+            if name in choice.median_ms:
+                time = "{:.2f} ({:.2f}–{:.2f})".format(choice.median_ms[name], *choice.quartiles_ms[name])
+            table.add_row(first, name, time, choice.reasons[name])
+            first = ""
+    console.print(table)
+    console.print("Median and quartiles of the network's own time, all precisions in turn on the same frames.")
 
 
 def _tensor(spec: TensorSpec) -> str:

@@ -126,13 +126,15 @@ def _open(options: RunOptions, stack: contextlib.ExitStack) -> tuple[Stream, dic
     bundle = Bundle.load(options.bundle)
     if options.stats_file is not None and not options.stats_file.parent.is_dir():
         raise SinkError(f"There is no folder for {options.stats_file}", todo="Make it, or name another file")
-    precision = choose_precision(bundle, options.precision)
     steady = SteadyOptions.of(options.steady, every=options.every)
     sinks = options.sinks()
     if len(set(sinks)) != len(sinks):
         raise UsageError("An output is named twice", found=", ".join(sinks))
     source = open_source(options.source(), sequence=options.sequence)
     stack.callback(source.close)
+    precision = choose_precision(
+        bundle, options.precision, device=options.device, tell=lambda line: click.echo(line, err=True)
+    )
     task = open_task(bundle, device=options.device, precision=precision, options=options.task_options())
     stack.callback(task.close)
     steadier = open_steadier(task, steady)

@@ -6,13 +6,13 @@ Owns the choice of a task by the name in a bundle's manifest, and of a precision
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..bundle import Bundle
 from ..errors import BundleError
-from ..manifest import PRECISIONS, Manifest
+from ..manifest import Manifest
 from ..session import Session, open_session
 from ..task import Task
 
@@ -55,7 +55,7 @@ def open_task(
     'colorize'
     """
     loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
-    chosen = choose_precision(loaded, precision)
+    chosen = choose_precision(loaded, precision, device=device)
     roles = loaded.manifest.graphs
     sessions = {role: open_session(loaded, role, device=device, precision=chosen) for role in roles}
     return build_task(loaded.manifest, sessions, options)
@@ -84,17 +84,30 @@ def build_task(manifest: Manifest, sessions: Mapping[str, Session], options: Map
     return task
 
 
-def choose_precision(bundle: Bundle, wanted: str) -> str:
-    """Precision to load: the one asked for, or with ``auto`` the most exact one that every graph has.
+def choose_precision(
+    bundle: Bundle, wanted: str, *, device: str = "auto", tell: Callable[[str], None] | None = None
+) -> str:
+    """Precision to load: the one asked for, or with ``auto`` the one that `precision.auto_precision` chooses.
+
+    Parameters
+    ----------
+    bundle : loaded
+    wanted : ``auto``, ``fp32``, ``fp16`` or ``int8``
+    device : on which ``auto`` measures, once
+    tell : told when it does
 
     Raises
     ------
     BundleError
         If the bundle does not have it.
+    DeviceError
+        If something must be measured on a device that cannot be had.
     """
+    if wanted == "auto":
+        from ..precision import auto_precision
+
+        return auto_precision(bundle, device, tell=tell).precision
     have = bundle.precisions()
-    if wanted == "auto" and have:
-        return min(have, key=PRECISIONS.index)
     if wanted not in have:
         raise BundleError(
             f"Bundle {bundle.manifest.name!r} has no precision {wanted!r}",
