@@ -22,6 +22,16 @@ Tensors = Mapping[str, NDArray[Any]]
 # device name -> (module under engines/, class, its options, the line that installs it)
 ENGINES: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "cpu": ("onnxruntime", "OnnxRuntimeSession", {}, "pip install onnxruntime"),
+    "cuda": ("onnxruntime_gpu", "OnnxRuntimeGpuSession", {"provider": "cuda"}, "pip install onnxruntime-gpu"),
+    "tensorrt": ("tensorrt", "TensorRtSession", {"library": "tensorrt"}, "pip install 'steadyframe[tensorrt]'"),
+    "tensorrt-rtx": (
+        *("tensorrt", "TensorRtSession", {"library": "tensorrt-rtx"}),
+        "pip install 'steadyframe[tensorrt-rtx]'",
+    ),
+    "tensorrt-ort": (
+        *("onnxruntime_gpu", "OnnxRuntimeGpuSession", {"provider": "tensorrt"}),
+        "pip install onnxruntime-gpu",
+    ),
     "openvino": ("openvino", "OpenVinoSession", {}, "pip install 'steadyframe[openvino]'"),
     "openvino-bf16": (
         *("openvino", "OpenVinoSession", {"arithmetic": "bfloat16"}),

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..bundle import SHIPPED, Bundle, shipped_bundles
-from ..engines.probe import probe
+from ..engines.probe import probe, probe_engine
 from ..errors import DeviceError, SteadyframeError
 from ..session import ENGINES
 from ..streaming.sinks.display import display_problem
@@ -23,6 +23,13 @@ from ..streaming.sources.capture import has_backend, open_capture
 from .info import installed
 
 _STYLES = {"works": "green", "missing": "yellow", "broken": "red"}
+# Device -> library, where their names differ.
+_LIBRARIES = {
+    "cpu": "onnxruntime",
+    "cuda": "onnxruntime",
+    "tensorrt-ort": "onnxruntime",
+    "openvino-bf16": "openvino",
+}
 # Two distributions that install the same module: whichever came last wins, and removing one breaks the other.
 _RIVALS = (
     ("onnxruntime", "onnxruntime-gpu"),
@@ -49,7 +56,13 @@ def doctor() -> None:
     console.print(f"steadyframe {version('steadyframe')}, Python {platform.python_version()}, {platform.platform()}")
     devices = device_findings()
     table = Table("what", "state", "detail")
-    rest = (*bundle_findings(), *rival_findings(installed()), *opencv_findings(), *camera_findings())
+    rest = (
+        *engine_findings(),
+        *bundle_findings(),
+        *rival_findings(installed()),
+        *opencv_findings(),
+        *camera_findings(),
+    )
     for finding in (*devices, *rest):
         table.add_row(finding.what, Text(finding.state, _STYLES[finding.state]), finding.detail)
     console.print(table)
@@ -60,22 +73,33 @@ def doctor() -> None:
 def device_findings() -> list[Finding]:
     """Run a tiny graph on every device that has an engine."""
     findings = []
-    for device, (module, *_) in ENGINES.items():
+    for device in ENGINES:
         result = probe(device)
         detail = result.problem
         if result.works:
-            detail = f"{_engine_version(module)}; tiny graph {result.latency_ms:.3f} ms (median of {result.runs})"
+            detail = f"{_engine_version(device)}; tiny graph {result.latency_ms:.3f} ms (median of {result.runs})"
         state = "works" if result.works else "missing" if result.absent else "broken"
         findings.append(Finding(f"device {device}", state, detail))
     return findings
 
 
-def _engine_version(module: str) -> str:
-    """Name and version of the library behind an engine."""
-    for name, found in installed().items():
-        if name.replace("-", "").startswith(module):
-            return f"{name} {found}"
-    return module
+def _engine_version(device: str) -> str:
+    """Name and version of the library behind a device."""
+    library = _LIBRARIES.get(device, device)
+    found = {name.removesuffix("-gpu"): f"{name} {number}" for name, number in installed().items()}
+    return found.get(library, library)
+
+
+def engine_findings() -> list[Finding]:
+    """Build an engine of the tiny graph without a GPU, where the library that can do that is installed."""
+    if "tensorrt-rtx" not in installed():
+        return []
+    try:
+        plan, seconds = probe_engine()
+    except SteadyframeError as error:
+        return [Finding("engines for tensorrt-rtx", "broken", str(error))]
+    detail = f"{_engine_version('tensorrt-rtx')}; tiny engine built in {seconds:.1f} s, {len(plan) / 1e3:.0f} kB"
+    return [Finding("engines for tensorrt-rtx", "works", f"{detail}; no GPU needed for that")]
 
 
 def bundle_findings() -> list[Finding]:

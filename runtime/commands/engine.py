@@ -28,7 +28,9 @@ from ..manifest import PRECISIONS
 )
 @click.option("--rebuild", is_flag=True, help="Build although there is an engine that fits.")
 @click.option(
-    "--cache", type=click.Path(path_type=Path, file_okay=False), help=f"Where engines are kept [{FOLDER_VARIABLE}]."
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=f"Keep them in CACHE/engines [{FOLDER_VARIABLE}].",
 )
 def engine(bundle: str, target: str | None, precision: str, rebuild: bool, cache: Path | None) -> None:
     """Build the engines of BUNDLE, as `run --device TARGET` would at its first use.
@@ -39,7 +41,9 @@ def engine(bundle: str, target: str | None, precision: str, rebuild: bool, cache
     loaded = Bundle.load(bundle)
     manifest = loaded.manifest
     library = target or _installed()
-    builder = EngineBuilder(target_of(library, _gpu(library)), EngineCache(cache.absolute() if cache else None))
+    builder = EngineBuilder(
+        target_of(library, _gpu(library)), EngineCache(cache.absolute() / "engines" if cache else None)
+    )
     wanted = [
         (role, graph, name)
         for role, graph in manifest.graphs.items()

@@ -101,8 +101,8 @@ class EngineCache:
 
     Parameters
     ----------
-    folder : made with mode 0700 when the first engine is kept; the default is ``$STEADYFRAME_CACHE``, else
-        ``steadyframe/engines`` in ``$XDG_CACHE_HOME`` or ``~/.cache``
+    folder : made with mode 0700 when the first engine is kept; the default is `engines` in
+        ``$STEADYFRAME_CACHE``, else in `steadyframe` of the user's caches
 
     Raises
     ------
@@ -143,10 +143,7 @@ class EngineCache:
         text = json.dumps(dataclasses.asdict(header)).encode()
         path = self.folder / key.file_name(name)
         try:
-            if not self._exists():
-                self.folder.parent.mkdir(parents=True, exist_ok=True)
-                self.folder.mkdir(mode=0o700, exist_ok=True)
-                self._exists()
+            self._make()
             self._remove_stale()
             handle, unfinished = tempfile.mkstemp(prefix=".", suffix=_PART, dir=self.folder)  # mode 0600
             try:
@@ -171,6 +168,30 @@ class EngineCache:
         for path in sorted(self.folder.glob("*.engine")):
             with contextlib.suppress(OSError, _Refused), _open_private(path) as file:
                 yield _read_header(file)
+
+    def private_folder(self, name: str) -> Path:
+        """Make a folder within, for a library that keeps engines by itself; it is as private as this one.
+
+        Raises
+        ------
+        DeviceError
+            If it cannot be made, or is there and is not private.
+        """
+        within = EngineCache(self.folder / name)
+        try:
+            self._make()
+            within._make()
+        except OSError as error:
+            todo = f"Set {FOLDER_VARIABLE} to another folder"
+            raise DeviceError(f"{within.folder} cannot be made ({error.strerror})", todo=todo) from error
+        return within.folder
+
+    def _make(self) -> None:
+        """Make the folder where there is none; what is there must be private."""
+        if not self._exists():
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            self._exists()
 
     def _exists(self) -> bool:
         """Whether the folder is there; one that is not private is refused."""
@@ -206,7 +227,7 @@ def _default_folder() -> Path:
     """Folder of the engines, unless another is given."""
     given = os.environ.get(FOLDER_VARIABLE)
     if given:
-        return Path(given).absolute()
+        return Path(given).absolute() / "engines"
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "steadyframe" / "engines"
 

@@ -50,8 +50,8 @@ class OnnxRuntimeSession:
         self.outputs = graph.outputs
         self._names = [spec.name for spec in graph.outputs]
         self.device = "cpu"
-        _check(self._session.get_inputs(), graph.inputs, f"inputs of {name}")
-        _check(self._session.get_outputs(), graph.outputs, f"outputs of {name}")
+        check_values(self._session.get_inputs(), graph.inputs, f"inputs of {name}")
+        check_values(self._session.get_outputs(), graph.outputs, f"outputs of {name}")
 
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
         """Run the graph once."""
@@ -68,7 +68,7 @@ class OnnxRuntimeSession:
         del self._session
 
 
-def _check(found: list[Any], specs: tuple[TensorSpec, ...], where: str) -> None:
+def check_values(found: list[Any], specs: tuple[TensorSpec, ...], where: str) -> None:
     """Refuse a graph whose tensors are not those of the manifest; a named axis fits any length."""
     actual = {value.name: (_DTYPES.get(value.type, value.type), list(value.shape)) for value in found}
     promised = {spec.name: (spec.dtype, list(spec.axes)) for spec in specs}

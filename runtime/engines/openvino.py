@@ -73,11 +73,18 @@ class OpenVinoSession:
         try:
             results = request.infer(dict(feeds), share_inputs=True, share_outputs=False)
         except Exception as error:  # again RuntimeError for everything; here it means that graph and feeds do not fit
-            sizes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
-            raise ShapeMismatch(f"{self._name} cannot run on {sizes} ({_last_line(error)})") from error
+            raise self._misfit(feeds, _last_line(error)) from error
         outputs = {spec.name: results[spec.name] for spec in self.outputs}
         self._idle.append(request)
+        empty = [name for name, array in outputs.items() if array.size == 0]
+        if empty:  # some versions pool a picture that is too small down to nothing, and raise nothing
+            raise self._misfit(feeds, f"nothing is left of {', '.join(empty)}")
         return outputs
+
+    def _misfit(self, feeds: Tensors, why: str) -> ShapeMismatch:
+        """Say on which shapes the graph cannot run."""
+        sizes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
+        return ShapeMismatch(f"{self._name} cannot run on {sizes} ({why})")
 
     def close(self) -> None:
         """Drop the engine and its requests."""

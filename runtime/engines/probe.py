@@ -44,9 +44,7 @@ class Probe:
 
 def probe(device: str) -> Probe:
     """Run ``relu(x @ x)`` on a device, compare it with numpy, and time it."""
-    spec = TensorSpec("x", "float32", (_SIDE, _SIDE))
-    result = TensorSpec("y", "float32", spec.axes)
-    graph = Graph(files={"fp32": GraphFile("probe.onnx", "0" * 64)}, inputs=(spec,), outputs=(result,))
+    graph = _described()
     x = np.random.default_rng(0).standard_normal((_SIDE, _SIDE), np.float32)
     tolerance = 0.5 if device.endswith("-bf16") else 1e-3  # sums of 128 products, each with 8 bits
     try:
@@ -66,6 +64,32 @@ def probe(device: str) -> Probe:
     if not np.allclose(y, np.maximum(x @ x, 0), atol=tolerance):
         return Probe(device, works=False, problem="it ran, and the answer was wrong")
     return Probe(device, works=True, latency_ms=statistics.median(spent_ms[_WARM_UP:]), runs=_RUNS)
+
+
+def probe_engine() -> tuple[bytes, float]:
+    """Build an engine of the tiny graph with TensorRT-RTX, which needs no GPU for that.
+
+    Returns
+    -------
+    The plan, and how many seconds it took, the start of a process included.
+
+    Raises
+    ------
+    BackendNotInstalled, BundleError
+        If the library is not there, or cannot build.
+    """
+    from .extent import extents_of
+    from .plan import build_plan
+
+    started = time.monotonic()
+    plan = build_plan(probe_graph(), extents_of(_described()), library="tensorrt-rtx", name="probe", timeout_s=60)
+    return plan, time.monotonic() - started
+
+
+def _described() -> Graph:
+    """Say what a manifest would of the tiny graph."""
+    x, y = (TensorSpec(name, "float32", (_SIDE, _SIDE)) for name in ("x", "y"))
+    return Graph(files={"fp32": GraphFile("probe.onnx", "0" * 64)}, inputs=(x,), outputs=(y,))
 
 
 def probe_graph() -> bytes:

@@ -19,7 +19,7 @@ def call(*arguments):
 
 
 def test_every_graph_is_built_once_and_its_path_printed(tiny_bundle, tmp_path, monkeypatch):
-    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "engines"))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     first = call(tiny_bundle, "--target", "tensorrt-rtx")
     assert first.exit_code == 0, first.output
     paths = [Path(line) for line in first.stdout.splitlines()]
@@ -33,7 +33,7 @@ def test_every_graph_is_built_once_and_its_path_printed(tiny_bundle, tmp_path, m
 def test_rebuild_and_a_folder_of_ones_own(tiny_bundle, tmp_path):
     arguments = (tiny_bundle, "--target", "tensorrt-rtx", "--cache", tmp_path / "own")
     first = call(*arguments)
-    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "own").iterdir()}
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "own" / "engines").iterdir()}
     assert len(times) == 2 and first.exit_code == 0
     second = call(*arguments, "--rebuild")
     assert second.stdout == first.stdout and second.stderr.count("--rebuild was given") == 2
@@ -43,8 +43,8 @@ def test_rebuild_and_a_folder_of_ones_own(tiny_bundle, tmp_path):
 def test_what_cannot_be_had_is_told(tiny_bundle, tmp_path):
     missing = call(tiny_bundle, "--target", "tensorrt-rtx", "--precision", "int8")
     assert isinstance(missing.exception, BundleError) and missing.exception.available == ("fp32",)
-    (tmp_path / "open").mkdir()
-    (tmp_path / "open").chmod(0o755)
+    (tmp_path / "open" / "engines").mkdir(parents=True)
+    (tmp_path / "open" / "engines").chmod(0o755)
     refused = call(tiny_bundle, "--target", "tensorrt-rtx", "--cache", tmp_path / "open")
     assert isinstance(refused.exception, DeviceError) and "open to others" in str(refused.exception)
     assert call(tiny_bundle, "--target", "abacus").exit_code == 2
@@ -52,12 +52,12 @@ def test_what_cannot_be_had_is_told(tiny_bundle, tmp_path):
 
 def test_tensorrt_needs_its_library_or_its_gpu(tiny_bundle, tmp_path):
     """Where neither is there, no engine is built that nothing could load."""
-    result = call(tiny_bundle, "--target", "tensorrt", "--cache", tmp_path / "engines")
+    result = call(tiny_bundle, "--target", "tensorrt", "--cache", tmp_path)
     assert isinstance(result.exception, DeviceError) or result.exit_code == 0
     assert (tmp_path / "engines").exists() is (result.exit_code == 0)
 
 
 def test_the_version_of_the_library_is_in_the_engine(tiny_bundle, tmp_path):
-    call(tiny_bundle, "--target", "tensorrt-rtx", "--cache", tmp_path / "engines")
+    call(tiny_bundle, "--target", "tensorrt-rtx", "--cache", tmp_path)
     numbers = bytes(int(part) for part in version("tensorrt-rtx").split("."))
     assert all(numbers in path.read_bytes()[:2048] for path in (tmp_path / "engines").iterdir())

@@ -158,10 +158,22 @@ def test_half_written_files_do_not_stay(cache, monkeypatch):
 
 def test_where_engines_are_kept(monkeypatch, tmp_path):
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "given"))
-    assert EngineCache().folder == tmp_path / "given"
+    assert EngineCache().folder == tmp_path / "given" / "engines"
     monkeypatch.delenv(FOLDER_VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert EngineCache().folder == tmp_path / "steadyframe" / "engines"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert EngineCache().folder == tmp_path / ".cache" / "steadyframe" / "engines"
+
+
+def test_a_folder_within_is_as_private(cache):
+    within = cache.private_folder("ort-1")
+    assert within == cache.folder / "ort-1" and within.stat().st_mode & 0o777 == 0o700
+    assert cache.private_folder("ort-1") == within
+    within.chmod(0o755)
+    with pytest.raises(DeviceError, match="open to others"):
+        cache.private_folder("ort-1")
+    (cache.folder / "ort-2").write_bytes(b"")
+    with pytest.raises(DeviceError, match="is not a folder"):
+        cache.private_folder("ort-2")
