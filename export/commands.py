@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -53,34 +54,80 @@ def export(
 @click.argument("checkpoint", type=click.Path(path_type=Path))
 @click.argument("input")
 @click.option("--frames", default=50, show_default=True, help="Frames to compare, spread over the input.")
-@click.option("--device", default="cpu", show_default=True)
-@click.option("--precision", default="fp32", show_default=True)
+@click.option(
+    "--device",
+    "devices",
+    multiple=True,
+    default=("cpu",),
+    show_default=True,
+    help="May be repeated; all: every one that works here.",
+)
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    default=("all",),
+    show_default=True,
+    help="May be repeated; all: every one that the bundle has.",
+)
+@click.option(
+    "--tolerance", "tolerances", multiple=True, metavar="STAGE=NUMBER", help="Another tolerance for a stage."
+)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report here as JSON.")
+@click.option("--markdown", "markdown_path", type=click.Path(path_type=Path), help="The same as Markdown.")
+@click.option("--junit", "junit_path", type=click.Path(path_type=Path), help="The same as JUnit XML.")
 def parity(
-    bundle: str, checkpoint: Path, input: str, frames: int, device: str, precision: str, json_path: Path | None
-) -> None:
+    bundle: str, checkpoint: Path, input: str, frames: int, devices: tuple[str, ...], precisions: tuple[str, ...],
+    **rest: Any,
+) -> None:  # fmt: skip
     """Compare BUNDLE with the CHECKPOINT it came from, on frames of INPUT. Exit code 6 where they differ."""
     from ..calibration.frames import spread_frames
     from ..models.checkpoint import Checkpoint
     from ..runtime.bundle import Bundle
     from ..runtime.streaming.sources import open_source
-    from .parity import compare
+    from .parity import Target, compare_all, reference_of
+    from .parity_report import reports_as_json, reports_as_junit, reports_as_markdown
 
     loaded, trained = Bundle.load(bundle), Checkpoint.load(checkpoint)
+    targets = [
+        Target(device, precision)
+        for device in _devices(devices)
+        for precision in (loaded.precisions() if "all" in precisions else dict.fromkeys(precisions))
+    ]
+    reference = reference_of(loaded, trained)
+    tolerances = {name: float(number) for name, number in _parse_settings(rest["tolerances"], "tolerance").items()}
     source = open_source(input)
     try:
         chosen = spread_frames(source, frames)
     finally:
         source.close()
-    with _log.status(f"comparing {len(chosen)} frames"):
-        report = compare(loaded, trained, chosen, device=device, precision=precision, checkpoint_name=checkpoint.name)
-    if json_path is not None:
-        _write(json_path, report.to_json())
-    Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH).print(report.table())
-    report.check()
+    with _log.status(f"comparing {len(chosen)} frames on {len(targets)} engines"):
+        reports = compare_all(loaded, reference, chosen, targets, name=checkpoint.name, tolerances=tolerances)
+    for key, form in (("json", reports_as_json), ("markdown", reports_as_markdown), ("junit", reports_as_junit)):
+        if rest[f"{key}_path"] is not None:
+            _write(rest[f"{key}_path"], form(reports))
+    console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+    for report in reports:
+        console.print(report.table())
+    for report in reports:
+        report.check()
 
 
-def _parse_settings(words: tuple[str, ...]) -> dict[str, float | int]:
+def _devices(words: tuple[str, ...]) -> list[str]:
+    """Devices that were asked for; `all` stands for those that work here, and the others are named."""
+    from ..runtime.engines.probe import probe
+    from ..runtime.session import ENGINES
+
+    if "all" not in words:
+        return list(dict.fromkeys(words))
+    probes = [probe(device) for device in ENGINES]
+    for one in probes:
+        if not one.works:
+            _log.print(f"not compared on {one.device}: {one.problem}", markup=False)
+    return [one.device for one in probes if one.works]
+
+
+def _parse_settings(words: tuple[str, ...], option: str = "set") -> dict[str, float | int]:
     """Read `NAME=NUMBER` words."""
     settings: dict[str, float | int] = {}
     for word in words:
@@ -89,7 +136,7 @@ def _parse_settings(words: tuple[str, ...]) -> dict[str, float | int]:
             settings[name] = int(number) if number.lstrip("-").isdigit() else float(number)
         except ValueError:
             raise UsageError(
-                f"--set {word!r} cannot be read", expected="NAME=NUMBER, for example saturation=1.2"
+                f"--{option} {word!r} cannot be read", expected="NAME=NUMBER, for example saturation=1.2"
             ) from None
     return settings
 

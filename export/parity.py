@@ -1,32 +1,34 @@
 """Is the exported network the trained one? Pixels in, result out, both ways, on the same real frames.
 
-Owns the comparison and its report. The trained side is a `Reference` that its task's models room provides; the
-exported side is the runtime's own task, with sessions that record what passes through them.
+Owns the comparison. The trained side is a `Reference`: the one that its task's models room provides, or
+`ModuleReference` for any module. The exported side is the runtime's own task, with sessions that record what passes
+through them, once for every device and precision.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 
+from ..calibration.quality import GOALS, Goal
 from ..calibration.recording import RecordingSession
 from ..models.checkpoint import Checkpoint
 from ..models.colorize.reference import ColorizeReference
 from ..models.pose.reference import PoseReference
 from ..models.stylize.reference import StylizeReference
 from ..runtime.bundle import Bundle
-from ..runtime.errors import ParityError, UsageError
+from ..runtime.errors import UsageError
 from ..runtime.frame import Frame
-from ..runtime.people import People
 from ..runtime.session import open_session
-from ..runtime.task import Picture, Task
+from ..runtime.task import Task
 from ..runtime.tasks import build_task
+from .diverging import first_diverging_node
+from .parity_report import ParityReport, StageParity, TaskParity
 
 Stages = dict[str, NDArray[Any]]
 
@@ -34,10 +36,13 @@ Stages = dict[str, NDArray[Any]]
 class Reference(Protocol):
     """A trained network with the training side's own pre- and postprocessing.
 
-    `tolerances` names every stage that must be there, in the order in which a frame passes them.
+    `tolerances` names every stage that must be there, in the order in which a frame passes them. `exact` names those
+    that depend on the frame alone and must be the same in every precision. `result` is the last picture's.
     """
 
     tolerances: Mapping[str, float]
+    exact: Sequence[str]
+    result: Any
 
     def stages(self, pixels: NDArray[np.uint8]) -> Stages:
         """Run one picture, (H, W, 3) BGR, and give every stage."""
@@ -46,126 +51,27 @@ class Reference(Protocol):
 REFERENCES = {"colorize": ColorizeReference, "pose": PoseReference, "stylize": StylizeReference}
 
 
-@dataclass(slots=True)
-class StageParity:
-    """Differences of one stage over all frames.
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where an exported network runs.
 
-    Parameters
-    ----------
-    name : graph and tensor, or the name of the result
-    tolerance : largest absolute difference that passes
-    samples : frames compared
-    max_abs, mean_abs, p99_abs : over all values of all frames (p99: the worst frame's)
-    cosine : the worst frame's cosine similarity
-    problems : reasons other than size: missing, another shape or type, not finite
+    Examples
+    --------
+    >>> Target("openvino-bf16", "fp32").judged_as
+    'fp16'
     """
 
-    name: str
-    tolerance: float
-    samples: int = 0
-    max_abs: float = 0.0
-    mean_abs: float = 0.0
-    p99_abs: float = 0.0
-    cosine: float = 1.0
-    problems: list[str] = field(default_factory=list)
+    device: str = "cpu"
+    precision: str = "fp32"
 
     @property
-    def passed(self) -> bool:
-        """Whether the stage was compared at all, and every value lies within the tolerance."""
-        return self.samples > 0 and not self.problems and self.max_abs <= self.tolerance
-
-    @property
-    def tolerance_needed(self) -> float | None:
-        """Smallest tolerance that passes, or None where none would."""
-        return None if self.problems or not self.samples else self.max_abs
-
-    def add(self, expected: NDArray[Any] | None, found: NDArray[Any] | None) -> None:
-        """Take in one frame."""
-        problem = _problem(expected, found)
-        if problem:
-            if problem not in self.problems:
-                self.problems.append(problem)
-            return
-        assert expected is not None and found is not None
-        left, right = expected.astype(np.float64).ravel(), found.astype(np.float64).ravel()
-        difference = np.abs(left - right)
-        norms = np.linalg.norm(left) * np.linalg.norm(right)
-        cosine = float(left @ right / norms) if norms > 0 else float(np.array_equal(left, right))
-        self.max_abs = max(self.max_abs, float(difference.max()))
-        self.p99_abs = max(self.p99_abs, float(np.percentile(difference, 99)))
-        self.mean_abs = (self.mean_abs * self.samples + float(difference.mean())) / (self.samples + 1)
-        self.cosine = min(self.cosine, cosine)
-        self.samples += 1
+    def judged_as(self) -> str:
+        """Precision whose limits hold: arithmetic with 8 bits of mantissa is no fp32, whatever the file says."""
+        return "fp16" if self.device.endswith("-bf16") and self.precision == "fp32" else self.precision
 
 
-@dataclass(frozen=True, slots=True)
-class ParityReport:
-    """Outcome of a comparison; passes only if every stage does, on at least one frame."""
-
-    bundle: str
-    checkpoint: str
-    device: str
-    precision: str
-    frames: int
-    stages: tuple[StageParity, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether all of it passed; a comparison of nothing has failed."""
-        return self.frames > 0 and bool(self.stages) and all(stage.passed for stage in self.stages)
-
-    @property
-    def first_diverging(self) -> str | None:
-        """Name of the first stage, in the order of a frame's path, that failed."""
-        return next((stage.name for stage in self.stages if not stage.passed), None)
-
-    def to_json(self) -> str:
-        """Write everything as indented JSON."""
-        extra = [{"passed": s.passed, "tolerance_needed": s.tolerance_needed} for s in self.stages]
-        stages = [asdict(stage) | more for stage, more in zip(self.stages, extra, strict=True)]
-        facts = {name: getattr(self, name) for name in ("bundle", "checkpoint", "device", "precision", "frames")}
-        verdict = {"passed": self.passed, "first_diverging": self.first_diverging}
-        return json.dumps(facts | verdict | {"stages": stages}, indent=2) + "\n"
-
-    def table(self) -> Table:
-        """Draw the report for a terminal."""
-        title = (
-            f"Parity of {self.bundle} ({self.device}, {self.precision}) with {self.checkpoint}: {self.frames} frames"
-        )
-        table = Table(title=title)
-        for heading in ("stage", "max abs", "mean abs", "p99 abs", "cosine", "tolerance", "needed", ""):
-            table.add_column(heading, justify="left" if heading in ("stage", "") else "right")
-        for s in self.stages:
-            needed = "none" if s.tolerance_needed is None else f"{s.tolerance_needed:.3g}"
-            verdict = "[green]passed[/]" if s.passed else "[red]failed[/] " + ("; ".join(s.problems) or "too far")
-            figures = (f"{s.max_abs:.3g}", f"{s.mean_abs:.3g}", f"{s.p99_abs:.3g}", f"{s.cosine:.7f}")
-            table.add_row(s.name, *figures, f"{s.tolerance:.3g}", needed, verdict)
-        return table
-
-    def check(self) -> None:
-        """Raise if the report has not passed.
-
-        Raises
-        ------
-        ParityError
-            Naming the first stage that differs.
-        """
-        if self.frames == 0:
-            raise ParityError("Nothing was compared", expected="at least one frame", found="an empty input")
-        if not self.passed:
-            raise ParityError(
-                "The exported network is not the trained one",
-                expected="every stage within its tolerance",
-                found=f"first difference at stage {self.first_diverging!r}",
-                todo="Compare the preprocessing in the manifest with the training's, and export again",
-            )
-
-
-def compare(
-    bundle: Bundle, checkpoint: Checkpoint, frames: Iterable[Frame], *,
-    device: str = "cpu", precision: str = "fp32", checkpoint_name: str = "checkpoint",
-) -> ParityReport:  # fmt: skip
-    """Run every frame through the trained network and through the bundle, and compare stage by stage.
+def reference_of(bundle: Bundle, checkpoint: Checkpoint) -> Reference:
+    """Build the trained side of a bundle of ours.
 
     Raises
     ------
@@ -180,46 +86,155 @@ def compare(
             found=checkpoint.task,
         )
     reference: Reference = REFERENCES[task_name](checkpoint, dict(bundle.manifest.settings))
-    roles = bundle.manifest.graphs
-    sessions = {
-        role: RecordingSession(open_session(bundle, role, device=device, precision=precision)) for role in roles
-    }
-    task = build_task(bundle.manifest, sessions)
-    stages = {name: StageParity(name, tolerance) for name, tolerance in reference.tolerances.items()}
+    return reference
+
+
+def compare(
+    bundle: Bundle, checkpoint: Checkpoint, frames: Iterable[Frame], *,
+    device: str = "cpu", precision: str = "fp32", checkpoint_name: str = "checkpoint",
+) -> ParityReport:  # fmt: skip
+    """Run every frame through the trained network and through the bundle, and compare stage by stage.
+
+    Raises
+    ------
+    UsageError
+        If bundle and checkpoint are of different tasks, or the task has no reference.
+    """
+    reference = reference_of(bundle, checkpoint)
+    return compare_all(bundle, reference, frames, [Target(device, precision)], name=checkpoint_name)[0]
+
+
+def compare_all(
+    bundle: Bundle, reference: Reference, frames: Iterable[Frame], targets: Sequence[Target], *,
+    name: str = "the trained network", tolerances: Mapping[str, float] | None = None,
+) -> list[ParityReport]:  # fmt: skip
+    """Compare a bundle on every device and precision with one run of the trained network.
+
+    Parameters
+    ----------
+    bundle : exported
+    reference : trained
+    frames : real ones
+    targets : where the bundle runs
+    name : of the trained side, for the report
+    tolerances : stage -> tolerance that replaces the reference's; also where a precision has none
+
+    Returns
+    -------
+    one report a target, in their order
+
+    Raises
+    ------
+    UsageError
+        If a tolerance is given for a stage that there is not.
+    BundleError, DeviceError
+        If a precision or a device cannot be had.
+    """
+    given = dict(tolerances or {})
+    unknown = sorted(set(given) - set(reference.tolerances))
+    if unknown:
+        raise UsageError("There is no such stage", found=", ".join(unknown), available=reference.tolerances)
     count = 0
-    try:
+    with contextlib.ExitStack() as stack:
+        lanes = [_Lane.open(bundle, reference, target, given, stack) for target in targets]
         for frame in frames:
             count += 1
-            expected, found = reference.stages(frame.pixels), _exported_stages(task, sessions, frame)
-            for name, stage in stages.items():
-                stage.add(expected.get(name), found.get(name))
-    finally:
-        task.close()
-    in_use = next(iter(sessions.values())).device
-    return ParityReport(bundle.manifest.name, checkpoint_name, in_use, precision, count, tuple(stages.values()))
+            expected = reference.stages(frame.pixels)
+            for lane in lanes:
+                lane.add(expected, reference.result, frame)
+        return [lane.report(bundle, name, count) for lane in lanes]
 
 
-def _exported_stages(task: Task, sessions: Mapping[str, RecordingSession], frame: Frame) -> Stages:
-    """Run one frame, free of memory of earlier ones, through the runtime's task, and collect what passed."""
-    task.reset()
-    for session in sessions.values():
-        session.forget()
-    feeds, placement = task.preprocess(frame)
-    result = task.postprocess(task.infer(feeds), placement)
-    stages = {f"{role}.{name}": value for role, session in sessions.items() for name, value in session.seen.items()}
-    if isinstance(result, Picture):
-        stages["picture"] = result.pixels
-    elif isinstance(result, People):
-        stages["people"] = result.as_array()
-    return stages
+@dataclass(slots=True)
+class _Lane:
+    """One target's task, and what has been seen of it."""
+
+    target: Target
+    task: Task
+    sessions: Mapping[str, RecordingSession]
+    stages: dict[str, StageParity]
+    goal: Goal | None
+    judged: TaskParity | None
+    failing_feeds: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def open(
+        cls, bundle: Bundle, reference: Reference, target: Target, given: Mapping[str, float],
+        stack: contextlib.ExitStack,
+    ) -> _Lane:  # fmt: skip
+        """Load the bundle on a target."""
+        sessions = {}
+        for role in bundle.manifest.graphs:
+            opened = open_session(bundle, role, device=target.device, precision=target.precision)
+            stack.callback(opened.close)
+            sessions[role] = RecordingSession(opened)
+        judged_as = target.judged_as
+        stages = {
+            stage: StageParity(
+                stage, given.get(stage, value if judged_as == "fp32" or stage in reference.exact else None)
+            )
+            for stage, value in reference.tolerances.items()
+        }
+        goal = GOALS.get(bundle.manifest.task)
+        judged = None
+        if goal is not None:
+            judged = TaskParity(
+                goal.measure, goal.limit[judged_as], goal.higher_is_better, judges=judged_as != "fp32"
+            )
+        return cls(target, build_task(bundle.manifest, sessions), sessions, stages, goal, judged)
+
+    def add(self, expected: Stages, expected_result: Any, frame: Frame) -> None:
+        """Take one frame, free of memory of earlier ones, through the runtime's task, and compare what passed."""
+        self.task.reset()
+        for session in self.sessions.values():
+            session.forget()
+        feeds, placement = self.task.preprocess(frame)
+        result = self.task.postprocess(self.task.infer(feeds), placement)
+        found: Stages = {
+            f"{role}.{name}": value for role, session in self.sessions.items() for name, value in session.seen.items()
+        }
+        found |= result_stages(result)
+        for name, stage in self.stages.items():
+            stage.add(expected.get(name), found.get(name))
+        if self.goal is not None and self.judged is not None:
+            value = self.goal.of(expected_result, result)
+            if value is not None:
+                self.judged.values.append(value)
+        failed = not all(stage.passed for stage in self.stages.values())
+        if not self.failing_feeds or (failed and not self.failing_feeds.get("failed")):
+            runs = {role: session.runs[-1] for role, session in self.sessions.items() if session.runs}
+            self.failing_feeds = {"failed": failed, "runs": runs}
+
+    def report(self, bundle: Bundle, name: str, frames: int) -> ParityReport:
+        """Sum up and, where it failed, look for the node."""
+        in_use = ", ".join(sorted({session.device for session in self.sessions.values()}))
+        stages = tuple(self.stages.values())
+        report = ParityReport(bundle.manifest.name, name, in_use, self.target.precision, frames, stages, self.judged)
+        if frames == 0 or report.passed:
+            return report
+        node = self._node(bundle, report.first_diverging or "")
+        return ParityReport(
+            bundle.manifest.name, name, in_use, self.target.precision, frames, stages, self.judged, node
+        )
+
+    def _node(self, bundle: Bundle, stage: str) -> str | None:
+        """Find the first node that differs from the written fp32 graph, in the failing stage's graph or in any."""
+        runs = self.failing_feeds.get("runs", {})
+        role = stage.split(".", 1)[0]
+        roles = [role] if role in runs else list(runs)
+        for one in roles:
+            found = first_diverging_node(
+                bundle, one, runs[one], device=self.target.device, precision=self.target.precision
+            )
+            if found is not None:
+                return str(found)
+        return None
 
 
-def _problem(expected: NDArray[Any] | None, found: NDArray[Any] | None) -> str:
-    """Say what keeps two stages from being compared, or nothing."""
-    if expected is None or found is None:
-        return "missing in the trained network" if expected is None else "missing in the bundle"
-    if expected.shape != found.shape or expected.dtype != found.dtype:
-        return f"{found.dtype} {list(found.shape)} instead of {expected.dtype} {list(expected.shape)}"
-    if expected.size == 0:
-        return "empty"
-    return "" if np.isfinite(expected).all() and np.isfinite(found).all() else "not finite"
+def result_stages(result: Any) -> Stages:
+    """Turn a task's result into arrays that compare: `picture`, `people` or the named values that it has."""
+    if hasattr(result, "as_array"):
+        return {"people": result.as_array()}
+    if hasattr(result, "values"):
+        return dict(result.values)
+    return {"picture": result.pixels}

@@ -23,6 +23,7 @@ from ..calibration.recipe import QuantRecipe, recipes_as_json
 from ..calibration.recording import Arrays, recorded_feeds
 from ..calibration.sensitivity import fewest_kept, worst_first
 from ..runtime.bundle import MANIFEST_FILE, Bundle
+from ..runtime.engines.probe import probe
 from ..runtime.errors import CalibrationError
 from ..runtime.frame import Frame
 from ..runtime.manifest import GraphFile, Manifest
@@ -54,6 +55,7 @@ class Outcome:
     measure, value, limit : the task's measure on frames that calibrated nothing, and what it had to reach
     frames : on which `value` is the mean
     kept : ``role/node`` of what stayed in fp32 so that the task holds
+    devices : on which it was measured; `value` is the worst one's
     recipes : role -> how it was made; int8 only
     """
 
@@ -64,37 +66,57 @@ class Outcome:
     limit: float
     frames: int
     kept: tuple[str, ...]
+    devices: tuple[str, ...]
     recipes: dict[str, QuantRecipe]
 
 
-class Judge:
-    """Measures a set of graphs by the task, against the bundle's own fp32, on frames kept for that."""
+def judging_devices() -> tuple[str, ...]:
+    """Engines of this machine that a precision must hold on: one file is for all of them."""
+    return tuple(device for device in ("cpu", "openvino") if device == "cpu" or probe(device).works)
 
-    def __init__(self, bundle: Bundle, frames: Sequence[Frame]) -> None:
-        self._manifest, self._frames = bundle.manifest, frames
+
+class Judge:
+    """Measures a set of graphs by the task, against the bundle's own fp32, on frames kept for that.
+
+    Parameters
+    ----------
+    bundle : with fp32 graphs
+    frames : that did not calibrate
+    devices : on which the graphs run; the worst counts
+    """
+
+    def __init__(self, bundle: Bundle, frames: Sequence[Frame], devices: Sequence[str] = ("cpu",)) -> None:
+        self._manifest, self._frames, self._devices = bundle.manifest, frames, devices
         self.goal: Goal = goal_of(bundle.manifest.task)
         roles = bundle.manifest.graphs
-        self._expected = self._results({role: bundle.graph_bytes(role, "fp32") for role in roles})
+        self._expected = self._results({role: bundle.graph_bytes(role, "fp32") for role in roles}, "cpu")
 
     def value(self, contents: dict[str, bytes]) -> tuple[float, int]:
-        """Mean of the measure, and the number of frames that said something.
+        """Mean of the measure on the worst device, and the number of frames that said something.
 
         Raises
         ------
         CalibrationError
             If no frame did.
         """
-        pairs = zip(self._expected, self._results(contents), strict=True)
-        values = [value for left, right in pairs if (value := self.goal.of(left, right)) is not None]
-        if not values:
-            raise CalibrationError(
-                "The frames show nothing that the task could be judged by", expected=f"frames for {self.goal.measure}"
-            )
-        return float(np.mean(values)), len(values)
+        means = []
+        for device in self._devices:
+            pairs = zip(self._expected, self._results(contents, device), strict=True)
+            values = [value for left, right in pairs if (value := self.goal.of(left, right)) is not None]
+            if not values:
+                raise CalibrationError(
+                    "The frames show nothing that the task could be judged by",
+                    expected=f"frames for {self.goal.measure}",
+                )
+            means.append(float(np.mean(values)))
+        worst = np.min(means) if self.goal.higher_is_better else np.max(means)  # NaN stays NaN in both
+        return float(worst), len(values)
 
-    def _results(self, contents: dict[str, bytes]) -> list[Any]:
+    def _results(self, contents: dict[str, bytes], device: str) -> list[Any]:
         graphs = self._manifest.graphs
-        sessions = {role: load_session(content, graphs[role], name=role) for role, content in contents.items()}
+        sessions = {
+            role: load_session(content, graphs[role], device=device, name=role) for role, content in contents.items()
+        }
         task = build_task(self._manifest, sessions)
         results = []
         try:
@@ -131,7 +153,8 @@ def make_precision(
             "Too few different frames", expected=f"at least {_JUDGED}", found=len(selection.frames),
             todo="Film something that changes, or name more pictures",
         )  # fmt: skip
-    judge = Judge(bundle, selection.frames[::_JUDGED])
+    devices = judging_devices()
+    judge = Judge(bundle, selection.frames[::_JUDGED], devices)
     seen = [frame for i, frame in enumerate(selection.frames) if i % _JUDGED]
     report(f"{precision}: ranges of {len(seen)} frames")
     makers = {role: _Maker(bundle, role, precision, seen, method) for role in bundle.manifest.graphs}
@@ -146,14 +169,14 @@ def make_precision(
             candidate = contents(kept)
             value, count = judge.value(candidate)
             # A NaN may end as a black but finite picture.
-            measured[len(kept)] = (value if _finite(makers, candidate) else float("nan"), count)
+            measured[len(kept)] = (value if _finite(makers, candidate, devices) else float("nan"), count)
             report(f"{precision}: {len(kept)} of {len(nodes)} in fp32: {measured[len(kept)][0]:.3g}")
         return judge.goal.holds(measured[len(kept)][0], precision)
 
     kept: list[str] = []
     if not holds(kept):
         report(f"{precision}: ranking {len(nodes)} nodes")
-        kept = fewest_kept(worst_first(nodes, lambda node: _damage(makers, node)), holds)
+        kept = fewest_kept(worst_first(nodes, lambda node: _damage(makers, node, devices)), holds)
     if nodes and len(kept) == len(nodes):
         raise CalibrationError(
             f"{precision} is not good enough on any node",
@@ -164,7 +187,7 @@ def make_precision(
     value, frames = measured[len(kept)]
     return Outcome(
         precision=precision, contents=final, measure=judge.goal.measure, value=value,
-        limit=judge.goal.limit[precision], frames=frames, kept=tuple(kept),
+        limit=judge.goal.limit[precision], frames=frames, kept=tuple(kept), devices=devices,
         recipes=_recipes(bundle, makers, kept, selection, method) if precision == "int8" else {},
     )  # fmt: skip
 
@@ -194,7 +217,7 @@ def add_to_bundle(bundle: Bundle, folder: Path, outcomes: Sequence[Outcome]) -> 
             graphs[role] = dataclasses.replace(graphs[role], files={**graphs[role].files, outcome.precision: entry})
         parity[outcome.precision] = {
             "measure": outcome.measure, "mean": round(outcome.value, 4), "limit": outcome.limit,
-            "frames": outcome.frames, "kept_fp32": list(outcome.kept),
+            "frames": outcome.frames, "devices": list(outcome.devices), "kept_fp32": list(outcome.kept),
         }  # fmt: skip
         if outcome.recipes:
             files["recipe.json"] = recipes_as_json(outcome.recipes)
@@ -231,9 +254,9 @@ class _Maker:
             return self.plain
         return bytes(to_int8(self._model, self.ranges, keep=kept).SerializeToString())
 
-    def outputs(self, content: bytes) -> list[Arrays]:
+    def outputs(self, content: bytes, device: str = "cpu") -> list[Arrays]:
         """Run a version of the graph on the probes."""
-        session = load_session(content, self.spec)
+        session = load_session(content, self.spec, device=device)
         try:
             return [session.run(feeds) for feeds in self.probes]
         finally:
@@ -247,23 +270,25 @@ class _Maker:
             yield one
 
 
-def _damage(makers: dict[str, _Maker], node: str) -> float:
-    """Relative error of a graph's outputs when this node alone is changed."""
+def _damage(makers: dict[str, _Maker], node: str, devices: Sequence[str] = ("cpu",)) -> float:
+    """Relative error of a graph's outputs when this node alone is changed, on the worst device."""
     role, name = node.split("/", 1)
     maker = makers[role]
-    others = [other for other in maker.candidates if other != name]
-    worst = 0.0
-    for expected, found in zip(maker.outputs(maker.plain), maker.outputs(maker.make(others)), strict=True):
-        for tensor, value in expected.items():
-            reference = value.astype(np.float64)
-            size = float(np.sqrt(np.square(reference).mean())) or 1.0
-            worst = max(worst, float(np.sqrt(np.square(found[tensor] - reference).mean())) / size)
-    return worst
+    content = maker.make([other for other in maker.candidates if other != name])
+    expected = maker.outputs(maker.plain)
+    errors = []
+    for device in devices:
+        for right, found in zip(expected, maker.outputs(content, device), strict=True):
+            for tensor, value in right.items():
+                reference = value.astype(np.float64)
+                size = float(np.sqrt(np.square(reference).mean())) or 1.0
+                errors.append(float(np.sqrt(np.square(found[tensor] - reference).mean())) / size)
+    return float(np.max(errors))  # NaN stays NaN
 
 
-def _finite(makers: dict[str, _Maker], contents: dict[str, bytes]) -> bool:
+def _finite(makers: dict[str, _Maker], contents: dict[str, bytes], devices: Sequence[str]) -> bool:
     """Whether every output on the probes is a number."""
-    runs = [run for role, maker in makers.items() for run in maker.outputs(contents[role])]
+    runs = [run for role, maker in makers.items() for d in devices for run in maker.outputs(contents[role], d)]
     return all(bool(np.isfinite(value).all()) for run in runs for value in run.values())
 
 

@@ -15,9 +15,11 @@ from rich.table import Table
 
 from ..calibration.recipe import METHODS
 from ..runtime.errors import CalibrationError, SinkError
+from ..runtime.manifest import PRECISIONS
 
 if TYPE_CHECKING:
     from ..calibration.diversity import Selection
+    from ..runtime.precision import Choice
     from .precision import Outcome
 
 _log = Console(stderr=True)
@@ -45,6 +47,7 @@ def calibrate(
     """
     from ..calibration.diversity import diverse_frames
     from ..runtime.bundle import Bundle
+    from ..runtime.precision import auto_precision
     from ..runtime.streaming.sources import open_source
     from .precision import add_to_bundle, make_precision
 
@@ -70,6 +73,8 @@ def calibrate(
     console = Console(highlight=False, markup=False)
     console.print(_coverage(selection))
     console.print(_quality(outcomes))
+    choice = auto_precision(made, "cpu", tell=_log.print)
+    console.print(_speed(choice))
     for path in sorted(made.folder.iterdir()):
         click.echo(f"{path}  {path.stat().st_size:,} bytes")
 
@@ -87,10 +92,19 @@ def _coverage(selection: Selection) -> Table:
 
 def _quality(outcomes: list[Outcome]) -> Table:
     """Draw what came of every precision."""
-    table = Table("precision", "measure", "mean", "limit", "frames", "kept in fp32")
+    table = Table("precision", "measure, against fp32", "mean", "limit", "frames", "kept in fp32")
     for one in outcomes:
         figures = (f"{one.value:.3g}", f"{one.limit:g}", str(one.frames))
         table.add_row(one.precision, one.measure, *figures, ", ".join(one.kept) or "nothing")
+    return table
+
+
+def _speed(choice: Choice) -> Table:
+    """Draw what `--precision auto` makes of it on this machine, and why."""
+    table = Table("precision", "ms a frame", "why", title="--precision auto --device cpu, on this machine")
+    for name in sorted(choice.reasons, key=PRECISIONS.index):
+        time = f"{choice.median_ms[name]:.2f}" if name in choice.median_ms else ""
+        table.add_row(name, time, choice.reasons[name])
     return table
 
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...runtime.image import preprocess_pixels
+from ...runtime.task import Picture
 from ..checkpoint import Checkpoint
 from .evaluate import COLOR_PREPROCESS, GLOBAL_PREPROCESS, compose
 from .net import ab_from_chroma, build
@@ -37,6 +38,8 @@ class ColorizeReference:
         "color.ab": 1e-4,
         "picture": 1.0,
     }
+    exact = ("global.frame", "color.frame")
+    result: Picture
 
     def __init__(self, checkpoint: Checkpoint, settings: dict[str, Any]) -> None:
         self._net = build(checkpoint.config)
@@ -51,12 +54,13 @@ class ColorizeReference:
         small = preprocess_pixels(pixels, COLOR_PREPROCESS)
         features, _ = self._net.describe(_luma(square))
         ab = ab_from_chroma(self._net.color(_luma(small), features))[0].permute(1, 2, 0).numpy()
+        self.result = Picture(compose(pixels, small, np.ascontiguousarray(ab * self._saturation)))
         return {
             "global.frame": square[None],
             "global.global_features": features.numpy(),
             "color.frame": small[None],
             "color.ab": ab[None],
-            "picture": compose(pixels, small, np.ascontiguousarray(ab * self._saturation)),
+            "picture": self.result.pixels,
         }
 
 

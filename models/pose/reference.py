@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ...runtime.frame import Frame
 from ...runtime.manifest import Graph, GraphFile, Manifest, Preprocess, TensorSpec
+from ...runtime.people import People
 from ...runtime.session import Tensors
 from ...runtime.tasks.pose import ROLE, Pose
 from ..checkpoint import Checkpoint
@@ -63,6 +64,9 @@ class PoseReference:
         f"{ROLE}.people": 1e-2,
         "people": 0.5,
     }
+    # None: the square that the network sees depends on where a look at the whole picture found somebody.
+    exact = ()
+    result: People
 
     def __init__(self, checkpoint: Checkpoint, settings: dict[str, Any]) -> None:
         size = int(checkpoint.config["size"])
@@ -81,5 +85,5 @@ class PoseReference:
         """Run one picture, (H, W, 3) BGR, and give every stage under the name it has in the bundle."""
         self._task.reset()
         feeds, placement = self._task.preprocess(Frame(pixels))
-        people = self._task.postprocess(self._task.infer(feeds), placement)
+        self.result = people = self._task.postprocess(self._task.infer(feeds), placement)
         return {f"{ROLE}.{name}": value for name, value in self._session.seen.items()} | {"people": people.as_array()}

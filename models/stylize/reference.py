@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ...runtime.errors import UsageError
 from ...runtime.image import preprocess_pixels, resize
 from ...runtime.manifest import Preprocess
+from ...runtime.task import Picture
 from ..checkpoint import Checkpoint
 from .net import MULTIPLE, StylizeNet, StylizeOptions
 
@@ -31,6 +32,8 @@ class StylizeReference:
 
     # Largest absolute difference, in grey levels: rounding to 8 bits may fall to either side.
     tolerances = {"stylize.frame": 0.0, "stylize.styled": 1.0, "picture": 2.0}  # noqa: RUF012
+    exact = ("stylize.frame",)
+    result: Picture
 
     def __init__(self, checkpoint: Checkpoint, settings: dict[str, Any]) -> None:
         if settings.get("strength", 1.0) != 1.0 or settings.get("keep_colors", 0.0):
@@ -48,4 +51,5 @@ class StylizeReference:
         painted = (styled[0].permute(1, 2, 0) * 255).round().clamp(0, 255).byte().numpy()
         height, width = pixels.shape[:2]
         picture = resize(painted, (width, height), "cubic" if width > painted.shape[1] else "area")
+        self.result = Picture(picture)
         return {"stylize.frame": small[None], "stylize.styled": painted[None], "picture": picture}

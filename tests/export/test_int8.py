@@ -108,3 +108,23 @@ def test_ranges_do_not_depend_on_how_the_frames_are_dealt_out():
     forth = collect_ranges(model, feeds(), "minmax")
     assert collect_ranges(model, feeds()[::-1], "minmax") == forth
     assert onnx.checker.check_model(to_int8(model, forth)) is None
+
+
+def test_a_matrix_product_at_the_end_stays_in_float():
+    weights = {name: random.normal(0, 0.3, (6, 6)).astype(np.float32) for name in ("w1", "w2")}
+    nodes = [
+        helper.make_node("Gemm", ["x", "w1"], ["h"], name="first"),
+        helper.make_node("Relu", ["h"], ["r"], name="relu"),
+        helper.make_node("Gemm", ["r", "w2"], ["z"], name="last"),
+        helper.make_node("Relu", ["z"], ["y"], name="end"),
+    ]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 6]) for name in "xy")
+    constants = [numpy_helper.from_array(array, name) for name, array in weights.items()]
+    graph = helper.make_graph(nodes, "g", [x], [y], constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    assert quantizable(model) == ["first"]
+    given = [{"x": np.random.default_rng(i).random((1, 6), np.float32)} for i in range(3)]
+    int8 = to_int8(model, collect_ranges(model, given, "minmax"))
+    arrays = {i.name: numpy_helper.to_array(i) for i in int8.graph.initializer}
+    assert np.array_equal(arrays["w2"], weights["w2"])
+    assert "w1" not in arrays

@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import onnx
@@ -15,13 +16,26 @@ import pytest
 from click.testing import CliRunner
 from onnx import numpy_helper
 from steadyframe.calibration.frames import spread_frames
+from steadyframe.calibration.recording import recorded_feeds
+from steadyframe.export.bundle import BundleFacts, export_bundle
 from steadyframe.export.commands import parity
-from steadyframe.export.parity import ParityReport, StageParity, compare
+from steadyframe.export.diverging import first_diverging_node
+from steadyframe.export.parity import Target, compare, compare_all, reference_of
+from steadyframe.export.parity_report import (
+    ParityReport,
+    StageParity,
+    TaskParity,
+    reports_as_json,
+    reports_as_junit,
+    reports_as_markdown,
+)
 from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.runtime.bundle import Bundle
 from steadyframe.runtime.errors import BundleError, ParityError, UsageError
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.streaming.sources import open_source
+
+from .conftest import small_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +44,13 @@ def frames(data_root: Path) -> list[Frame]:
     chosen = spread_frames(source, 3, most=40)
     source.close()
     return chosen
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bundle, Checkpoint]:
+    checkpoint = small_checkpoint(None)
+    bundle = export_bundle(checkpoint, tmp_path_factory.mktemp("plain") / "small", BundleFacts(name="small"))
+    return bundle, checkpoint
 
 
 def altered(bundle: Bundle, folder: Path, role: str, change: Callable[[onnx.ModelProto], None]) -> Bundle:
@@ -129,4 +150,147 @@ def test_command(bundle: Bundle, checkpoint: Checkpoint, data_root: Path, tmp_pa
     done = CliRunner().invoke(parity, words, catch_exceptions=False)
     assert done.exit_code == 0
     assert "passed" in done.stdout
-    assert json.loads((tmp_path / "r.json").read_text())["frames"] == 2
+    assert json.loads((tmp_path / "r.json").read_text())["runs"][0]["frames"] == 2
+    failing = CliRunner().invoke(parity, [*words[:3], "--frames", "1", "--tolerance", "color.ab=0"])
+    assert isinstance(failing.exception, ParityError)
+
+
+def with_file(
+    bundle: Bundle, folder: Path, precision: str, changes: dict[str, Callable[[onnx.ModelProto], None]]
+) -> Bundle:
+    """A copy of a bundle with one more precision, whose graphs are changed copies of fp32."""
+    shutil.copytree(bundle.folder, folder)
+    data = json.loads((folder / "manifest.json").read_text())
+    for role in data["graphs"]:
+        model = onnx.load(folder / f"{role}.onnx")
+        changes.get(role, lambda model: None)(model)
+        content = model.SerializeToString()
+        (folder / f"{role}.{precision}.onnx").write_bytes(content)
+        entry = {"file": f"{role}.{precision}.onnx", "sha256": hashlib.sha256(content).hexdigest()}
+        data["graphs"][role]["files"][precision] = entry
+    (folder / "manifest.json").write_text(json.dumps(data))
+    return Bundle.load(folder)
+
+
+def scaled(name: str, factor: float) -> Callable[[onnx.ModelProto], None]:
+    """Multiply the weights of the named convolution."""
+
+    def change(model: onnx.ModelProto) -> None:
+        (node,) = (node for node in model.graph.node if node.name == name)
+        (weights,) = (i for i in model.graph.initializer if i.name == node.input[1])
+        weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights) * np.float32(factor), weights.name))
+
+    return change
+
+
+def convolutions(bundle: Bundle, role: str) -> list[str]:
+    model = onnx.load_from_string(bundle.graph_bytes(role, "fp32"))
+    return [node.name for node in model.graph.node if node.op_type == "Conv"]
+
+
+@pytest.mark.parametrize("place", [1, 5, -1])
+def test_the_first_node_that_differs_is_found(
+    plain: tuple[Bundle, Checkpoint], frames: list[Frame], tmp_path: Path, place: int
+) -> None:
+    bundle, _ = plain
+    name = convolutions(bundle, "color")[place]
+    wrong = with_file(bundle, tmp_path / "b", "fp16", {"color": scaled(name, 1.5)})
+    feeds = next(recorded_feeds(bundle, frames))["color"][0]
+    found = first_diverging_node(wrong, "color", feeds, precision="fp16")
+    assert found is not None
+    assert (found.role, found.node, found.kind) == ("color", name, "Conv")
+    assert found.error > found.limit > found.error_before
+    assert (
+        first_diverging_node(wrong, "global", feeds={"frame": np.zeros((1, 224, 224, 3), np.uint8)}, precision="fp16")
+        is None
+    )
+
+
+def test_a_cheap_precision_is_judged_by_the_task_and_its_node_is_named(
+    plain: tuple[Bundle, Checkpoint], frames: list[Frame], tmp_path: Path
+) -> None:
+    bundle, checkpoint = plain
+    last = convolutions(bundle, "color")[-1]
+    wrong = with_file(bundle, tmp_path / "b", "int8", {"color": scaled(last, 30)})
+    good = with_file(bundle, tmp_path / "g", "int8", {})
+    right = compare(good, checkpoint, frames, precision="int8")
+    assert right.passed
+    assert [stage.tolerance for stage in right.stages] == [0.0, None, 0.0, None, None]
+    report = compare(wrong, checkpoint, frames, precision="int8")
+    assert not report.passed
+    assert report.first_diverging == "mean Delta-E"
+    assert f"color/{last}" in str(report.node)
+    with pytest.raises(ParityError, match=last):
+        report.check()
+
+
+def test_frames_that_say_nothing_do_not_pass_a_cheap_precision() -> None:
+    stage = StageParity("x", None)
+    stage.add(np.zeros(1), np.zeros(1))
+    for judges, passed in ((True, False), (False, True)):
+        task = TaskParity("joints lost, %", 1.0, higher_is_better=False, judges=judges)
+        assert ParityReport("b", "c", "cpu", "int8", 1, (stage,), task).passed is passed
+    nan = TaskParity("m", 1.0, higher_is_better=False, judges=True, values=[float("nan")])
+    assert not nan.passed
+
+
+def test_another_number_of_people_is_a_note_where_the_task_judges() -> None:
+    judged, shown = StageParity("people", 0.5), StageParity("people", None)
+    for stage in (judged, shown):
+        stage.add(np.zeros((1, 3)), np.zeros((2, 3)))
+    assert not judged.passed
+    assert shown.passed and "instead of" in shown.notes[0]
+    shown.add(np.zeros((1, 3)), np.full((1, 3), np.nan))
+    assert not shown.passed
+
+
+def test_one_run_of_the_trained_network_serves_every_engine(
+    plain: tuple[Bundle, Checkpoint], frames: list[Frame]
+) -> None:
+    pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
+    bundle, checkpoint = plain
+    reference = reference_of(bundle, checkpoint)
+    calls = []
+    stages = reference.stages
+    reference.stages = lambda pixels: calls.append(1) or stages(pixels)  # type: ignore[method-assign]
+    reports = compare_all(bundle, reference, frames, [Target("cpu"), Target("openvino")])
+    assert [report.device for report in reports] == ["cpu", "openvino"]
+    assert all(report.passed for report in reports)
+    assert len(calls) == len(frames)
+
+
+def test_a_tolerance_may_be_given(plain: tuple[Bundle, Checkpoint], frames: list[Frame]) -> None:
+    bundle, checkpoint = plain
+    reference = reference_of(bundle, checkpoint)
+    (report,) = compare_all(bundle, reference, frames, [Target()], tolerances={"color.ab": 0.0})
+    assert report.first_diverging == "color.ab"
+    assert report.stages[3].tolerance_needed > 0
+    with pytest.raises(UsageError, match="no such stage"):
+        compare_all(bundle, reference, frames, [Target()], tolerances={"colour.ab": 0.0})
+
+
+def test_reports_in_every_form() -> None:
+    good, bad = StageParity("a", 1.0), StageParity("b", 1.0)
+    good.add(np.zeros(2), np.zeros(2))
+    bad.add(np.zeros(2), np.full(2, 3.0))
+    task = TaskParity("mean Delta-E", 1.0, higher_is_better=False, judges=False, values=[0.5, 2.5])
+    reports = [
+        ParityReport("net", "c.pt", "cpu", "fp32", 1, (good,)),
+        ParityReport("net", "c.pt", "openvino", "fp32", 1, (good, bad), task, "color/conv (Conv): relative error 1"),
+    ]
+    data = json.loads(reports_as_json(reports))
+    assert (data["passed"], [run["passed"] for run in data["runs"]]) == (False, [True, False])
+    assert data["runs"][1]["task"] == {
+        "measure": "mean Delta-E", "mean": 1.5, "worst": 2.5, "limit": 1.0, "frames": 2, "passed": False,
+    }  # fmt: skip
+    page = reports_as_markdown(reports)
+    assert "| openvino | fp32 | FAILED | b |" in page
+    assert "first diverging node: color/conv" in page
+    suites = ElementTree.fromstring(reports_as_junit(reports))
+    assert [(s.get("name"), s.get("tests"), s.get("failures")) for s in suites] == [
+        ("net.cpu.fp32", "1", "0"), ("net.openvino.fp32", "3", "2"),
+    ]  # fmt: skip
+    assert [case.get("name") for case in suites[1] if case.find("failure") is not None] == ["b", "mean Delta-E"]
+    nothing = ElementTree.fromstring(reports_as_junit([ParityReport("n", "c", "cpu", "fp32", 0, ())]))
+    assert nothing[0].get("failures") == "1"
+    assert json.loads(reports_as_json([]))["passed"] is False
