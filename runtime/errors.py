@@ -24,6 +24,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+_MAX_PART = 600  # letters; a damaged file may put anything into a message
+
 
 class SteadyframeError(Exception):
     """Any error that Steadyframe raises on purpose.
@@ -55,16 +57,21 @@ class SteadyframeError(Exception):
         super().__init__(problem)
 
     def __str__(self) -> str:
-        parts = [self.problem.rstrip(".") + "."]
+        parts = [_short(self.problem.rstrip(".")) + "."]
         if self.expected is not None:
-            parts.append(f"Expected: {self.expected}.")
+            parts.append(f"Expected: {_short(str(self.expected))}.")
         if self.found is not None:
-            parts.append(f"Found: {self.found}.")
+            parts.append(f"Found: {_short(str(self.found))}.")
         if self.available:
-            parts.append(f"Available: {', '.join(self.available)}.")
+            parts.append(f"Available: {_short(', '.join(self.available))}.")
         if self.todo:
             parts.append(self.todo if self.todo.endswith("?") else self.todo.rstrip(".") + ".")
         return " ".join(parts)
+
+
+def _short(text: str) -> str:
+    """Cut what is too long for a message; the attributes keep it whole."""
+    return text if len(text) <= _MAX_PART else f"{text[: _MAX_PART - 2]} …"
 
 
 class UsageError(SteadyframeError):

@@ -108,7 +108,7 @@ def recall(bundle: Bundle, device: str = "auto") -> Choice | None:
         if path.stat().st_size > _MAX_BYTES:
             return None
         return _choice_of(json.loads(path.read_text(encoding="utf-8")), bundle)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None  # absent or damaged: both are put right by measuring
 
 

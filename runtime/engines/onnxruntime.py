@@ -42,7 +42,10 @@ class OnnxRuntimeSession:
         # Waiting threads that spin would take the core that decodes and writes the neighbouring frames.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            # Without the fallback: it tries the same again, and prints that on stdout.
+            self._session = ort.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
         except Exception as error:  # ONNX Runtime's own exception types are many and undocumented
             raise BundleError(f"ONNX Runtime cannot load {name} ({str(error)[:300]})") from error
         self._name = name
@@ -70,7 +73,10 @@ class OnnxRuntimeSession:
 
 def check_values(found: list[Any], specs: tuple[TensorSpec, ...], where: str) -> None:
     """Refuse a graph whose tensors are not those of the manifest; a named axis fits any length."""
-    actual = {value.name: (_DTYPES.get(value.type, value.type), list(value.shape)) for value in found}
+    try:
+        actual = {value.name: (_DTYPES.get(value.type, value.type), list(value.shape)) for value in found}
+    except UnicodeDecodeError as error:
+        raise BundleError(f"The {where} have names that are no text ({error})") from error
     promised = {spec.name: (spec.dtype, list(spec.axes)) for spec in specs}
     fits = actual.keys() == promised.keys() and all(
         actual[name][0] == dtype and _axes_fit(actual[name][1], axes) for name, (dtype, axes) in promised.items()

@@ -91,8 +91,8 @@ class OnnxRuntimeGpuSession:
         if provider == "tensorrt":
             providers.insert(0, (wanted, tensorrt_options(content, extents_of(graph))))
         try:
-            session = ort.InferenceSession(content, options, providers=providers)
-            session.disable_fallback()  # else a failure at run time would open it again on the CPU
+            # Without the fallback, which would open it again on the CPU.
+            session = ort.InferenceSession(content, options, providers=providers, enable_fallback=0)
         except Exception as error:  # ONNX Runtime's own exception types are many and undocumented
             raise BundleError(f"ONNX Runtime cannot load {self._name} on {wanted} ({str(error)[:300]})") from error
         in_use = session.get_providers()

@@ -97,6 +97,15 @@ def test_bytes_that_are_no_onnx_are_refused_though_their_hash_is_right(make_bund
         open_session(Bundle.load(folder), "color")
 
 
+def test_names_that_are_no_text_are_refused(make_bundle, tiny_graphs):
+    content = tiny_graphs["color.onnx"].replace(b"half_width", b"half_\xff\xfeith")
+    digest = hashlib.sha256(content).hexdigest()
+    folder = make_bundle(lambda manifest: manifest["graphs"]["color"]["files"]["fp32"].update(sha256=digest))
+    (folder / "color.onnx").write_bytes(content)
+    with pytest.raises(BundleError, match="names that are no text"):
+        open_session(Bundle.load(folder), "color")
+
+
 def test_the_probe_finds_the_cpu_working_and_says_how_fast():
     result = probe("cpu")
     assert result.works, result.problem

@@ -11,7 +11,7 @@ from steadyframe.runtime.bundle import SHIPPED, Bundle, shipped_bundles
 from steadyframe.runtime.engines.building import EngineBuilder, refusal, target_of
 from steadyframe.runtime.engines.cache import EngineCache
 from steadyframe.runtime.engines.extent import extents_of
-from steadyframe.runtime.engines.plan import build_plan, load_library, plan_version
+from steadyframe.runtime.engines.plan import build_plan, load_library, make_log, plan_version
 from steadyframe.runtime.engines.probe import probe_graph
 from steadyframe.runtime.errors import BackendNotInstalled, BundleError, DeviceError, DeviceUnavailable
 from steadyframe.runtime.manifest import Graph, GraphFile, TensorSpec
@@ -52,7 +52,7 @@ def test_every_shipped_graph_becomes_an_engine(builder, name, role, precision):
     content, graph = bundle.graph_bytes(role, precision), bundle.manifest.graphs[role]
     built = builder.obtain(content, graph, name=f"{name}/{role}")
     assert plan_version(built.plan).startswith(trt.__version__)
-    runtime = trt.Runtime(trt.Logger(trt.Logger.INTERNAL_ERROR))
+    runtime = trt.Runtime(make_log(trt))
     _, problems = runtime.get_engine_validity(built.plan)
     assert not problems & int(trt.EngineInvalidityDiagnostics.MALFORMED_ENGINE)
     assert precision in built.path.name
