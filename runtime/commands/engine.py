@@ -52,11 +52,18 @@ def engine(bundle: str, target: str | None, precision: str, rebuild: bool, cache
     ]
     if not wanted:
         raise BundleError(f"Bundle {manifest.name!r} has no precision {precision!r}", available=loaded.precisions())
+    failed: BundleError | None = None
     for role, graph, name in wanted:
         content = loaded.graph_bytes(role, name)
         asked = "--rebuild was given" if rebuild else ""
-        built = builder.obtain(content, graph, name=f"{manifest.name}/{role}", rebuild=asked, must_keep=True)
-        click.echo(str(built.path))
+        try:
+            built = builder.obtain(content, graph, name=f"{manifest.name}/{role}", rebuild=asked, must_keep=True)
+        except BundleError as error:  # the other graphs are still worth building
+            failed = failed or error
+        else:
+            click.echo(str(built.path))
+    if failed is not None:
+        raise failed
 
 
 def _installed() -> str:

@@ -23,7 +23,8 @@ def open_source(address: str, *, sequence: bool = False) -> Source:
     Parameters
     ----------
     address : a video file, a picture, a folder or quoted pattern of pictures, ``0``, ``/dev/video0``,
-        ``v4l2:///dev/video0``, ``csi://0``, ``rtsp://…``, ``http://…``, ``sample://`` or ``test://``
+        ``v4l2:///dev/video0``, ``csi://0``, ``gst://PIPELINE``, ``rtsp://…``, ``http://…``, ``sample://`` or
+        ``test://``
     sequence : the pictures of a folder or pattern are frames of one video
 
     Raises

@@ -149,15 +149,20 @@ def capture_stamp(position_ms: float, now_ns: int) -> int:
     return now_ns
 
 
+_TO_BGR = "! videoconvert ! video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false"
+
+
 def cameras() -> tuple[str, ...]:
     """Device files of the cameras of this machine; empty where the system has no such files."""
     return tuple(str(path) for path in sorted(Path("/dev").glob("video*")) if re.fullmatch(r"video\d+", path.name))
 
 
 def open_camera(address: str) -> LiveSource:
-    """Open ``0``, ``/dev/video0``, ``v4l2:///dev/video0`` or ``csi://0``."""
+    """Open ``0``, ``/dev/video0``, ``v4l2:///dev/video0``, ``csi://0`` or ``gst://PIPELINE``."""
     if address.startswith("csi://"):
         return _open_csi(address)
+    if address.startswith("gst://"):
+        return _open_pipeline(address)
     device = address.split("://", 1)[-1]
     number = int(device) if device.isdecimal() else None
     path = f"/dev/video{number}" if number is not None else device
@@ -179,24 +184,42 @@ def csi_pipeline(sensor: int) -> str:
     """Build the GStreamer pipeline of a CSI camera on Jetson; the newest frame wins already in its sink."""
     return (
         f"nvarguscamerasrc sensor-id={sensor} ! video/x-raw(memory:NVMM),width=1280,height=720,framerate=30/1 "
-        "! nvvidconv ! video/x-raw,format=BGRx ! videoconvert ! video/x-raw,format=BGR "
-        "! appsink drop=true max-buffers=1 sync=false"
+        f"! nvvidconv ! video/x-raw,format=BGRx {_TO_BGR}"
     )
+
+
+def own_pipeline(address: str) -> str:
+    """Complete the pipeline behind ``gst://``: what it ends in is turned to BGR, and the newest frame wins."""
+    pipeline = address.split("://", 1)[1].strip()
+    return pipeline if "appsink" in pipeline else f"{pipeline} {_TO_BGR}"
 
 
 def _open_csi(address: str) -> LiveSource:
     sensor = address.split("://", 1)[1] or "0"
     if not sensor.isdecimal():
         raise SourceNotFound(f"There is no CSI camera {address}", expected="a number, as in csi://0")
-    if not has_backend(cv2.CAP_GSTREAMER):
-        raise SourceNotFound(
-            f"{address} is read through GStreamer, and this OpenCV was built without it",
-            expected="OpenCV with GStreamer, as JetPack brings it",
-            todo="Remove the opencv-python wheel so that the system's cv2 is found, or use a USB camera",
-        )
+    _require_gstreamer(address)
     pipeline = csi_pipeline(int(sensor))
     todo = "See that the camera is seated and that nvargus-daemon runs"
     return LiveSource(address, lambda: open_capture(pipeline, cv2.CAP_GSTREAMER), todo=todo)
+
+
+def _open_pipeline(address: str) -> LiveSource:
+    """Open a pipeline of the user's own, such as one that decodes in hardware."""
+    _require_gstreamer(address)
+    pipeline = own_pipeline(address)
+    todo = "Try the pipeline with gst-launch-1.0, and `fakesink` at its end"
+    return LiveSource(address, lambda: open_capture(pipeline, cv2.CAP_GSTREAMER), todo=todo)
+
+
+def _require_gstreamer(address: str) -> None:
+    """Refuse where this OpenCV cannot read through GStreamer."""
+    if not has_backend(cv2.CAP_GSTREAMER):
+        raise SourceNotFound(
+            f"{redact(address)} is read through GStreamer, and this OpenCV was built without it",
+            expected="OpenCV with GStreamer, as JetPack brings it",
+            todo="Remove the opencv-python wheel so that the system's cv2 is found, or use a USB camera",
+        )
 
 
 def open_network(address: str) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from importlib.metadata import version
 from pathlib import Path
 
@@ -48,6 +49,16 @@ def test_what_cannot_be_had_is_told(tiny_bundle, tmp_path):
     refused = call(tiny_bundle, "--target", "tensorrt-rtx", "--cache", tmp_path / "open")
     assert isinstance(refused.exception, DeviceError) and "open to others" in str(refused.exception)
     assert call(tiny_bundle, "--target", "abacus").exit_code == 2
+
+
+def test_a_graph_that_cannot_be_built_does_not_stop_the_others(make_bundle, tmp_path):
+    content = b"not a graph"
+    digest = hashlib.sha256(content).hexdigest()
+    folder = make_bundle(lambda manifest: manifest["graphs"]["global"]["files"]["fp32"].update(sha256=digest))
+    (folder / "global.onnx").write_bytes(content)
+    result = call(folder, "--target", "tensorrt-rtx", "--cache", tmp_path)
+    assert isinstance(result.exception, BundleError) and "tiny/global/fp32" in str(result.exception)
+    assert [Path(line).name.split("-tensorrt")[0] for line in result.stdout.splitlines()] == ["tiny-color-fp32"]
 
 
 def test_tensorrt_needs_its_library_or_its_gpu(tiny_bundle, tmp_path):

@@ -9,7 +9,13 @@ import cv2
 import pytest
 from steadyframe.runtime.errors import SignalLost, SourceNotFound
 from steadyframe.runtime.streaming import Signal, Stream, open_source
-from steadyframe.runtime.streaming.sources.camera import LiveSource, cameras, capture_stamp, csi_pipeline
+from steadyframe.runtime.streaming.sources.camera import (
+    LiveSource,
+    cameras,
+    capture_stamp,
+    csi_pipeline,
+    own_pipeline,
+)
 from steadyframe.runtime.streaming.sources.capture import NETWORK_OPTIONS, has_backend, open_capture
 
 
@@ -148,11 +154,20 @@ def test_a_camera_that_is_not_there_is_told_quietly(address, capfd):
 
 
 @pytest.mark.skipif(has_backend(cv2.CAP_GSTREAMER), reason="this OpenCV has GStreamer")
-def test_csi_without_gstreamer_says_what_is_missing(capfd):
+@pytest.mark.parametrize("address", ["csi://0", "gst://rtspsrc location=rtsp://me:secret@camera/1 ! decodebin"])
+def test_pipelines_without_gstreamer_say_what_is_missing(address, capfd):
     with pytest.raises(SourceNotFound, match="built without it") as raised:
-        open_source("csi://0")
+        open_source(address)
     assert "GStreamer" in str(raised.value.expected)
+    assert "secret" not in str(raised.value)
     assert capfd.readouterr().err == ""
+
+
+def test_a_pipeline_of_ones_own_hands_over_bgr_unless_it_says_how():
+    pipeline = own_pipeline("gst://filesrc location=a.mp4 ! decodebin")
+    assert pipeline.startswith("filesrc location=a.mp4 ! decodebin ! videoconvert")
+    assert pipeline.endswith("format=BGR ! appsink drop=true max-buffers=1 sync=false")
+    assert own_pipeline("gst://videotestsrc ! appsink") == "videotestsrc ! appsink"
 
 
 def test_the_csi_pipeline_hands_over_bgr_and_keeps_only_the_newest():
