@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from ..errors import BackendNotInstalled, DeviceError, DeviceUnavailable
 
-_MODULE_VERSION = Path("/sys/module/nvidia/version")
+# Where Linux names the driver: on a desktop, and on a Jetson.
+_DRIVER_FILES = (Path("/sys/module/nvidia/version"), Path("/etc/nv_tegra_release"))
 _GPU = 0
 
 
@@ -28,7 +29,7 @@ class Gpu:
     ----------
     name : as NVIDIA sells it
     compute_capability : such as ``8.7``
-    driver : version of the kernel module where Linux tells it, and of CUDA that it serves
+    driver : version of the kernel module, or of Jetson Linux, where it can be read; and of CUDA that it serves
     """
 
     name: str
@@ -73,8 +74,8 @@ def find_gpu() -> Gpu:
     )
     version = check(runtime.cudaDriverGetVersion())
     driver = f"CUDA {version // 1000}.{version % 1000 // 10}"
-    if _MODULE_VERSION.is_file():
-        driver = f"{_MODULE_VERSION.read_text().strip()}, {driver}"
+    for path in filter(Path.is_file, _DRIVER_FILES):
+        driver = f"{path.read_text(errors='replace').strip()}, {driver}"
     name = check(runtime.cudaGetDeviceProperties(_GPU)).name
     return Gpu(name.decode(errors="replace").rstrip("\0"), f"{major}.{minor}", driver)
 

@@ -179,6 +179,17 @@ def test_without_the_bindings_or_a_gpu_the_error_says_so(monkeypatch):
         find_gpu()
 
 
+def test_the_fake_has_no_function_that_cuda_has_not():
+    real = pytest.importorskip("cuda.bindings.runtime", reason="cuda-python is not installed")
+    fake = fake_cuda.FakeCuda()
+    names = [name for name in dir(fake) if name.startswith("cuda")]
+    assert len(names) > 20
+    for name in names:
+        assert hasattr(real, name), name
+        if isinstance(getattr(fake, name), SimpleNamespace):
+            assert set(vars(getattr(fake, name))) <= set(getattr(real, name).__members__), name
+
+
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="[tensorrt-rtx] is not installed")
 def test_doctor_builds_an_engine_and_says_what_runs():
     (engines,) = engine_findings()
