@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from .bundle import Bundle
 from .errors import BackendNotInstalled, DeviceUnavailable, ShapeMismatch
+from .graph_file import require_self_contained
 from .manifest import Graph, TensorSpec
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -99,6 +100,7 @@ def load_session(content: bytes, graph: Graph, *, device: str = "auto", name: st
     if engine not in ENGINES:
         raise DeviceUnavailable(f"There is no device {device!r}", available=DEVICES)
     module_name, class_name, options, install = ENGINES[engine]
+    require_self_contained(content, f"The runtime cannot load {name}")
     try:
         module = importlib.import_module(f"{__package__}.engines.{module_name}")
     except ModuleNotFoundError as error:

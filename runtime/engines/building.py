@@ -23,6 +23,8 @@ _LINE_EVERY_S = 0.2
 _PORTABLE = "8.0 and later"
 # What to expect before there is any experience on this machine; afterwards the engines in the cache tell.
 _FIRST_ESTIMATE = {"tensorrt": "one to thirty minutes", "tensorrt-rtx": "a few seconds"}
+# What takes longer does not work, but hangs; a large network takes half an hour on the smallest board.
+_LONGEST_S = {"tensorrt": 4 * 3600.0, "tensorrt-rtx": 1800.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,10 @@ class EngineBuilder:
         started = time.monotonic()
         what = f"building the {key.library} engine of {name}"
         with _Line(self._quiet, what, reason, self._estimate(content)) as line:
-            plan = build_plan(content, extents_of(graph), library=key.library, name=name, progress=line.progress)
+            plan = build_plan(
+                content, extents_of(graph), library=key.library, name=name, progress=line.progress,
+                timeout_s=_LONGEST_S[key.library],
+            )  # fmt: skip
             wrong = refusal(plan, self.target.version)
             if wrong:
                 raise DeviceError(f"{key.library} built an engine of {name} that it would not load: {wrong}")

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 from ..errors import BackendNotInstalled, BundleError, DeviceError, DeviceUnavailable
+from ..graph_file import require_self_contained
 from .extent import Extent
 
 # library, as in device names -> (module, the line that installs it)
@@ -90,13 +91,16 @@ def build_plan(
     BundleError
         If the library refuses the graph, crashes on it or takes longer than `timeout_s`.
     """
+    require_self_contained(content, f"{library} cannot build {name}")
     load_library(library)
     request = {"library": library, "extents": {key: _plain(extent) for key, extent in extents.items()}}
     command = [sys.executable, "-m", __name__]
     # From the root folder, so that no file of the working directory is taken for a library.
-    child = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=os.path.abspath(os.sep)
-    )
+    pipe, root = subprocess.PIPE, os.path.abspath(os.sep)
+    try:
+        child = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, cwd=root)
+    except OSError as error:
+        raise DeviceError(f"No process can be started to build {name} in ({error})", found=sys.executable) from error
     assert child.stdin is not None and child.stdout is not None
     timer = threading.Timer(timeout_s or 0, child.kill)
     if timeout_s is not None:

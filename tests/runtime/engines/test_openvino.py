@@ -92,8 +92,8 @@ def test_a_graph_other_than_the_manifest_says_is_refused(make_bundle, edit):
         open_session(bundle, "color", device="openvino")
 
 
-def test_bytes_that_are_no_onnx_are_refused_in_one_line(make_bundle, capfd):
-    content = b"not a graph"
+def test_graphs_it_does_not_know_are_refused_in_one_line(make_bundle, tiny_graphs, capfd):
+    content = tiny_graphs["color.onnx"].replace(b"Conv", b"Xonv")
 
     def edit(manifest):
         manifest["graphs"]["color"]["files"]["fp32"]["sha256"] = hashlib.sha256(content).hexdigest()
