@@ -203,6 +203,7 @@ def test_doctor_builds_an_engine_and_says_what_runs():
             assert states[f"device {device}"].detail
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("device", ["cuda", "tensorrt", "tensorrt-rtx", "tensorrt-ort"])
 def test_the_tiny_graph_runs_on_the_gpu(gpu, device):
     result = probe(device)
@@ -211,6 +212,7 @@ def test_the_tiny_graph_runs_on_the_gpu(gpu, device):
     assert result.works, result.problem
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("device", ["cuda", "tensorrt", "tensorrt-rtx", "tensorrt-ort"])
 @pytest.mark.parametrize("name", shipped_bundles())
 def test_every_shipped_graph_gives_on_the_gpu_what_it_gives_on_the_cpu(gpu, name, device):
