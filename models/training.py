@@ -111,7 +111,7 @@ def one_cycle(
 
 
 class WorkClock:
-    """Seconds of work since it was made; a pause (a suspended machine, a stopped process) counts as one minute at most."""
+    """Seconds of work; a pause (a suspended machine, a stopped process) counts as one minute at most."""
 
     def __init__(self) -> None:
         self._spent, self._marked = 0.0, time.monotonic()

@@ -20,7 +20,8 @@ from .report import StreamProgress, console, stats_table
 
 _EPILOG = """\b
 INPUT   0, /dev/video0, csi://0, rtsp://…, http://…, clip.mp4, folder/,
-        'img_*.jpg', sample://, test://       (default: camera 0, else sample://)
+        'img_*.jpg', 'gst://PIPELINE', sample://, test://
+        (default: camera 0, else sample://)
 OUTPUT  display://, out.mp4, folder/, 'out_%05d.png', out.jsonl, -, null://
         (default: display://)
 """
@@ -40,6 +41,7 @@ class RunOptions:
     max_age_ms: float | None
     steady: str
     every: str | None
+    flow: str | None
     reference: str | None
     strength: float | None
     keep_colors: bool
@@ -97,6 +99,7 @@ class RunOptions:
     "--steady", default="off", show_default=True, type=click.Choice(MODES), help="Steadying from frame to frame."
 )
 @click.option("--every", metavar="N|auto", help="keyframe: run the network on every n-th frame, or when needed.")
+@click.option("--flow", metavar="PRESET[:SIZE]", help="ultrafast, fast or medium; SIZE: its picture's shorter side.")
 @click.option("--reference", metavar="IMAGE", help="colorize: take the mood of the colours from this picture.")
 @click.option("--strength", type=click.FloatRange(0, 1), metavar="0..1", help="stylize: share of the painting.")
 @click.option("--keep-colors", is_flag=True, help="stylize: keep the frame's own colours.")
@@ -126,7 +129,7 @@ def _open(options: RunOptions, stack: contextlib.ExitStack) -> tuple[Stream, dic
     bundle = Bundle.load(options.bundle)
     if options.stats_file is not None and not options.stats_file.parent.is_dir():
         raise SinkError(f"There is no folder for {options.stats_file}", todo="Make it, or name another file")
-    steady = SteadyOptions.of(options.steady, every=options.every)
+    steady = SteadyOptions.of(options.steady, every=options.every, flow=options.flow)
     sinks = options.sinks()
     if len(set(sinks)) != len(sinks):
         raise UsageError("An output is named twice", found=", ".join(sinks))

@@ -33,10 +33,10 @@ class KeyframeOptions:
     """
 
     every: int | None = None
-    unreliable_share: float = 0.07
+    unreliable_share: float = 0.05
     residual: float = 20.0
     max_age: int = 8
-    min_age: int = 2
+    min_age: int = 3
 
     def __post_init__(self) -> None:
         if self.every is not None and self.every < 1:

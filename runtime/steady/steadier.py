@@ -25,6 +25,8 @@ from .sight import Sight, SightOptions, sight_of
 MODES = ("off", "blend", "keyframe")
 # Carried output -> what says "nothing is known": neutral chroma. Others show their last value.
 _NEUTRAL: Mapping[str, float] = MappingProxyType({"crcb": 128.0})
+# Carried output -> flow that is fine enough for it: chroma is small, about 96 rows.
+_FLOW: Mapping[str, FlowOptions] = MappingProxyType({"crcb": FlowOptions(short_side=120)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,8 @@ class SteadyOptions:
         then, and its results are carried in between)
     fade_frames : frames over which a fresh result is blended in where the motion is reliable; None takes the mode's
         own
-    flow, sight, keyframes : options of the parts
+    flow : how motion is measured; None takes what is fine enough for the task's result
+    sight, keyframes : options of the parts
 
     Examples
     --------
@@ -47,7 +50,7 @@ class SteadyOptions:
 
     mode: str = "keyframe"
     fade_frames: int | None = None
-    flow: FlowOptions = field(default_factory=FlowOptions)
+    flow: FlowOptions | None = None
     sight: SightOptions = field(default_factory=SightOptions)
     keyframes: KeyframeOptions = field(default_factory=KeyframeOptions)
 
@@ -58,19 +61,23 @@ class SteadyOptions:
             raise UsageError("A correction is spread over 1 or more frames", found=self.fade_frames)
 
     @classmethod
-    def of(cls, mode: str, *, every: int | str | None = None) -> SteadyOptions:
-        """Read what the command line says: a mode, and N or ``auto`` for `keyframe`.
+    def of(cls, mode: str, *, every: int | str | None = None, flow: str | None = None) -> SteadyOptions:
+        """Read what the command line says: a mode, N or ``auto`` for `keyframe`, and the flow as ``PRESET:SIZE``.
 
         Raises
         ------
         UsageError
-            If there is no such mode, `every` is neither a number nor ``auto``, or it is given to another mode.
+            If there is no such mode or flow, `every` is neither a number nor ``auto``, or one of them is given to a
+            mode that has no use for it.
         """
+        if flow is not None and mode == "off":
+            raise UsageError("Without steadying there is no flow", expected="--steady blend or keyframe", found=mode)
+        measured = None if flow is None else FlowOptions.of(flow)
         if every is None:
-            return cls(mode=mode)
+            return cls(mode=mode, flow=measured)
         if mode != "keyframe":
             raise UsageError("Only the mode keyframe leaves frames out", expected="--steady keyframe", found=mode)
-        return cls(mode=mode, keyframes=KeyframeOptions(every=_every(every)))
+        return cls(mode=mode, flow=measured, keyframes=KeyframeOptions(every=_every(every)))
 
 
 def _every(text: int | str) -> int | None:
@@ -122,9 +129,9 @@ class ArraySteadier:
         blend = self.options.mode == "blend"
         keyframes = replace(self.options.keyframes, every=1) if blend else self.options.keyframes
         self._name = name
-        self._estimator = FlowEstimator(self.options.flow)
+        self._estimator = FlowEstimator(self.options.flow or _FLOW.get(name))
         self._rule = KeyframeRule(keyframes)
-        self._carrier = Carrier(fade_frames=self.options.fade_frames or (2 if blend else 8))
+        self._carrier = Carrier(fade_frames=self.options.fade_frames or (2 if blend else 9))
         self._outputs: Outputs = {}
 
     def observe(self, frame: Frame, *, may_run: bool = True) -> Motion:

@@ -25,6 +25,7 @@ from ..errors import SourceError
 from ..frame import Frame
 from ..task import Feeds, Outputs, Placement, StreamResult, Task
 from .channel import Channel, Ended, Gate
+from .opencv_threads import OpenCvThreads
 from .sinks import Sink, StopStream
 from .sources import Source
 from .stats import Stats
@@ -125,6 +126,7 @@ class Pipeline:
         self._runs = Gate(_FILE_UNDER_WAY)  # of the network: asked for, and not finished
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._joined = False
 
     @property
     def started(self) -> bool:
@@ -138,6 +140,7 @@ class Pipeline:
             threading.Thread(target=self._guard, args=(stage,), name=f"steadyframe {stage.__name__[1:]}", daemon=True)
             for stage in stages
         ]
+        OpenCvThreads.enter()
         self._stats.start()
         for thread in self._threads:
             thread.start()
@@ -166,6 +169,9 @@ class Pipeline:
         """Wait for the threads, which were stopped; a network read may hang until its own time limit."""
         for thread in self._threads:
             thread.join(_JOIN_S)
+        if self.started and not self._joined:
+            self._joined = True
+            OpenCvThreads.leave()
 
     def _guard(self, stage: Callable[[], None]) -> None:
         """Run one stage; the first error of all stages stops everything."""

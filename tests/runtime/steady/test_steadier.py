@@ -91,9 +91,18 @@ def test_keyframes_run_the_network_every_n_frames_and_carry_in_between(tmp_path:
     Stream(source, task, steadier=steadier).run(lambda result: flags.append(result.keyframe))
     assert flags == [True, False, False, False] * 2 + [True]
     assert task.runs == 3
-    # The second run says one grey level more; it comes in eighths, and not as a jump, and so does the third.
+    # The second run says one grey level more; it comes in ninths, and not as a jump, and so does the third.
     middle = [float(seen[6, 8, 0]) for seen in task.seen]
-    assert np.allclose(middle, [40, 40, 40, 40, 40.125, 40.25, 40.375, 40.5, 40.6875])
+    ninth = 1 / 9
+    expected = [
+        40,
+        40,
+        40,
+        40,
+        *(40 + part * ninth for part in range(1, 5)),
+        40 + 4 * ninth + (2 - 4 * ninth) * ninth,
+    ]
+    assert np.allclose(middle, expected)
 
 
 def test_blend_runs_the_network_on_every_frame_and_takes_half(tmp_path: Path) -> None:

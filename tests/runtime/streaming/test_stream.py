@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 
+import cv2
 import numpy as np
 import pytest
 from steadyframe.runtime.errors import SignalLost, SinkError, SourceNotFound, UsageError
@@ -410,3 +411,19 @@ def test_a_steadier_is_reset_with_the_task(negative):
     Stream(Camera(frames=12, small_from=6, fps=50), task, steadier=steadier).run()
     assert steadier.reset_calls == 2
     assert len(task.resets) == 2
+
+
+def test_opencv_works_in_one_thread_while_streams_run_and_gets_its_own_back(negative):
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        with Stream("test://?size=32x24&frames=4", negative()) as one:
+            inside = [cv2.getNumThreads() for _ in one]
+            with Stream("test://?size=32x24&frames=4", negative()) as two:
+                next(iter(two))
+        assert set(inside) == {1}
+        assert cv2.getNumThreads() == 3
+        Stream("test://?size=32x24&frames=4", negative()).close()  # never started: nothing to give back
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)

@@ -1,0 +1,127 @@
+"""What is measured: a bundle loaded once, and as many fresh streams of it as there are runs.
+
+Owns `Subject`. Sessions are heavy and shared; a task and a steadier belong to one stream, and are made anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+from ..bundle import Bundle
+from ..errors import SourceError, UsageError
+from ..frame import Frame
+from ..session import Session, open_session
+from ..steady import SteadyOptions, open_steadier
+from ..streaming import Source, Steadier, open_source
+from ..task import Task
+from ..tasks import build_task, choose_precision
+
+
+class Subject:
+    """A bundle on a device, and a video that can be read again and again.
+
+    Parameters
+    ----------
+    bundle : loaded
+    address : of a source that is not live
+    modes : steady mode -> its options; `off` is what the others are compared with
+    device, precision : as for `open_task`
+    limit : frames of the video that count
+
+    Raises
+    ------
+    UsageError
+        If the source is live, or its pictures are unrelated: neither can be compared frame by frame.
+    BundleError, DeviceError, SourceError
+        If one of them cannot be opened.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        address: str,
+        modes: Mapping[str, SteadyOptions],
+        *,
+        device: str = "auto",
+        precision: str = "auto",
+        limit: int = 300,
+    ) -> None:
+        self.bundle = bundle
+        self.address = address
+        self.modes = dict(modes)
+        self.limit = limit
+        self.precision = choose_precision(bundle, precision)
+        first = self.source()
+        self.fps = first.info.fps or 30.0
+        first.close()
+        self._sessions: dict[str, Session] = {
+            role: open_session(bundle, role, device=device, precision=self.precision)
+            for role in bundle.manifest.graphs
+        }
+        self.device = ", ".join(sorted({session.device for session in self._sessions.values()}))
+
+    def source(self) -> Source:
+        """Open the video from its beginning."""
+        source = open_source(self.address, sequence=True)
+        if source.info.live or source.info.independent:
+            source.close()
+            raise UsageError(
+                "A bench reads its input several times",
+                expected="a video file, a folder of frames, sample:// or test://",
+                found=source.info.address,
+                todo="Record it first: steadyframe run … recording.mp4",
+            )
+        return source
+
+    def frames(self) -> list[Frame]:
+        """Decode the frames that count, up to the first change of size.
+
+        Raises
+        ------
+        SourceError
+            If there are fewer than two.
+        """
+        source = self.source()
+        try:
+            frames: list[Frame] = []
+            for frame in islice(source, self.limit):
+                if frames and frame.pixels.shape != frames[0].pixels.shape:
+                    break
+                frames.append(frame)
+        finally:
+            source.close()
+        if len(frames) < 2:
+            raise SourceError(
+                "Flicker is a change between frames", expected="2 frames or more of one size", found=len(frames)
+            )
+        return frames
+
+    def stream(self, mode: str) -> tuple[Task, Steadier | None]:
+        """Make the task and the steadier of one run."""
+        task = build_task(self.bundle.manifest, self._sessions)
+        return task, open_steadier(task, self.modes[mode])
+
+    def facts(self) -> dict[str, Any]:
+        """Say what was measured, for a report."""
+        manifest = self.bundle.manifest
+        return {
+            "bundle": manifest.name,
+            "version": manifest.version,
+            "task": manifest.task,
+            "device": self.device,
+            "precision": self.precision,
+            "source": self.address,
+        }
+
+    def close(self) -> None:
+        """Close the sessions."""
+        for session in self._sessions.values():
+            session.close()
+
+    def __enter__(self) -> Subject:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
