@@ -148,7 +148,9 @@ class OnnxRuntimeGpuSession:
             lasting.bind_ortvalue_input(name, value)
         for name, value in outputs.items():
             lasting.bind_ortvalue_output(name, value)
-        return _Binding(lasting, inputs, outputs, _run_options(str(self._made) if self.captures else _NO_CAPTURE))
+        # ONNX Runtime keeps a captured graph for good: the first shapes get one, a folder of any sizes does not.
+        captured = self.captures and self._made <= _MAX_BINDINGS
+        return _Binding(lasting, inputs, outputs, _run_options(str(self._made) if captured else _NO_CAPTURE))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ stream, pinned memory, tensors bound by name, and the run captured as a CUDA gra
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BundleError, DeviceError, DeviceUnavailable, ShapeMismatch
+from ..errors import BundleError, DeviceError, DeviceUnavailable, ShapeMismatch, SteadyframeError
 from ..manifest import Graph
 from ..session import Tensors, check_feeds
 from .building import EngineBuilder, target_of
@@ -98,8 +99,9 @@ class TensorRtSession:
             lane = _Lane(self._trt, self._engine, self._dtypes, self._log)
         try:
             outputs = lane.run(feeds)
-        except DeviceError:
-            lane.close()  # what failed in it may be lasting
+        except SteadyframeError:
+            with contextlib.suppress(DeviceError):  # what failed may be lasting, and make this fail too
+                lane.close()
             raise
         self._idle.append(lane)
         return outputs
