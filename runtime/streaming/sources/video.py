@@ -15,7 +15,7 @@ import numpy as np
 from ...errors import SignalLost, SourceNotFound
 from ...frame import Frame
 from .address import redact
-from .capture import open_capture
+from .capture import open_file
 from .source import Signal, SourceInfo
 
 # Matroska stores a duration, not a count, and OpenCV's count from it is up to one frame too high on sound files.
@@ -44,7 +44,7 @@ class VideoFile:
         if local and Path(address).stat().st_size == 0:
             raise SourceNotFound(f"{self._shown} is empty", expected="a video", found="0 bytes")
         if capture is None:
-            capture = open_capture(address, cv2.CAP_FFMPEG)
+            capture = open_file(address)
         if capture is None:
             raise SourceNotFound(
                 f"{self._shown} cannot be read as a video",
