@@ -40,6 +40,7 @@ ENGINES: dict[str, tuple[str, str, dict[str, Any], str]] = {
     ),
 }
 DEVICES = ("auto", *ENGINES)
+PROCESSORS = ("cpu", "openvino", "openvino-bf16")  # devices whose runs take threads
 
 
 class Session(Protocol):
@@ -67,8 +68,10 @@ class Session(Protocol):
         """Free the engine's memory; the session is of no use afterwards."""
 
 
-def open_session(bundle: Bundle, role: str, *, device: str = "auto", precision: str = "fp32") -> Session:
-    """Load one graph of a bundle on a device.
+def open_session(
+    bundle: Bundle, role: str, *, device: str = "auto", precision: str = "fp32", threads: int = 0
+) -> Session:
+    """Load one graph of a bundle on a device; parameters as `load_session`.
 
     Raises
     ------
@@ -78,10 +81,13 @@ def open_session(bundle: Bundle, role: str, *, device: str = "auto", precision: 
         If the graph is missing, altered, or not what the manifest says.
     """
     content = bundle.graph_bytes(role, precision)
-    return load_session(content, bundle.manifest.graphs[role], device=device, name=f"{bundle.manifest.name}/{role}")
+    name = f"{bundle.manifest.name}/{role}"
+    return load_session(content, bundle.manifest.graphs[role], device=device, name=name, threads=threads)
 
 
-def load_session(content: bytes, graph: Graph, *, device: str = "auto", name: str = "graph") -> Session:
+def load_session(
+    content: bytes, graph: Graph, *, device: str = "auto", name: str = "graph", threads: int = 0
+) -> Session:
     """Load the bytes of a graph on a device.
 
     Parameters
@@ -90,6 +96,7 @@ def load_session(content: bytes, graph: Graph, *, device: str = "auto", name: st
     graph : what the manifest says of it
     device : ``auto`` or one of `ENGINES`
     name : for messages
+    threads : of one run, on a processor; 0 takes every core. A GPU has no use for it
 
     Raises
     ------
@@ -105,6 +112,8 @@ def load_session(content: bytes, graph: Graph, *, device: str = "auto", name: st
         module = importlib.import_module(f"{__package__}.engines.{module_name}")
     except ModuleNotFoundError as error:
         raise BackendNotInstalled(f"Device {engine!r} needs a library that is not installed", todo=install) from error
+    if threads and engine in PROCESSORS:
+        options = {**options, "threads": threads}
     session: Session = getattr(module, class_name)(content, graph, name=name, **options)
     return session
 

@@ -13,7 +13,7 @@ from ..bundle import Bundle
 from ..errors import SourceError, UsageError
 from ..frame import Frame
 from ..session import Session, open_session
-from ..steady import SteadyOptions, open_steadier
+from ..steady import SteadyOptions, network_threads, open_steadier
 from ..streaming import Source, Steadier, open_source
 from ..task import Task
 from ..tasks import build_task, choose_precision
@@ -52,15 +52,19 @@ class Subject:
         self.address = address
         self.modes = dict(modes)
         self.limit = limit
-        self.precision = choose_precision(bundle, precision)
+        self.precision = choose_precision(bundle, precision, device=device)
         first = self.source()
         self.fps = first.info.fps or 30.0
         first.close()
-        self._sessions: dict[str, Session] = {
-            role: open_session(bundle, role, device=device, precision=self.precision)
-            for role in bundle.manifest.graphs
+        # By the number of threads: modes that want the same number share the sessions.
+        self._sessions: dict[int, dict[str, Session]] = {
+            threads: {
+                role: open_session(bundle, role, device=device, precision=self.precision, threads=threads)
+                for role in bundle.manifest.graphs
+            }
+            for threads in {network_threads(options) for options in self.modes.values()}
         }
-        self.device = ", ".join(sorted({session.device for session in self._sessions.values()}))
+        self.device = ", ".join(sorted({session.device for session in self._opened()}))
 
     def source(self) -> Source:
         """Open the video from its beginning."""
@@ -100,7 +104,7 @@ class Subject:
 
     def stream(self, mode: str) -> tuple[Task, Steadier | None]:
         """Make the task and the steadier of one run."""
-        task = build_task(self.bundle.manifest, self._sessions)
+        task = build_task(self.bundle.manifest, self._sessions[network_threads(self.modes[mode])])
         return task, open_steadier(task, self.modes[mode])
 
     def facts(self) -> dict[str, Any]:
@@ -115,9 +119,12 @@ class Subject:
             "source": self.address,
         }
 
+    def _opened(self) -> list[Session]:
+        return [session for sessions in self._sessions.values() for session in sessions.values()]
+
     def close(self) -> None:
         """Close the sessions."""
-        for session in self._sessions.values():
+        for session in self._opened():
             session.close()
 
     def __enter__(self) -> Subject:

@@ -41,7 +41,14 @@ class OpenVinoSession:
     """
 
     def __init__(
-        self, content: bytes, graph: Graph, *, name: str = "graph", hint: str = "latency", arithmetic: str = "float32"
+        self,
+        content: bytes,
+        graph: Graph,
+        *,
+        name: str = "graph",
+        hint: str = "latency",
+        arithmetic: str = "float32",
+        threads: int = 0,
     ) -> None:
         core = ov.Core()
         if arithmetic == "bfloat16":
@@ -49,7 +56,9 @@ class OpenVinoSession:
             if "BF16" not in able:
                 todo = "Use the device openvino"
                 raise DeviceUnavailable("This processor has no bfloat16", expected="BF16", found=able, todo=todo)
-        wishes = {"PERFORMANCE_HINT": HINTS[hint], "INFERENCE_PRECISION_HINT": ARITHMETIC[arithmetic]}
+        wishes: dict[str, Any] = {"PERFORMANCE_HINT": HINTS[hint], "INFERENCE_PRECISION_HINT": ARITHMETIC[arithmetic]}
+        if threads:
+            wishes["INFERENCE_NUM_THREADS"] = threads
         try:
             self._compiled = core.compile_model(core.read_model(content), "CPU", wishes)
         except Exception as error:  # OpenVINO raises RuntimeError with a stack of its own source lines

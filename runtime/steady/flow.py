@@ -71,7 +71,7 @@ class Flow:
         width, height = self.size_wh
         resized = cv2.resize(self.vectors, size_wh, interpolation=fitting_kernel(self.size_wh, size_wh))
         ratio = np.array((size_wh[0] / width, size_wh[1] / height), np.float32)
-        return Flow((resized.reshape(size_wh[1], size_wh[0], 2) * ratio).astype(np.float32), self.forward)
+        return Flow(np.asarray(resized.reshape(size_wh[1], size_wh[0], 2) * ratio, np.float32), self.forward)
 
 
 @dataclass(frozen=True, slots=True)

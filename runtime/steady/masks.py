@@ -144,8 +144,8 @@ def _disoccluded(flow: Flow, back: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 def _squared(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Squared lengths, (H, W), of (H, W, 2) vectors."""
-    x, y = vectors[..., 0], vectors[..., 1]
-    return np.asarray(x * x + y * y, np.float32)
+    squares = vectors * vectors  # of neighbours in memory; x and y apart would be read with gaps, twice
+    return np.asarray(squares[..., 0] + squares[..., 1], np.float32)
 
 
 def _check_pair(flow: Flow, opposite: Flow) -> None:

@@ -30,6 +30,7 @@ def open_task(
     device: str = "auto",
     precision: str = "auto",
     options: Mapping[str, Any] | None = None,
+    threads: int = 0,
 ) -> Task:
     """Load a bundle's graphs on a device, as the task that the manifest names.
 
@@ -39,6 +40,7 @@ def open_task(
     device : ``auto``, ``cpu``, …
     precision : ``auto``, ``fp32``, ``fp16`` or ``int8``
     options : the task's own, such as ``{"reference": path}`` of colorize
+    threads : of one run of the network, on a processor; 0 takes every core
 
     Raises
     ------
@@ -57,7 +59,9 @@ def open_task(
     loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
     chosen = choose_precision(loaded, precision, device=device)
     roles = loaded.manifest.graphs
-    sessions = {role: open_session(loaded, role, device=device, precision=chosen) for role in roles}
+    sessions = {
+        role: open_session(loaded, role, device=device, precision=chosen, threads=threads) for role in roles
+    }
     return build_task(loaded.manifest, sessions, options)
 
 

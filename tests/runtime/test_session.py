@@ -131,3 +131,14 @@ def test_a_graph_can_be_loaded_from_bytes(tiny_bundle):
     loaded = load_session(bundle.graph_bytes("global", "fp32"), bundle.manifest.graphs["global"])
     mean = loaded.run({"frame": np.full((1, 224, 224, 3), 51, np.uint8)})["global_features"]
     assert np.abs(mean - 0.2).max() < 1e-5
+
+
+@pytest.mark.parametrize("device", ["cpu", "openvino"])
+def test_threads_change_no_result(tiny_bundle, device):
+    bundle = Bundle.load(tiny_bundle)
+    feeds = {
+        "frame": np.random.default_rng(0).integers(0, 256, (1, 16, 24, 3), np.uint8),
+        "global_features": np.ones((1, 3), np.float32),
+    }
+    every, one = (open_session(bundle, "color", device=device, threads=threads) for threads in (0, 1))
+    np.testing.assert_allclose(one.run(feeds)["ab"], every.run(feeds)["ab"], atol=1e-4)
