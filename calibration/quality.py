@@ -82,13 +82,36 @@ def lost_joints(left: People, right: People) -> float | None:
     return None if total == 0 else 100 * lost / total
 
 
+def signal_db(left: Any, right: Any) -> float | None:
+    """How far the error lies below the signal, in decibels; of several outputs the worst, 99 where they are the same.
+
+    Parameters
+    ----------
+    left, right : results with `pixels`, or with named arrays in `values`
+
+    Returns
+    -------
+    20 log10(rms of the first / rms of the difference), or None where the first is all zero
+    """
+    sides = [getattr(side, "values", None) or {"picture": side.pixels} for side in (left, right)]
+    found = []
+    for name, expected in sides[0].items():
+        signal = float(np.sqrt(np.square(expected.astype(np.float64)).mean()))
+        error = float(np.sqrt(np.square(sides[1][name].astype(np.float64) - expected).mean()))
+        if signal > 0:
+            found.append(99.0 if error == 0 else min(99.0, 20 * float(np.log10(signal / error))))
+    return min(found, default=None)
+
+
 _DELTA_E = {"fp32": 0.2, "fp16": 1.0, "int8": 1.0}
 _PSNR_DB = {"fp32": 40.0, "fp16": 35.0, "int8": 28.0}
+_SIGNAL_DB = {"fp32": 50.0, "fp16": 35.0, "int8": 20.0}
 _LOST = {"fp32": 0.5, "fp16": 1.0, "int8": 1.0}
 GOALS = {
     "colorize": Goal("mean Delta-E", delta_e, _DELTA_E, higher_is_better=False),
     "stylize": Goal("PSNR, dB", psnr_db, _PSNR_DB, higher_is_better=True),
     "pose": Goal("joints lost, %", lost_joints, _LOST, higher_is_better=False),
+    "own": Goal("signal to error, dB", signal_db, _SIGNAL_DB, higher_is_better=True),
 }
 
 

@@ -62,16 +62,28 @@ def export_bundle(checkpoint: Checkpoint, folder: Path, facts: BundleFacts) -> B
     BundleError
         If a graph cannot be exported, or `folder` holds something that is no bundle.
     """
-    if folder.exists() and not (folder / MANIFEST_FILE).is_file() and any(folder.iterdir()):
-        raise BundleError(f"{folder} is not empty and holds no bundle", todo="Name another folder, or empty this one")
-    parts = task_graphs(checkpoint)
+    _refuse_other_content(folder)
+    return write_bundle(task_graphs(checkpoint), checkpoint.task, _provenance(checkpoint), folder, facts)
+
+
+def write_bundle(
+    parts: TaskGraphs, task: str, provenance: Mapping[str, Any], folder: Path, facts: BundleFacts
+) -> Bundle:
+    """Export graphs and write them as a bundle of a task, as `export_bundle` does with a checkpoint's.
+
+    Raises
+    ------
+    BundleError
+        As `export_bundle`.
+    """
+    _refuse_other_content(folder)
     models = {role: export_onnx(source) for role, source in parts.graphs.items()}
     contents = {f"{role}.onnx": model.SerializeToString() for role, model in models.items()}
     graphs = {role: _graph(role, model, contents[f"{role}.onnx"], parts) for role, model in models.items()}
     manifest = Manifest(
-        name=facts.name, task=checkpoint.task, version=facts.version, licence=facts.licence, graphs=graphs,
+        name=facts.name, task=task, version=facts.version, licence=facts.licence, graphs=graphs,
         skeleton=parts.skeleton, state=parts.state, settings={**parts.settings, **facts.settings},
-        provenance=_provenance(checkpoint),
+        provenance=provenance,
     )  # fmt: skip
     contents[MANIFEST_FILE] = manifest.to_json().encode()
     card = facts.card
@@ -81,6 +93,12 @@ def export_bundle(checkpoint: Checkpoint, folder: Path, facts: BundleFacts) -> B
         contents[CARD_FILE] = card.encode()
     replace_folder(folder, contents)
     return Bundle.load(folder)
+
+
+def _refuse_other_content(folder: Path) -> None:
+    """Refuse a folder that holds something which is no bundle, before minutes are spent."""
+    if folder.exists() and not (folder / MANIFEST_FILE).is_file() and any(folder.iterdir()):
+        raise BundleError(f"{folder} is not empty and holds no bundle", todo="Name another folder, or empty this one")
 
 
 def tensor_specs(values: Any, layouts: Mapping[str, str]) -> tuple[TensorSpec, ...]:

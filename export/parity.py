@@ -27,6 +27,7 @@ from ..runtime.frame import Frame
 from ..runtime.session import open_session
 from ..runtime.task import Task
 from ..runtime.tasks import build_task
+from ..runtime.tasks.own import Values
 from .diverging import first_diverging_node
 from .parity_report import ParityReport, StageParity, TaskParity
 
@@ -106,7 +107,7 @@ def compare(
 
 def compare_all(
     bundle: Bundle, reference: Reference, frames: Iterable[Frame], targets: Sequence[Target], *,
-    name: str = "the trained network", tolerances: Mapping[str, float] | None = None,
+    name: str = "the trained network", tolerances: Mapping[str, float] | None = None, goal: Goal | None = None,
 ) -> list[ParityReport]:  # fmt: skip
     """Compare a bundle on every device and precision with one run of the trained network.
 
@@ -118,6 +119,7 @@ def compare_all(
     targets : where the bundle runs
     name : of the trained side, for the report
     tolerances : stage -> tolerance that replaces the reference's; also where a precision has none
+    goal : measure that replaces the task's
 
     Returns
     -------
@@ -131,12 +133,13 @@ def compare_all(
         If a precision or a device cannot be had.
     """
     given = dict(tolerances or {})
+    goal = goal or GOALS.get(bundle.manifest.task)
     unknown = sorted(set(given) - set(reference.tolerances))
     if unknown:
         raise UsageError("There is no such stage", found=", ".join(unknown), available=reference.tolerances)
     count = 0
     with contextlib.ExitStack() as stack:
-        lanes = [_Lane.open(bundle, reference, target, given, stack) for target in targets]
+        lanes = [_Lane.open(bundle, reference, target, (given, goal), stack) for target in targets]
         for frame in frames:
             count += 1
             expected = reference.stages(frame.pixels)
@@ -159,10 +162,11 @@ class _Lane:
 
     @classmethod
     def open(
-        cls, bundle: Bundle, reference: Reference, target: Target, given: Mapping[str, float],
-        stack: contextlib.ExitStack,
+        cls, bundle: Bundle, reference: Reference, target: Target,
+        wanted: tuple[Mapping[str, float], Goal | None], stack: contextlib.ExitStack,
     ) -> _Lane:  # fmt: skip
-        """Load the bundle on a target."""
+        """Load the bundle on a target; `wanted` is the tolerances that were given, and the measure."""
+        given, goal = wanted
         sessions = {}
         for role in bundle.manifest.graphs:
             opened = open_session(bundle, role, device=target.device, precision=target.precision)
@@ -175,8 +179,9 @@ class _Lane:
             )
             for stage, value in reference.tolerances.items()
         }
-        goal = GOALS.get(bundle.manifest.task)
         judged = None
+        if goal is not None and judged_as not in goal.limit:
+            raise UsageError(f"The measure {goal.measure!r} has no limit for {judged_as}", available=goal.limit)
         if goal is not None:
             judged = TaskParity(
                 goal.measure, goal.limit[judged_as], goal.higher_is_better, judges=judged_as != "fp32"
@@ -232,9 +237,7 @@ class _Lane:
 
 
 def result_stages(result: Any) -> Stages:
-    """Turn a task's result into arrays that compare: `picture`, `people` or the named values that it has."""
+    """Turn a task's result into arrays that compare, `picture` or `people`; values are the graph's own outputs."""
     if hasattr(result, "as_array"):
         return {"people": result.as_array()}
-    if hasattr(result, "values"):
-        return dict(result.values)
-    return {"picture": result.pixels}
+    return {} if isinstance(result, Values) else {"picture": result.pixels}

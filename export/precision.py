@@ -83,11 +83,15 @@ class Judge:
     bundle : with fp32 graphs
     frames : that did not calibrate
     devices : on which the graphs run; the worst counts
+    goal : measure that replaces the task's
     """
 
-    def __init__(self, bundle: Bundle, frames: Sequence[Frame], devices: Sequence[str] = ("cpu",)) -> None:
+    def __init__(
+        self, bundle: Bundle, frames: Sequence[Frame], devices: Sequence[str] = ("cpu",), *,
+        goal: Goal | None = None,
+    ) -> None:  # fmt: skip
         self._manifest, self._frames, self._devices = bundle.manifest, frames, devices
-        self.goal: Goal = goal_of(bundle.manifest.task)
+        self.goal: Goal = goal or goal_of(bundle.manifest.task)
         roles = bundle.manifest.graphs
         self._expected = self._results({role: bundle.graph_bytes(role, "fp32") for role in roles}, "cpu")
 
@@ -130,8 +134,9 @@ class Judge:
 
 
 def make_precision(
-    bundle: Bundle, selection: Selection, precision: str, *, method: str = "percentile", report: Report = _silent
-) -> Outcome:
+    bundle: Bundle, selection: Selection, precision: str, *, method: str = "percentile",
+    goal: Goal | None = None, report: Report = _silent,
+) -> Outcome:  # fmt: skip
     """Make one precision of every graph of a bundle, as much of it as the task allows.
 
     Parameters
@@ -140,6 +145,7 @@ def make_precision(
     selection : real frames; every fourth judges, the others calibrate
     precision : ``fp16`` or ``int8``
     method : of the ranges of int8: ``minmax``, ``percentile`` or ``entropy``
+    goal : measure that replaces the task's
     report : told what is being done, one line at a time
 
     Raises
@@ -154,7 +160,7 @@ def make_precision(
             todo="Film something that changes, or name more pictures",
         )  # fmt: skip
     devices = judging_devices()
-    judge = Judge(bundle, selection.frames[::_JUDGED], devices)
+    judge = Judge(bundle, selection.frames[::_JUDGED], devices, goal=goal)
     seen = [frame for i, frame in enumerate(selection.frames) if i % _JUDGED]
     report(f"{precision}: ranges of {len(seen)} frames")
     makers = {role: _Maker(bundle, role, precision, seen, method) for role in bundle.manifest.graphs}

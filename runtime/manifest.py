@@ -158,7 +158,7 @@ class Manifest:
     ----------
     schema : version of this contract
     name, version : of the bundle
-    task : ``colorize``, ``pose``, ``stylize`` or ``policy``
+    task : ``colorize``, ``pose``, ``stylize``, ``policy`` or ``own``
     graphs : role -> `Graph`
     skeleton : of a pose bundle
     state : output name -> input name that it is fed back to on the next frame

@@ -21,6 +21,7 @@ TASKS = {
     "colorize": ("colorize", "open_colorize"),
     "pose": ("pose", "open_pose"),
     "stylize": ("stylize", "open_stylize"),
+    "own": ("own", "open_own"),
 }
 
 
@@ -59,9 +60,7 @@ def open_task(
     loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
     chosen = choose_precision(loaded, precision, device=device)
     roles = loaded.manifest.graphs
-    sessions = {
-        role: open_session(loaded, role, device=device, precision=chosen, threads=threads) for role in roles
-    }
+    sessions = {role: open_session(loaded, role, device=device, precision=chosen, threads=threads) for role in roles}
     return build_task(loaded.manifest, sessions, options)
 
 

@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 import pytest
-from steadyframe.calibration.quality import GOALS, delta_e, goal_of, lost_joints, psnr_db
+from steadyframe.calibration.quality import GOALS, delta_e, goal_of, lost_joints, psnr_db, signal_db
 from steadyframe.runtime.errors import UsageError
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.manifest import Skeleton
 from steadyframe.runtime.people import People, Person
 from steadyframe.runtime.task import Picture
+from steadyframe.runtime.tasks.own import Values
 
 SKELETON = Skeleton("two", ("left_eye", "right_eye"), ((0, 1),), (1, 0))
 
@@ -62,3 +63,13 @@ def test_the_direction_of_every_measure():
 def test_a_task_without_a_measure_is_refused():
     with pytest.raises(UsageError, match="no measure"):
         goal_of("policy")
+
+
+def test_a_tenth_of_the_signal_is_20_db_and_the_worst_output_counts():
+    frame = Frame(np.zeros((4, 4, 3), np.uint8))
+    right = Values({"a": np.full(4, 10.0), "b": np.full(4, 1.0), "zero": np.zeros(4)}, frame)
+    wrong = Values({"a": np.full(4, 11.0), "b": np.full(4, 1.01), "zero": np.ones(4)}, frame)
+    assert signal_db(right, wrong) == pytest.approx(20)
+    assert signal_db(right, right) == 99
+    assert signal_db(flat(100, 100, 100), flat(110, 110, 110)) == pytest.approx(20)
+    assert signal_db(flat(0, 0, 0), flat(1, 1, 1)) is None

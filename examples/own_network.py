@@ -1,0 +1,92 @@
+"""Take a network of your own the whole way: train, export, calibrate, prove equal, run.
+
+The network here cleans pictures of a noisy camera. It is trained for a few seconds on the very clip, with noise
+added; put your own module in its place.
+
+Usage: python examples/own_network.py CLIP [FOLDER] [STEPS]        needs the extras [export] and [calibrate]
+"""
+
+import sys
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from steadyframe.calibration.diversity import diverse_frames
+from steadyframe.export.bundle import BundleFacts
+from steadyframe.export.own import OwnNetwork, OwnReference, export_own
+from steadyframe.export.parity import Target, compare_all
+from steadyframe.export.precision import add_to_bundle, make_precision
+from steadyframe.runtime.image import preprocess_pixels
+from steadyframe.runtime.manifest import Preprocess
+from steadyframe.runtime.precision import auto_precision
+from steadyframe.runtime.streaming import Stream, open_source
+from steadyframe.runtime.tasks import open_task
+from torch import nn
+
+SMALL = Preprocess("area", short_side=180, multiple=4)  # the graph takes any size with sides in steps of 4
+NOISE = 0.08
+
+
+class Cleaner(nn.Module):
+    """(1, 3, H, W) RGB in [0, 1] to the same without noise: what a few convolutions say the noise is, taken away."""
+
+    def __init__(self, width: int = 24) -> None:
+        super().__init__()
+        self.noise = nn.Sequential(
+            nn.Conv2d(3, width, 3, padding=1), nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(),
+            nn.Conv2d(width, 3, 3, padding=1),
+        )  # fmt: skip
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Clean."""
+        return image - self.noise(image)
+
+
+def train(net: Cleaner, pictures: torch.Tensor, steps: int) -> None:
+    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
+    generator = torch.Generator().manual_seed(0)
+    for step in range(steps):
+        y, x = (int(torch.randint(0, side - 63, (), generator=generator)) for side in pictures.shape[2:])
+        clean = pictures[torch.randint(0, len(pictures), (8,), generator=generator), :, y : y + 64, x : x + 64]
+        noisy = clean + NOISE * torch.randn(clean.shape, generator=generator)
+        loss = (net(noisy) - clean).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % 50 == 49:
+            print(
+                f"step {step + 1}: {10 * np.log10(1 / loss.item()):.1f} dB, {20 * np.log10(1 / NOISE):.1f} with noise"
+            )
+    net.eval()
+
+
+clip = sys.argv[1]
+folder = Path(sys.argv[2] if len(sys.argv) > 2 else "cleaner")
+steps = int(sys.argv[3]) if len(sys.argv) > 3 else 300
+
+torch.manual_seed(0)
+source = open_source(clip)
+chosen = diverse_frames(islice(source, 400), 32)
+source.close()
+small = np.stack([preprocess_pixels(frame.pixels, SMALL)[..., ::-1] for frame in chosen.frames])  # BGR to RGB
+net = Cleaner()
+train(net, torch.from_numpy(small.copy()).permute(0, 3, 1, 2) / 255, steps)
+
+network = OwnNetwork(module=net, preprocess=SMALL)
+bundle = export_own(network, folder, BundleFacts(name="cleaner"))
+made = [make_precision(bundle, chosen, precision) for precision in ("fp16", "int8")]
+bundle = add_to_bundle(bundle, folder, made)
+
+targets = [Target("cpu", precision) for precision in bundle.precisions()]
+for report in compare_all(bundle, OwnReference(network), chosen.frames[:8], targets, name="the trained Cleaner"):
+    print(report.to_markdown())
+    report.check()
+
+for name, reason in auto_precision(bundle, "cpu").reasons.items():
+    print(f"{name}: {reason}")
+with Stream(clip, open_task(bundle, device="cpu"), [str(folder / "cleaned.mp4")], limit=60) as stream:
+    stream.run()
+print(f"{folder / 'cleaned.mp4'}: {stream.stats.frames} frames. Again: steadyframe run {folder} {clip} out.mp4")
