@@ -7,7 +7,7 @@ Usage::
     python benchmarks/steady.py ../shared/data/videos --paper-size    # speed alone, the paper's width
 
 Speed is that of whole streams into ``null://``, decoding included; the modes take turns. ``in memory`` repeats it
-with the frames decoded beforehand, as a camera without compression gives them, to and fro until they are 400: most
+with the frames decoded beforehand, as a camera without compression gives them, to and fro until they are enough: most
 clips last a quarter of a second at these speeds, and starting and ending would count for more than running.
 """
 
@@ -31,20 +31,18 @@ from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.steady import MODES, SteadyOptions
 from steadyframe.runtime.streaming import Signal, SourceInfo, Stream
 
-PLAYED = 400  # frames
-
 
 class InMemory:
     """A source of frames that were decoded before, played to and fro."""
 
     signal = Signal.GOOD
 
-    def __init__(self, frames: list[Frame]) -> None:
+    def __init__(self, frames: list[Frame], played: int) -> None:
         self.info = SourceInfo(address="memory")
-        self._frames = [*frames, *frames[-2:0:-1]]
+        self._frames = islice(cycle([*frames, *frames[-2:0:-1]]), played)
 
     def __iter__(self) -> Iterator[Frame]:
-        for index, frame in enumerate(islice(cycle(self._frames), PLAYED)):
+        for index, frame in enumerate(self._frames):
             yield Frame(frame.pixels, index=index)
 
     def stop(self) -> None:
@@ -54,15 +52,15 @@ class InMemory:
         """Nothing to free."""
 
 
-def speeds(subject: Subject, frames: list[Frame], rounds: int) -> dict[str, dict[str, list[float]]]:
+def speeds(subject: Subject, frames: list[Frame], rounds: int, played: int) -> dict[str, dict[str, list[float]]]:
     """Frames a second of every mode and round, from the file and from memory; a first round warms up."""
     found: dict[str, dict[str, list[float]]] = {m: {"file": [], "memory": [], "share": []} for m in subject.modes}
     for number in range(rounds + 1):
         for mode, own in found.items():
             for way in ("file", "memory"):
                 task, steadier = subject.stream(mode)
-                source = subject.source() if way == "file" else InMemory(frames)
-                limit = subject.limit if way == "file" else PLAYED
+                source = subject.source() if way == "file" else InMemory(frames, played)
+                limit = subject.limit if way == "file" else played
                 stats = Stream(source, task, ["null://"], steadier=steadier, limit=limit).run()
                 if number:
                     own[way].append(stats.fps)
@@ -84,11 +82,11 @@ def paper_size_bundle(folder: Path) -> Bundle:
     return export_bundle(checkpoint, folder, BundleFacts(name="paper-size", version="0"))
 
 
-def measure(bundle: Bundle, clip: Path, *, limit: int, rounds: int, quality: bool, every: str) -> dict[str, Any]:
+def measure(bundle: Bundle, clip: Path, *, quality: bool, every: str, **given: Any) -> dict[str, Any]:
     modes = {mode: SteadyOptions.of(mode, every=every if mode == "keyframe" else None) for mode in MODES}
-    with Subject(bundle, str(clip), modes, limit=limit) as subject:
+    with Subject(bundle, str(clip), modes, limit=given["limit"]) as subject:
         frames = subject.frames()
-        rates = speeds(subject, frames, rounds)
+        rates = speeds(subject, frames, given["rounds"], given["played"])
         qualities = measure_quality(subject, frames) if quality else None
     row: dict[str, Any] = {"clip": clip.stem, "frames": len(frames), "size": list(frames[0].size_wh), "modes": {}}
     for mode, own in rates.items():
@@ -148,6 +146,7 @@ def group_mean(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
 @click.option("--bundle", default="colorize", show_default=True)
 @click.option("--clips", multiple=True, default=("*",), help="Patterns of names; each is a group of the table.")
 @click.option("--limit", default=120, show_default=True, help="Frames of a clip that count.")
+@click.option("--played", default=400, show_default=True, help="Frames from memory.")
 @click.option("--rounds", default=5, show_default=True)
 @click.option("--every", default="auto", show_default=True, help="Keyframes of the mode keyframe.")
 @click.option("--quality/--no-quality", default=True, show_default=True)
@@ -169,12 +168,7 @@ def main(videos: Path, bundle: str, clips: tuple[str, ...], json_file: Path | No
             for path in paths:
                 if path.suffix.lower() not in (".mp4", ".mkv", ".avi", ".mov"):
                     continue
-                own.append(
-                    measure(
-                        loaded, path, limit=given["limit"], rounds=given["rounds"], quality=quality,
-                        every=given["every"],
-                    )
-                )  # fmt: skip
+                own.append(measure(loaded, path, **{**given, "quality": quality}))
                 table.add_row(*cells(own[-1], quality=quality))
                 click.echo(" ".join(cells(own[-1], quality=quality)), err=True)
             if own:

@@ -13,7 +13,7 @@ from ..bundle import Bundle
 from ..errors import SourceError, UsageError
 from ..frame import Frame
 from ..session import Session, open_session
-from ..steady import SteadyOptions, network_threads, open_steadier
+from ..steady import SteadyOptions, open_steadier
 from ..streaming import Source, Steadier, open_source
 from ..task import Task
 from ..tasks import build_task, choose_precision
@@ -56,15 +56,11 @@ class Subject:
         first = self.source()
         self.fps = first.info.fps or 30.0
         first.close()
-        # By the number of threads: modes that want the same number share the sessions.
-        self._sessions: dict[int, dict[str, Session]] = {
-            threads: {
-                role: open_session(bundle, role, device=device, precision=self.precision, threads=threads)
-                for role in bundle.manifest.graphs
-            }
-            for threads in {network_threads(options) for options in self.modes.values()}
+        self._sessions: dict[str, Session] = {
+            role: open_session(bundle, role, device=device, precision=self.precision)
+            for role in bundle.manifest.graphs
         }
-        self.device = ", ".join(sorted({session.device for session in self._opened()}))
+        self.device = ", ".join(sorted({session.device for session in self._sessions.values()}))
 
     def source(self) -> Source:
         """Open the video from its beginning."""
@@ -104,7 +100,7 @@ class Subject:
 
     def stream(self, mode: str) -> tuple[Task, Steadier | None]:
         """Make the task and the steadier of one run."""
-        task = build_task(self.bundle.manifest, self._sessions[network_threads(self.modes[mode])])
+        task = build_task(self.bundle.manifest, self._sessions)
         return task, open_steadier(task, self.modes[mode])
 
     def facts(self) -> dict[str, Any]:
@@ -119,12 +115,9 @@ class Subject:
             "source": self.address,
         }
 
-    def _opened(self) -> list[Session]:
-        return [session for sessions in self._sessions.values() for session in sessions.values()]
-
     def close(self) -> None:
         """Close the sessions."""
-        for session in self._opened():
+        for session in self._sessions.values():
             session.close()
 
     def __enter__(self) -> Subject:

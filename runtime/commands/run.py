@@ -12,7 +12,7 @@ import click
 from ..bundle import Bundle
 from ..errors import SinkError, SteadyframeError, UsageError
 from ..session import DEVICES
-from ..steady import MODES, SteadyOptions, network_threads, open_steadier
+from ..steady import MODES, SteadyOptions, open_steadier
 from ..streaming import Stream, open_source
 from ..streaming.sources.camera import cameras
 from ..tasks import choose_precision, open_task
@@ -138,13 +138,7 @@ def _open(options: RunOptions, stack: contextlib.ExitStack) -> tuple[Stream, dic
     precision = choose_precision(
         bundle, options.precision, device=options.device, tell=lambda line: click.echo(line, err=True)
     )
-    task = open_task(
-        bundle,
-        device=options.device,
-        precision=precision,
-        options=options.task_options(),
-        threads=network_threads(steady),
-    )
+    task = open_task(bundle, device=options.device, precision=precision, options=options.task_options())
     stack.callback(task.close)
     steadier = open_steadier(task, steady)
     stream = Stream(source, task, sinks, steadier=steadier, limit=options.limit, max_age_ms=options.max_age_ms)

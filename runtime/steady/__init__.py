@@ -5,7 +5,7 @@ from .keyframes import KeyframeOptions
 from .metrics import WarpingError, delta_e_2000, psnr, warping_error
 from .one_euro import OneEuro, OneEuroOptions
 from .sight import SightOptions
-from .steadier import MODES, ArraySteadier, SteadyOptions, network_threads, open_steadier
+from .steadier import MODES, ArraySteadier, SteadyOptions, open_steadier
 from .warp import Warped, warp, warp_points
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "Warped",
     "WarpingError",
     "delta_e_2000",
-    "network_threads",
     "open_steadier",
     "psnr",
     "warp",

@@ -35,8 +35,8 @@ class KeyframeOptions:
     every: int | None = None
     unreliable_share: float = 0.05
     residual: float = 20.0
-    max_age: int = 8
-    min_age: int = 3
+    max_age: int = 6
+    min_age: int = 4
 
     def __post_init__(self) -> None:
         if self.every is not None and self.every < 1:

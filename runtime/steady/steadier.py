@@ -6,7 +6,6 @@ frames and carrying results are two stages, each with its own memory, so that th
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -79,15 +78,6 @@ class SteadyOptions:
         if mode != "keyframe":
             raise UsageError("Only the mode keyframe leaves frames out", expected="--steady keyframe", found=mode)
         return cls(mode=mode, flow=measured, keyframes=KeyframeOptions(every=_every(every)))
-
-
-def network_threads(options: SteadyOptions) -> int:
-    """Give the threads that the network shall run with, 0 for every core.
-
-    Between keyframes a stream is busy with frames that need no network: one core is left to them, or they and the
-    network's threads wait for each other.
-    """
-    return max(1, (os.cpu_count() or 2) - 1) if options.mode == "keyframe" else 0
 
 
 def _every(text: int | str) -> int | None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from steadyframe.runtime.errors import UsageError
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.steady import KeyframeOptions, SteadyOptions, network_threads, open_steadier
+from steadyframe.runtime.steady import KeyframeOptions, SteadyOptions, open_steadier
 from steadyframe.runtime.steady.steadier import ArraySteadier
 from steadyframe.runtime.streaming import Fresh, Signal, SourceInfo, Stream, open_source
 from steadyframe.runtime.task import Feeds, Outputs, Picture, Placement
@@ -218,10 +218,3 @@ def test_a_task_without_anything_to_carry_is_refused(tiny_bundle: Path) -> None:
     with pytest.raises(UsageError, match="counting"):
         open_steadier(task, SteadyOptions())
     assert isinstance(open_steadier(open_task(tiny_bundle), SteadyOptions()), ArraySteadier)
-
-
-def test_the_network_leaves_a_core_to_the_frames_between_keyframes(monkeypatch) -> None:
-    for cores, left in ((1, 1), (2, 1), (8, 7)):
-        monkeypatch.setattr("os.cpu_count", lambda cores=cores: cores)
-        assert network_threads(SteadyOptions.of("keyframe")) == left
-    assert network_threads(SteadyOptions.of("off")) == network_threads(SteadyOptions.of("blend")) == 0
