@@ -142,7 +142,7 @@ def _rewrite(graph: onnx.GraphProto, floats: set[str], weights: Mapping[str, Ten
                 nodes.append(
                     helper.make_node("Cast", [f"{name}_half"], [name], name=f"cast_{name}", to=TensorProto.FLOAT)
                 )
-                made[f"{name}_half"] = name
+                made[name] = f"{name}_half"  # others in the graph read it as it was made
             elif name in floats:
                 half_values.add(name)
     del graph.node[:]

@@ -144,3 +144,21 @@ def test_nan_is_found_where_it_begins():
 def test_a_scan_of_nothing_is_an_error():
     with pytest.raises(CalibrationError, match="at least one frame"):
         scan(small(), [])
+
+
+def test_an_output_that_the_graph_reads_too():
+    nodes = [
+        helper.make_node("Conv", ["planes", "kernel"], ["maps"], pads=[1, 1, 1, 1], name="conv"),
+        helper.make_node("Relu", ["maps"], ["peaks"], name="relu"),
+    ]
+    weights = {"kernel": np.random.default_rng(0).normal(0, 0.4, (2, 3, 3, 3)).astype(np.float32)}
+    shape = [1, 2, "h", "w"]
+    outputs = [("maps", TensorProto.FLOAT, shape), ("peaks", TensorProto.FLOAT, shape)]
+    model = network(nodes, weights, [("planes", TensorProto.FLOAT, [1, 3, "h", "w"])], outputs)
+    given = {"planes": np.random.default_rng(1).normal(0, 1, (1, 3, 8, 8)).astype(np.float32)}
+    mixed, _ = to_half(model, scan(model, [given]))
+    onnx.checker.check_model(mixed, full_check=True)
+    expected, found = run(model, given), run(mixed, given)
+    for name in ("maps", "peaks"):
+        assert found[name].dtype == np.float32
+        np.testing.assert_allclose(found[name], expected[name], atol=0.02)
