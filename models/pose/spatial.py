@@ -5,6 +5,7 @@ Owns the model, its start from displacement histograms, and nothing of training.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -52,7 +53,7 @@ class SpatialModel(nn.Module):
     -------------------------
     kernels : (J, J, 2h - 1, 2w - 1), A first, before SoftPlus; the middle is no displacement
     biases : (J, J) before SoftPlus
-    trust : (J,) exponent of the messages, where tempered
+    trust : (J,) exponent of the messages before SoftPlus, where tempered
 
     References
     ----------
@@ -70,7 +71,8 @@ class SpatialModel(nn.Module):
         self.kernels = nn.Parameter(torch.full((count, count, 2 * height - 1, 2 * width - 1), float(start)))
         self.biases = nn.Parameter(torch.full((count, count), float(_unsoft(torch.tensor(0.1), options.beta))))
         if options.tempered:
-            self.trust = nn.Parameter(torch.full((count,), 1.0 / count))
+            # Of a positive number: held at zero by a clamp, it would get no gradient and never come back.
+            self.trust = nn.Parameter(torch.full((count,), math.log(math.expm1(1.0 / count))))
 
     def positive(self, weights: Tensor) -> Tensor:
         """SoftPlus."""
@@ -108,7 +110,7 @@ class SpatialModel(nn.Module):
         return clipped * torch.exp(total.clamp(max=2.0))
 
     def _trust(self) -> Tensor:
-        return self.trust.clamp(min=0)[:, None, None]
+        return F.softplus(self.trust)[:, None, None]
 
     @torch.no_grad()
     def start_from(self, cells: Tensor, shown: Tensor, maps: Tensor) -> None:
