@@ -1,5 +1,7 @@
 """Latency of every shipped graph, batch 1, on every device that works here: ours, the bare engine, and PyTorch.
 
+What does not work here is named, with the reason; a machine without a GPU gives the rows of its processor.
+
 *Ours* is `Session.run`, arrays in and arrays out. *Bare* is the engine's own call on tensors that are bound already:
 on a GPU without any copy to or from it, so that the difference is what copies and checks cost. PyTorch runs the
 network that a checkpoint holds, eager and compiled, with the same copies as ours. All take turns, round by round, on
@@ -134,13 +136,20 @@ def main(
     devices: str | None, names: tuple[str, ...], checkpoints: tuple[str, ...], rounds: int, json_path: Path | None
 ) -> None:
     """Print one table a graph, in Markdown."""
-    chosen = devices.split(",") if devices else [device for device in ENGINES if probe(device).works]
+    asked = devices.split(",") if devices else list(ENGINES)
+    probes = [probe(device) for device in asked]
+    chosen = [one.device for one in probes if one.works]
+    missing = {one.device: one.problem for one in probes if not one.works}
+    if any("=" not in pair for pair in checkpoints):
+        raise click.BadParameter("BUNDLE=FILE is wanted", param_hint="--checkpoint")
     files = dict(pair.split("=", 1) for pair in checkpoints)
     try:
         gpu = str(find_gpu())
     except DeviceError:
         gpu = "no GPU"
     click.echo(f"{platform.machine()}, {gpu}; devices {', '.join(chosen)}; {rounds} rounds after {WARM_UP}")
+    for device, problem in missing.items():
+        click.echo(f"- not run on {device}: {problem}")
     rows = []
     for name in names or shipped_bundles():
         bundle = Bundle.load(name)
@@ -159,7 +168,7 @@ def main(
                 row = {"bundle": name, "role": role, "what": what, "median_ms": middle, "quartiles_ms": [low, high]}
                 rows.append(row | {"p99_ms": last, "rounds": rounds})
     if json_path is not None:
-        json_path.write_text(json.dumps({"gpu": gpu, "rows": rows}, indent=1) + "\n")
+        json_path.write_text(json.dumps({"gpu": gpu, "not_run": missing, "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What the graphs of a bundle are fed with, when the runtime itself feeds them.
 
-Owns the session that remembers, and the run of a task on calibration frames: preprocessing is the runtime's own, and
+Owns the session that remembers, and the run of a task on frames: preprocessing and memory are the runtime's own, and
 cannot differ from what the network will see.
 """
 
@@ -14,9 +14,13 @@ from numpy.typing import NDArray
 
 from ..runtime.bundle import Bundle
 from ..runtime.frame import Frame
-from ..runtime.manifest import TensorSpec
+from ..runtime.manifest import Manifest, TensorSpec
 from ..runtime.session import Session, Tensors, open_session
+from ..runtime.steady import SteadyOptions, open_steadier
+from ..runtime.streaming.temporal import Steadier
+from ..runtime.task import Task
 from ..runtime.tasks import build_task
+from .frames import takes_of
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -56,6 +60,25 @@ class RecordingSession:
     def close(self) -> None:
         """Close the session."""
         self._session.close()
+
+
+def memory_of(manifest: Manifest, task: Task) -> Steadier | None:
+    """Make what tells a network where its last output went, for one that runs on every frame; None without state."""
+    return open_steadier(task, SteadyOptions(mode="blend")) if manifest.state else None
+
+
+def results_of(manifest: Manifest, task: Task, frames: Iterable[Frame]) -> Iterator[Any]:
+    """Run frames through a task, each for itself; where an output is fed back, take by take (`takes_of`)."""
+    steadier = memory_of(manifest, task)
+    for take in ([frame] for frame in frames) if steadier is None else takes_of(frames):
+        task.reset()
+        if steadier is not None:
+            steadier.reset()
+        for frame in take:
+            if steadier is not None:
+                steadier.observe(frame, may_run=True)
+            feeds, placement = task.preprocess(frame)
+            yield task.postprocess(task.infer(feeds), placement)
 
 
 def recorded_feeds(bundle: Bundle, frames: Iterable[Frame]) -> Iterator[dict[str, list[Arrays]]]:

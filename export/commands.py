@@ -81,10 +81,9 @@ def parity(
     **rest: Any,
 ) -> None:  # fmt: skip
     """Compare BUNDLE with the CHECKPOINT it came from, on frames of INPUT. Exit code 6 where they differ."""
-    from ..calibration.frames import spread_frames
+    from ..calibration.frames import frames_for
     from ..models.checkpoint import Checkpoint
     from ..runtime.bundle import Bundle
-    from ..runtime.streaming.sources import open_source
     from .parity import Target, compare_all, reference_of
     from .parity_report import reports_as_json, reports_as_junit, reports_as_markdown
 
@@ -96,11 +95,7 @@ def parity(
     ]
     reference = reference_of(loaded, trained)
     tolerances = {name: float(number) for name, number in _parse_settings(rest["tolerances"], "tolerance").items()}
-    source = open_source(input)
-    try:
-        chosen = spread_frames(source, frames)
-    finally:
-        source.close()
+    chosen = frames_for(loaded.manifest, input, frames)
     with _log.status(f"comparing {len(chosen)} frames on {len(targets)} engines"):
         reports = compare_all(loaded, reference, chosen, targets, name=checkpoint.name, tolerances=tolerances)
     for key, form in (("json", reports_as_json), ("markdown", reports_as_markdown), ("junit", reports_as_junit)):

@@ -31,7 +31,8 @@ from onnxruntime.quantization.quant_utils import QuantType
 from ..runtime.errors import CalibrationError
 from .prepare import prepared
 
-KINDS = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Concat", "MaxPool", "Resize")
+_WEIGHED = ("Conv", "ConvTranspose", "Gemm", "MatMul")  # kinds whose constants are weights
+KINDS = (*_WEIGHED, "Add", "Concat", "MaxPool", "Resize")
 _ACTIVATIONS = ("Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "HardSigmoid", "HardSwish", "Elu", "Softmax")
 _METHODS: dict[str, tuple[CalibrationMethod, dict[str, Any]]] = {
     "minmax": (CalibrationMethod.MinMax, {"symmetric": True}),
@@ -51,18 +52,35 @@ Ranges = dict[str, tuple[float, float]]
 def quantizable(model: onnx.ModelProto) -> list[str]:
     """Names of the nodes that int8 can change, in the order of the graph.
 
-    A matrix product at the very end, with nothing but activations between it and an output of the graph, is not
-    among them: it costs nothing, and OpenVINO (seen with 2026.4 on x86) gives garbage for such a one in int8.
+    These are products with weights, and what only hands values on from one product to the next. Not among them are
+
+    - what no product reads any more: coordinates and pictures that are made of the last product's result
+    - what a logarithm reads: the steps of int8 are equal, and of small values nothing is left to take it of
+    - a sum or a join with a constant: of constants, TensorRT takes only weights in int8
+    - a matrix product at the very end, with nothing but activations between it and an output of the graph: it costs
+      nothing, and OpenVINO (seen with 2026.4 on x86) gives garbage for such a one in int8
     """
     graph = prepared(model).graph
+    constants = {initializer.name for initializer in graph.initializer}
     outputs = {value.name for value in graph.output}
+    readers: dict[str, set[str]] = {}  # tensor -> kinds of node that it reaches, up to the next product
     names = []
     for node in reversed(graph.node):
+        reached = set().union(*(readers.get(name, ()) for name in node.output))
         ends = any(name in outputs for name in node.output)
         if ends and node.op_type in _ACTIVATIONS:
             outputs.update(node.input)
-        if node.op_type in KINDS and not (ends and node.op_type in ("Gemm", "MatMul")):
+        if node.op_type in _WEIGHED:
+            able = not (ends and node.op_type in ("Gemm", "MatMul"))
+        else:
+            joins = node.op_type in ("Add", "Concat")
+            able = node.op_type in KINDS and bool(reached & set(_WEIGHED))
+            able = able and not (joins and constants & set(node.input))
+        if able and "Log" not in reached:
             names.append(node.name)
+        passed_on = {node.op_type} if node.op_type in _WEIGHED else {node.op_type} | reached
+        for name in node.input:
+            readers.setdefault(name, set()).update(passed_on)
     return names[::-1]
 
 
@@ -133,9 +151,14 @@ def to_int8(model: onnx.ModelProto, ranges: Ranges, *, keep: Collection[str] = (
 
 
 def _check_form(model: onnx.ModelProto) -> None:
-    """Refuse what another engine would not take: zero points other than 0, quantized biases."""
+    """Refuse what another engine would not take: zero points other than 0, and constants that are no weights."""
     weights = {i.name: i for i in model.graph.initializer}
+    constants = {n.output[0] for n in model.graph.node if n.op_type == "DequantizeLinear" and n.input[0] in weights}
     for node in model.graph.node:
+        if node.op_type not in _WEIGHED and not constants.isdisjoint(node.input):
+            raise CalibrationError(
+                f"Node {node.name} reads a constant in int8", expected=" or ".join(_WEIGHED), found=node.op_type
+            )
         if node.op_type not in ("QuantizeLinear", "DequantizeLinear") or len(node.input) < 3:
             continue
         zero = onnx.numpy_helper.to_array(weights[node.input[2]])

@@ -144,6 +144,9 @@ class OwnReference:
             return stages | {f"{ROLE}.{name}": value for name, value in outputs.items()}
         return stages | {f"{ROLE}.{PICTURE}": outputs[PICTURE][None], "picture": self.result.pixels}
 
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
 
 class _TorchSession:
     """The module in the place of an engine, with pixels prepared in numpy."""

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ..calibration.frames import takes_of
 from ..calibration.quality import GOALS, Goal
-from ..calibration.recording import RecordingSession
+from ..calibration.recording import RecordingSession, memory_of
 from ..models.checkpoint import Checkpoint
 from ..models.colorize.reference import ColorizeReference
 from ..models.pose.reference import PoseReference
@@ -25,6 +26,7 @@ from ..runtime.bundle import Bundle
 from ..runtime.errors import UsageError
 from ..runtime.frame import Frame
 from ..runtime.session import open_session
+from ..runtime.streaming.temporal import Steadier
 from ..runtime.task import Task
 from ..runtime.tasks import build_task
 from ..runtime.tasks.own import Values
@@ -39,6 +41,7 @@ class Reference(Protocol):
 
     `tolerances` names every stage that must be there, in the order in which a frame passes them. `exact` names those
     that depend on the frame alone and must be the same in every precision. `result` is the last picture's.
+    `reset` forgets the pictures before; where nothing is remembered, it does nothing.
     """
 
     tolerances: Mapping[str, float]
@@ -47,6 +50,9 @@ class Reference(Protocol):
 
     def stages(self, pixels: NDArray[np.uint8]) -> Stages:
         """Run one picture, (H, W, 3) BGR, and give every stage."""
+
+    def reset(self) -> None:
+        """Forget the pictures before: the next one is the first of its take."""
 
 
 REFERENCES = {"colorize": ColorizeReference, "pose": PoseReference, "stylize": StylizeReference}
@@ -115,7 +121,8 @@ def compare_all(
     ----------
     bundle : exported
     reference : trained
-    frames : real ones
+    frames : real ones. Where an output is fed back, frames that follow each other are run as one take, and a frame
+        that stands alone is run twice
     targets : where the bundle runs
     name : of the trained side, for the report
     tolerances : stage -> tolerance that replaces the reference's; also where a precision has none
@@ -140,11 +147,14 @@ def compare_all(
     count = 0
     with contextlib.ExitStack() as stack:
         lanes = [_Lane.open(bundle, reference, target, (given, goal), stack) for target in targets]
-        for frame in frames:
-            count += 1
-            expected = reference.stages(frame.pixels)
-            for lane in lanes:
-                lane.add(expected, reference.result, frame)
+        for take in takes_of(frames) if bundle.manifest.state else ([frame] for frame in frames):
+            for one in (reference, *lanes):
+                one.reset()
+            for frame in take:
+                count += 1
+                expected = reference.stages(frame.pixels)
+                for lane in lanes:
+                    lane.add(expected, reference.result, frame)
         return [lane.report(bundle, name, count) for lane in lanes]
 
 
@@ -158,6 +168,7 @@ class _Lane:
     stages: dict[str, StageParity]
     goal: Goal | None
     judged: TaskParity | None
+    steadier: Steadier | None
     failing_feeds: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -186,11 +197,19 @@ class _Lane:
             judged = TaskParity(
                 goal.measure, goal.limit[judged_as], goal.higher_is_better, judges=judged_as != "fp32"
             )
-        return cls(target, build_task(bundle.manifest, sessions), sessions, stages, goal, judged)
+        task = build_task(bundle.manifest, sessions)
+        return cls(target, task, sessions, stages, goal, judged, memory_of(bundle.manifest, task))
+
+    def reset(self) -> None:
+        """Forget the frames before."""
+        self.task.reset()
+        if self.steadier is not None:
+            self.steadier.reset()
 
     def add(self, expected: Stages, expected_result: Any, frame: Frame) -> None:
-        """Take one frame, free of memory of earlier ones, through the runtime's task, and compare what passed."""
-        self.task.reset()
+        """Take one frame through the runtime's task, and compare what passed."""
+        if self.steadier is not None:
+            self.steadier.observe(frame, may_run=True)
         for session in self.sessions.values():
             session.forget()
         feeds, placement = self.task.preprocess(frame)

@@ -35,6 +35,8 @@ class StageParity:
     cosine : the worst frame's cosine similarity
     problems : reasons other than size: missing, another shape or type, not finite
     notes : what keeps a stage without tolerance from being compared, and is no failure: another number of people
+    frames : taken in, compared or not
+    failed_at : the first of them, counted from 0, after which the stage had not passed
     """
 
     name: str
@@ -46,6 +48,8 @@ class StageParity:
     cosine: float = 1.0
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    frames: int = 0
+    failed_at: int | None = None
 
     @property
     def passed(self) -> bool:
@@ -68,6 +72,13 @@ class StageParity:
 
     def add(self, expected: NDArray[Any] | None, found: NDArray[Any] | None) -> None:
         """Take in one frame."""
+        self._compare(expected, found)
+        if self.failed_at is None and not self.passed:
+            self.failed_at = self.frames
+        self.frames += 1
+
+    def _compare(self, expected: NDArray[Any] | None, found: NDArray[Any] | None) -> None:
+        """Compare one frame."""
         problem = _problem(expected, found)
         if problem:
             sizes = expected is not None and found is not None and expected.shape != found.shape
@@ -166,11 +177,11 @@ class ParityReport:
 
     @property
     def first_diverging(self) -> str | None:
-        """Name of the first stage, in the order of a frame's path, that failed."""
-        failed = next((stage.name for stage in self.stages if not stage.passed), None)
-        if failed is None and self.task is not None and not self.task.passed:
-            return self.task.measure
-        return failed
+        """Name of the stage that failed on the earliest frame; of several, the first on a frame's path."""
+        failed = [stage for stage in self.stages if not stage.passed]
+        if failed:
+            return min(failed, key=lambda stage: stage.failed_at or 0).name  # of equals, min gives the first
+        return self.task.measure if self.task is not None and not self.task.passed else None
 
     @property
     def title(self) -> str:

@@ -20,14 +20,14 @@ import onnx
 from ..calibration.diversity import Selection
 from ..calibration.quality import Goal, goal_of
 from ..calibration.recipe import QuantRecipe, recipes_as_json
-from ..calibration.recording import Arrays, recorded_feeds
+from ..calibration.recording import Arrays, recorded_feeds, results_of
 from ..calibration.sensitivity import fewest_kept, worst_first
 from ..runtime.bundle import MANIFEST_FILE, Bundle
 from ..runtime.engines.probe import probe
 from ..runtime.errors import CalibrationError
 from ..runtime.frame import Frame
 from ..runtime.manifest import GraphFile, Manifest
-from ..runtime.session import load_session
+from ..runtime.session import load_session, open_session
 from ..runtime.tasks import build_task
 from .folder import replace_folder
 from .half import half_candidates, to_half
@@ -35,7 +35,7 @@ from .int8 import collect_ranges, quantizable, to_int8
 from .prepare import prepared
 from .ranges import refuse_not_finite, scan
 
-_JUDGED = 4  # every fourth frame judges and does not calibrate
+_JUDGED = 4  # every fourth frame that says something judges and does not calibrate
 _PROBES = 2  # frames on which the nodes are ranked
 Report = Callable[[str], None]
 
@@ -81,7 +81,7 @@ class Judge:
     Parameters
     ----------
     bundle : with fp32 graphs
-    frames : that did not calibrate
+    frames : that did not calibrate; where an output is fed back, each is run twice, or with its neighbours
     devices : on which the graphs run; the worst counts
     goal : measure that replaces the task's
     """
@@ -95,6 +95,23 @@ class Judge:
         roles = bundle.manifest.graphs
         self._expected = self._results({role: bundle.graph_bytes(role, "fp32") for role in roles}, "cpu")
 
+    def values(self, contents: dict[str, bytes], device: str) -> list[float]:
+        """Measure every frame that says something.
+
+        Raises
+        ------
+        CalibrationError
+            If no frame does.
+        """
+        pairs = zip(self._expected, self._results(contents, device), strict=True)
+        values = [value for left, right in pairs if (value := self.goal.of(left, right)) is not None]
+        if not values:
+            raise CalibrationError(
+                "The frames show nothing that the task could be judged by",
+                expected=f"frames for {self.goal.measure}",
+            )
+        return values
+
     def value(self, contents: dict[str, bytes]) -> tuple[float, int]:
         """Mean of the measure on the worst device, and the number of frames that said something.
 
@@ -103,18 +120,10 @@ class Judge:
         CalibrationError
             If no frame did.
         """
-        means = []
-        for device in self._devices:
-            pairs = zip(self._expected, self._results(contents, device), strict=True)
-            values = [value for left, right in pairs if (value := self.goal.of(left, right)) is not None]
-            if not values:
-                raise CalibrationError(
-                    "The frames show nothing that the task could be judged by",
-                    expected=f"frames for {self.goal.measure}",
-                )
-            means.append(float(np.mean(values)))
+        found = [self.values(contents, device) for device in self._devices]
+        means = [float(np.mean(values)) for values in found]
         worst = np.min(means) if self.goal.higher_is_better else np.max(means)  # NaN stays NaN in both
-        return float(worst), len(values)
+        return float(worst), len(found[0])
 
     def _results(self, contents: dict[str, bytes], device: str) -> list[Any]:
         graphs = self._manifest.graphs
@@ -122,15 +131,10 @@ class Judge:
             role: load_session(content, graphs[role], device=device, name=role) for role, content in contents.items()
         }
         task = build_task(self._manifest, sessions)
-        results = []
         try:
-            for frame in self._frames:
-                task.reset()
-                feeds, placement = task.preprocess(frame)
-                results.append(task.postprocess(task.infer(feeds), placement))
+            return list(results_of(self._manifest, task, self._frames))
         finally:
             task.close()
-        return results
 
 
 def make_precision(
@@ -142,7 +146,7 @@ def make_precision(
     Parameters
     ----------
     bundle : with fp32 graphs
-    selection : real frames; every fourth judges, the others calibrate
+    selection : real frames; every fourth of those that say something judges, the others calibrate
     precision : ``fp16`` or ``int8``
     method : of the ranges of int8: ``minmax``, ``percentile`` or ``entropy``
     goal : measure that replaces the task's
@@ -160,8 +164,9 @@ def make_precision(
             todo="Film something that changes, or name more pictures",
         )  # fmt: skip
     devices = judging_devices()
-    judge = Judge(bundle, selection.frames[::_JUDGED], devices, goal=goal)
-    seen = [frame for i, frame in enumerate(selection.frames) if i % _JUDGED]
+    judged = _telling(bundle, selection.frames, goal or goal_of(bundle.manifest.task))[::_JUDGED]
+    judge = Judge(bundle, judged, devices, goal=goal)
+    seen = [frame for frame in selection.frames if all(frame is not other for other in judged)]
     report(f"{precision}: ranges of {len(seen)} frames")
     makers = {role: _Maker(bundle, role, precision, seen, method) for role in bundle.manifest.graphs}
     nodes = [f"{role}/{node}" for role, maker in makers.items() for node in maker.candidates]
@@ -274,6 +279,19 @@ class _Maker:
             if len(self.probes) < _PROBES:
                 self.probes.append(one)
             yield one
+
+
+def _telling(bundle: Bundle, frames: Sequence[Frame], goal: Goal) -> list[Frame]:
+    """Frames on which fp32 gives something that the task is judged by: of pose, those with people."""
+    roles = bundle.manifest.graphs
+    task = build_task(bundle.manifest, {role: open_session(bundle, role, device="cpu") for role in roles})
+    try:
+        return [
+            frame for frame in frames
+            if any(goal.of(one, one) is not None for one in results_of(bundle.manifest, task, [frame]))
+        ]  # fmt: skip
+    finally:
+        task.close()
 
 
 def _damage(makers: dict[str, _Maker], node: str, devices: Sequence[str] = ("cpu",)) -> float:

@@ -61,7 +61,7 @@ def steadyframe_parity(
         loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
         where = devices or request.config.getoption("--steadyframe-device") or ("cpu",)
         targets = [Target(device, name) for device in where for name in precisions or loaded.precisions()]
-        reports = compare_all(loaded, _reference(loaded, trained), _frames(frames, most), targets, **how)
+        reports = compare_all(loaded, _reference(loaded, trained), _frames(loaded, frames, most), targets, **how)
         request.node.add_report_section("call", "steadyframe parity", reports_as_markdown(reports))
         for report in reports:
             record_property(f"parity.{report.device}.{report.precision}", "passed" if report.passed else "failed")
@@ -85,18 +85,13 @@ def _reference(bundle: Bundle, trained: Any) -> Any:
     return reference_of(bundle, trained) if isinstance(trained, Checkpoint) else trained
 
 
-def _frames(frames: Any, most: int) -> list[Frame]:
+def _frames(bundle: Bundle, frames: Any, most: int) -> list[Frame]:
     """Read a source, or number pictures."""
-    from ..calibration.frames import spread_frames
+    from ..calibration.frames import frames_for
     from ..runtime.frame import Frame
-    from ..runtime.streaming.sources import open_source
 
     if isinstance(frames, str | Path):
-        source = open_source(str(frames))
-        try:
-            return spread_frames(source, most)
-        finally:
-            source.close()
+        return frames_for(bundle.manifest, str(frames), most)
     return [
         one if isinstance(one, Frame) else Frame(np.ascontiguousarray(one), index=index)
         for index, one in enumerate(islice(frames, most))

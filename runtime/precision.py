@@ -28,7 +28,7 @@ from .errors import BundleError, DeviceError, ShapeMismatch, SinkError
 from .files import write_whole
 from .frame import Frame
 from .manifest import PRECISIONS
-from .session import Session, Tensors, open_session
+from .session import Session, Tensors, open_session, resolve_device
 from .tasks import build_task
 
 SCHEMA = 1
@@ -83,6 +83,7 @@ def auto_precision(bundle: Bundle, device: str = "auto", *, tell: Tell | None = 
     DeviceError
         If the device cannot be had.
     """
+    device = resolve_device(device)
     have = sorted(bundle.precisions(), key=PRECISIONS.index)
     if not have:
         raise BundleError(f"Bundle {bundle.manifest.name!r} has no precision that every graph has")
@@ -103,7 +104,7 @@ def auto_precision(bundle: Bundle, device: str = "auto", *, tell: Tell | None = 
 
 def recall(bundle: Bundle, device: str = "auto") -> Choice | None:
     """Read what was measured earlier for the same graphs, libraries and processor, if anything was."""
-    path = _path(bundle, device)
+    path = _path(bundle, resolve_device(device))
     try:
         if path.stat().st_size > _MAX_BYTES:
             return None

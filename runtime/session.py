@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bundle import Bundle
-from .errors import BackendNotInstalled, DeviceUnavailable, ShapeMismatch
+from .errors import BackendNotInstalled, DeviceError, DeviceUnavailable, ShapeMismatch
 from .graph_file import require_self_contained
 from .manifest import Graph, TensorSpec
 
@@ -38,9 +38,14 @@ ENGINES: dict[str, tuple[str, str, dict[str, Any], str]] = {
         *("openvino", "OpenVinoSession", {"arithmetic": "bfloat16"}),
         "pip install 'steadyframe[openvino]'",
     ),
+    "openvino-throughput": (
+        *("openvino", "OpenVinoSession", {"hint": "throughput"}),
+        "pip install 'steadyframe[openvino]'",
+    ),
 }
 DEVICES = ("auto", *ENGINES)
-PROCESSORS = ("cpu", "openvino", "openvino-bf16")  # devices whose runs take threads
+# Devices whose runs take threads.
+PROCESSORS = tuple(name for name, (module, *_) in ENGINES.items() if module in ("onnxruntime", "openvino"))
 
 
 class Session(Protocol):
@@ -66,6 +71,33 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Free the engine's memory; the session is of no use afterwards."""
+
+
+def resolve_device(device: str) -> str:
+    """Name the device that a word stands for.
+
+    ``auto`` is ``cuda`` where it is installed and a GPU answers, else ``cpu``. What costs minutes at its first use
+    (TensorRT builds engines), or is only sometimes faster (OpenVINO), is had by its own name.
+
+    Raises
+    ------
+    DeviceUnavailable
+        If there is no such device.
+    """
+    if device not in DEVICES:
+        raise DeviceUnavailable(f"There is no device {device!r}", available=DEVICES)
+    if device != "auto":
+        return device
+    from .engines.cuda import find_gpu
+    from .engines.onnxruntime_gpu import has_provider
+
+    if not has_provider("cuda"):
+        return "cpu"
+    try:
+        find_gpu()
+    except DeviceError:
+        return "cpu"
+    return "cuda"
 
 
 def open_session(
@@ -94,7 +126,7 @@ def load_session(
     ----------
     content : ONNX file, hash already checked
     graph : what the manifest says of it
-    device : ``auto`` or one of `ENGINES`
+    device : ``auto`` or one of `ENGINES`; `resolve_device` says what ``auto`` is
     name : for messages
     threads : of one run, on a processor; 0 takes every core. A GPU has no use for it
 
@@ -103,9 +135,7 @@ def load_session(
     BackendNotInstalled, DeviceUnavailable, BundleError
         As `open_session`.
     """
-    engine = "cpu" if device == "auto" else device
-    if engine not in ENGINES:
-        raise DeviceUnavailable(f"There is no device {device!r}", available=DEVICES)
+    engine = resolve_device(device)
     module_name, class_name, options, install = ENGINES[engine]
     require_self_contained(content, f"The runtime cannot load {name}")
     try:

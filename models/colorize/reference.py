@@ -63,6 +63,9 @@ class ColorizeReference:
             "picture": self.result.pixels,
         }
 
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
 
 def _luma(pixels: NDArray[np.uint8]) -> torch.Tensor:
     """Luma of BGR pixels, (1, 1, H, W) in [0, 1]."""

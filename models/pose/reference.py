@@ -83,7 +83,10 @@ class PoseReference:
 
     def stages(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Run one picture, (H, W, 3) BGR, and give every stage under the name it has in the bundle."""
-        self._task.reset()
         feeds, placement = self._task.preprocess(Frame(pixels))
         self.result = people = self._task.postprocess(self._task.infer(feeds), placement)
         return {f"{ROLE}.{name}": value for name, value in self._session.seen.items()} | {"people": people.as_array()}
+
+    def reset(self) -> None:
+        """Forget the people of earlier pictures."""
+        self._task.reset()

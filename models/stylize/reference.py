@@ -1,6 +1,7 @@
-"""The stylizer as it was trained, stage by stage, for parity with what was exported.
+"""The stylizer as it was trained, on the runtime's own path, for parity with what was exported.
 
-Owns nothing that runs in production: every stage here is the training side's own code.
+Owns the trained network in the place of an engine, with the training side's own scaling and rounding. What it painted
+is carried along the runtime's own flow, and so the task around the network is the runtime's.
 """
 
 from __future__ import annotations
@@ -12,17 +13,44 @@ import torch
 from numpy.typing import NDArray
 
 from ...runtime.errors import UsageError
-from ...runtime.image import preprocess_pixels, resize
-from ...runtime.manifest import Preprocess
+from ...runtime.frame import Frame
+from ...runtime.manifest import Graph, GraphFile, Manifest, Preprocess, TensorSpec
+from ...runtime.session import Tensors
+from ...runtime.steady import SteadyOptions
 from ...runtime.task import Picture
+from ...runtime.tasks.stylize import ROLE, Stylize
 from ..checkpoint import Checkpoint
 from .net import MULTIPLE, StylizeNet, StylizeOptions
 
 PREPROCESS = Preprocess("area", short_side=480, multiple=MULTIPLE)
+_CHANNELS = {"frame": 3, "previous": 3, "mask": 1}
+
+
+class _TorchSession:
+    """A trained stylizer as a session, (1, H, W, C) uint8 in and out; it remembers its last run."""
+
+    device = "torch"
+    inputs = tuple(TensorSpec(name, "uint8", (1, "height", "width", count)) for name, count in _CHANNELS.items())
+    outputs = (TensorSpec("styled", "uint8", (1, "height", "width", 3)),)
+
+    def __init__(self, net: StylizeNet) -> None:
+        self._net = net
+        self.seen: dict[str, NDArray[Any]] = {}
+
+    @torch.no_grad()
+    def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
+        """Run once."""
+        images = [torch.from_numpy(feeds[name]).permute(0, 3, 1, 2).float() / 255 for name in _CHANNELS]
+        styled = (self._net(*images) * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+        self.seen = {**feeds, "styled": styled}
+        return {"styled": styled}
+
+    def close(self) -> None:
+        """Do nothing: memory is freed with the object."""
 
 
 class StylizeReference:
-    """A trained stylizer in PyTorch, in eval mode, that paints every frame as a first one.
+    """A trained stylizer in PyTorch, in eval mode, that remembers what it painted.
 
     Parameters
     ----------
@@ -31,25 +59,43 @@ class StylizeReference:
     """
 
     # Largest absolute difference, in grey levels: rounding to 8 bits may fall to either side.
-    tolerances = {"stylize.frame": 0.0, "stylize.styled": 1.0, "picture": 2.0}  # noqa: RUF012
-    exact = ("stylize.frame",)
+    tolerances = {  # noqa: RUF012
+        f"{ROLE}.frame": 0.0,
+        f"{ROLE}.previous": 1.0,
+        f"{ROLE}.mask": 0.0,
+        f"{ROLE}.styled": 1.0,
+        "picture": 2.0,
+    }
+    exact = (f"{ROLE}.frame", f"{ROLE}.mask")
     result: Picture
 
     def __init__(self, checkpoint: Checkpoint, settings: dict[str, Any]) -> None:
         if settings.get("strength", 1.0) != 1.0 or settings.get("keep_colors", 0.0):
             raise UsageError("Parity is measured on the painting itself", expected="neutral settings", found=settings)
-        self._net = StylizeNet(StylizeOptions(**checkpoint.config["net"]))
-        self._net.load_state_dict(checkpoint.weights)
-        self._net.eval()
+        net = StylizeNet(StylizeOptions(**checkpoint.config["net"]))
+        net.load_state_dict(checkpoint.weights)
+        self._session = _TorchSession(net.eval())
+        graph = Graph(
+            {"fp32": GraphFile("none.onnx", "0" * 64)}, self._session.inputs, self._session.outputs, PREPROCESS
+        )
+        manifest = Manifest(
+            name="reference", task="stylize", version="1", licence="none", graphs={ROLE: graph},
+            state={"styled": "previous"},
+        )  # fmt: skip
+        self._task = Stylize(manifest, {ROLE: self._session})
+        self._steadier = self._task.steadier(SteadyOptions(mode="blend"))
 
-    @torch.no_grad()
     def stages(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Run one picture, (H, W, 3) BGR, and give every stage under the name it has in the bundle."""
-        small = preprocess_pixels(pixels, PREPROCESS)
-        frame = torch.from_numpy(small).permute(2, 0, 1)[None].float() / 255
-        styled = self._net(frame, torch.zeros_like(frame), torch.zeros_like(frame[:, :1]))
-        painted = (styled[0].permute(1, 2, 0) * 255).round().clamp(0, 255).byte().numpy()
-        height, width = pixels.shape[:2]
-        picture = resize(painted, (width, height), "cubic" if width > painted.shape[1] else "area")
-        self.result = Picture(picture)
-        return {"stylize.frame": small[None], "stylize.styled": painted[None], "picture": picture}
+        frame = Frame(pixels)
+        self._steadier.observe(frame)
+        feeds, placement = self._task.preprocess(frame)
+        self.result = self._task.postprocess(self._task.infer(feeds), placement)
+        return {f"{ROLE}.{name}": value for name, value in self._session.seen.items()} | {
+            "picture": self.result.pixels
+        }
+
+    def reset(self) -> None:
+        """Forget what was painted before."""
+        self._task.reset()
+        self._steadier.reset()

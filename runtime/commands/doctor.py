@@ -29,6 +29,7 @@ _LIBRARIES = {
     "cuda": "onnxruntime",
     "tensorrt-ort": "onnxruntime",
     "openvino-bf16": "openvino",
+    "openvino-throughput": "openvino",
 }
 # Two distributions that install the same module: whichever came last wins, and removing one breaks the other.
 _RIVALS = (

@@ -18,7 +18,7 @@ from ..bundle import CARD_FILE, Bundle, shipped_bundles
 from ..errors import UsageError
 from ..manifest import PRECISIONS, Preprocess, TensorSpec
 from ..precision import Choice, auto_precision, recall
-from ..session import DEVICES
+from ..session import ENGINES
 
 # distribution -> what it is for
 LIBRARIES = {
@@ -100,7 +100,7 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
 def _show_bundle(bundle: Bundle, as_json: bool, console: Console) -> None:
     """Print one bundle: facts, graphs, provenance, parity, card."""
     manifest = bundle.manifest
-    choices = {device: choice for device in DEVICES if (choice := recall(bundle, device)) is not None}
+    choices = {device: choice for device in ENGINES if (choice := recall(bundle, device)) is not None}
     if as_json:
         auto = {device: dataclasses.asdict(choice) for device, choice in choices.items()}
         told = {**json.loads(manifest.to_json()), "folder": str(bundle.folder), "auto": auto}

@@ -37,6 +37,11 @@ _MAX_BINDINGS = 4  # shapes whose memory stays bound; a stream has one, a folder
 _NO_CAPTURE = "-1"
 
 
+def has_provider(provider: str) -> bool:
+    """Whether the installed ONNX Runtime was built with a provider, ``cuda`` or ``tensorrt``."""
+    return PROVIDERS[provider][0] in ort.get_available_providers()
+
+
 class OnnxRuntimeGpuSession:
     """A graph in ONNX Runtime on the GPU, its inputs and outputs bound, its run captured as a CUDA graph.
 

@@ -29,7 +29,8 @@ class OpenVinoSession:
     content : bytes of the ONNX file, hash already checked
     graph : what the manifest says of it
     name : for messages
-    hint : ``latency`` (every core works on one frame) or ``throughput`` (several frames at a time)
+    hint : ``latency`` (every core works on one frame) or ``throughput`` (several frames at a time, of streams that
+        share the session)
     arithmetic : ``float32``, or ``bfloat16`` where speed matters more than the last digits
 
     Raises
@@ -66,7 +67,8 @@ class OpenVinoSession:
         self._name = name
         self.inputs = graph.inputs
         self.outputs = graph.outputs
-        self.device = "openvino" if arithmetic == "float32" else "openvino-bf16"
+        throughput = "-throughput" if hint == "throughput" else ""
+        self.device = "openvino" + ("-bf16" if arithmetic == "bfloat16" else "") + throughput
         _check(self._compiled.inputs, graph.inputs, f"inputs of {name}")
         _check(self._compiled.outputs, graph.outputs, f"outputs of {name}")
         # A request serves one run at a time; streams that share the session take turns with as many as they need.

@@ -128,3 +128,48 @@ def test_a_matrix_product_at_the_end_stays_in_float():
     arrays = {i.name: numpy_helper.to_array(i) for i in int8.graph.initializer}
     assert np.array_equal(arrays["w2"], weights["w2"])
     assert "w1" not in arrays
+
+
+def chain(nodes, weights, shape):
+    """A graph from x, (1, 3, 6, 6), to y."""
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 6, 6])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, shape)
+    constants = [numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights.items()]
+    graph = helper.make_graph(nodes, "g", [x], [y], constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def test_a_constant_that_is_no_weight_stays_in_float():
+    nodes = [
+        helper.make_node("Conv", ["x", "k"], ["h"], name="conv"),
+        helper.make_node("Add", ["h", "half"], ["moved"], name="constant"),
+        helper.make_node("Add", ["h", "moved"], ["both"], name="sum"),
+        helper.make_node("Concat", ["both", "plane"], ["four"], axis=1, name="join"),
+        helper.make_node("Conv", ["four", "l"], ["y"], name="last"),
+    ]
+    weights = {
+        "k": random.normal(0, 0.3, (3, 3, 1, 1)), "l": random.normal(0, 0.3, (2, 4, 1, 1)),
+        "half": np.array(0.5), "plane": np.ones((1, 1, 6, 6)),
+    }  # fmt: skip
+    model = chain(nodes, weights, [1, 2, 6, 6])
+    assert quantizable(model) == ["conv", "sum", "last"]
+    given = [{"x": np.random.default_rng(i).random((1, 3, 6, 6), np.float32)} for i in range(3)]
+    int8 = to_int8(model, collect_ranges(model, given, "minmax"))
+    arrays = {i.name: numpy_helper.to_array(i) for i in int8.graph.initializer}
+    assert all(np.array_equal(arrays[name], weights[name].astype(np.float32)) for name in ("half", "plane"))
+    assert not {"k", "l"} & set(arrays)
+
+
+def test_what_no_product_reads_and_what_a_logarithm_reads_stay_in_float():
+    nodes = [
+        helper.make_node("Conv", ["x", "k"], ["h"], name="conv"),
+        helper.make_node("MaxPool", ["h"], ["pooled"], kernel_shape=[1, 1], name="pool"),
+        helper.make_node("Conv", ["pooled", "k"], ["maps"], name="maps"),
+        helper.make_node("Relu", ["maps"], ["positive"], name="relu"),
+        helper.make_node("Log", ["positive"], ["logs"], name="log"),
+        helper.make_node("Conv", ["logs", "k"], ["total"], name="total"),
+        helper.make_node("Add", ["total", "pooled"], ["place"], name="place"),
+        helper.make_node("Concat", ["place", "maps"], ["y"], axis=1, name="together"),
+    ]
+    model = chain(nodes, {"k": random.normal(0, 0.3, (3, 3, 1, 1))}, [1, 6, 6, 6])
+    assert quantizable(model) == ["conv", "pool", "total"]

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
+from steadyframe.calibration.frames import frames_for
 from steadyframe.export.bundle import BundleFacts, export_bundle
-from steadyframe.export.parity import compare
+from steadyframe.export.int8 import collect_ranges, to_int8
+from steadyframe.export.parity import Target, compare, compare_all, reference_of
 from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.models.stylize.net import StylizeNet, StylizeOptions
 from steadyframe.runtime.bundle import Bundle
+from steadyframe.runtime.engines.extent import extents_of
+from steadyframe.runtime.engines.plan import build_plan, plan_version
 from steadyframe.runtime.errors import UsageError
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.session import open_session
@@ -55,6 +61,23 @@ def test_a_frame_with_a_memory_is_painted_as_in_torch(
     assert found.std() > 5
 
 
+def test_int8_becomes_an_engine_of_tensorrt(bundle: Bundle) -> None:
+    """TensorRT takes no constant in int8 but weights: the halves that are subtracted and added stay in float32."""
+    pytest.importorskip("tensorrt_rtx", reason="the extra [tensorrt-rtx] is not installed")
+    random = np.random.default_rng(0)
+    feeds = {
+        name: random.integers(0, 256, (1, 480, 640, channels), dtype=np.uint8)
+        for name, channels in (("frame", 3), ("previous", 3), ("mask", 1))
+    }
+    model = onnx.load_from_string(bundle.graph_bytes("stylize", "fp32"))
+    int8 = to_int8(model, collect_ranges(model, [feeds], "minmax"))
+    made = {name: node.op_type for node in int8.graph.node for name in node.output}
+    sums = [node for node in int8.graph.node if node.op_type in ("Add", "Sub")]
+    assert any(made.get(name) == "DequantizeLinear" for node in sums for name in node.input)
+    plan = build_plan(int8.SerializeToString(), extents_of(bundle.manifest.graphs["stylize"]), library="tensorrt-rtx")
+    assert plan_version(plan)
+
+
 def test_the_whole_path_is_that_of_the_trained_network(
     checkpoint: Checkpoint, bundle: Bundle, data_root: Path
 ) -> None:
@@ -62,12 +85,32 @@ def test_the_whole_path_is_that_of_the_trained_network(
     frames = [Frame(cv2.imread(str(path)), index, 0, path.name) for index, path in enumerate(photos)]
     report = compare(bundle, checkpoint, frames)
     assert report.passed, report.to_json()
+    assert report.frames == 4  # a picture that stands alone is shown twice, so that there is something to remember
     weights = dict(checkpoint.weights) | {"head.bias": checkpoint.weights["head.bias"] + 0.1}
     wrong = compare(bundle, Checkpoint("stylize", checkpoint.config, weights), frames)
     assert wrong.first_diverging == "stylize.styled"
 
 
-def test_parity_asks_for_the_painting_itself(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    faint = export_bundle(checkpoint, tmp_path / "faint", BundleFacts(name="faint", settings={"strength": 0.5}))
+def test_what_is_remembered_is_compared_too(checkpoint: Checkpoint, bundle: Bundle, data_root: Path) -> None:
+    frames = frames_for(bundle.manifest, str(data_root / "videos" / "davis_dog.mp4"), 3)
+    assert [frame.index for frame in frames] == [0, 1, 2, 3]
+    right = reference_of(bundle, checkpoint)
+    # A network that is not trained makes a lot of one grey level.
+    wide = {"stylize.styled": 16, "picture": 16}
+    (report,) = compare_all(bundle, right, frames[:3], [Target()], tolerances=wide)
+    assert report.passed, report.to_json()
+    memory = checkpoint.weights["stem.conv.weight"].clone()
+    memory[:, 3:6] *= 3  # what comes from the last picture, and from nowhere else
+    wrong = reference_of(
+        bundle, Checkpoint("stylize", checkpoint.config, checkpoint.weights | {"stem.conv.weight": memory})
+    )
+    (report,) = compare_all(bundle, wrong, frames[:1], [Target()], tolerances=wide)
+    assert report.first_diverging == "stylize.styled"
+    if checkpoint.config["net"]["norm"] == "batch":  # the other one's weights are standardized over all channels
+        assert {stage.failed_at for stage in report.stages if not stage.passed} == {1}  # the first one cannot show it
+
+
+def test_parity_asks_for_the_painting_itself(checkpoint: Checkpoint, bundle: Bundle) -> None:
+    faint = dataclasses.replace(bundle.manifest, settings={"strength": 0.5})
     with pytest.raises(UsageError, match="painting itself"):
-        compare(faint, checkpoint, [])
+        compare(Bundle(bundle.folder, faint), checkpoint, [])

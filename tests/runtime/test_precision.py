@@ -151,7 +151,7 @@ def test_folders_of_the_cache_are_private(judged, cache, quick):
 
 
 def test_one_precision_needs_no_measurement(tiny_bundle, cache):
-    choice = auto_precision(Bundle.load(tiny_bundle), "nowhere")
+    choice = auto_precision(Bundle.load(tiny_bundle), "tensorrt")
     assert (choice.precision, choice.reasons) == ("fp32", {"fp32": "the only one"})
     assert not cache.exists()
 

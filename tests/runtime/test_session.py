@@ -9,7 +9,7 @@ import pytest
 from steadyframe.runtime.bundle import Bundle
 from steadyframe.runtime.engines.probe import probe, probe_graph
 from steadyframe.runtime.errors import BundleError, DeviceUnavailable, ShapeMismatch
-from steadyframe.runtime.session import DEVICES, check_feeds, load_session, open_session
+from steadyframe.runtime.session import DEVICES, check_feeds, load_session, open_session, resolve_device
 
 
 @pytest.fixture
@@ -104,6 +104,24 @@ def test_names_that_are_no_text_are_refused(make_bundle, tiny_graphs):
     (folder / "color.onnx").write_bytes(content)
     with pytest.raises(BundleError, match="names that are no text"):
         open_session(Bundle.load(folder), "color")
+
+
+def test_auto_is_the_gpu_where_one_answers_and_else_the_cpu(monkeypatch, tiny_bundle):
+    def broken():
+        raise DeviceUnavailable("There is no NVIDIA GPU that works (no driver)")
+
+    assert resolve_device("openvino") == "openvino"
+    monkeypatch.setattr("steadyframe.runtime.engines.onnxruntime_gpu.has_provider", lambda provider: False)
+    assert resolve_device("auto") == "cpu"
+    assert open_session(Bundle.load(tiny_bundle), "color").device == "cpu"
+    monkeypatch.setattr("steadyframe.runtime.engines.onnxruntime_gpu.has_provider", lambda provider: True)
+    monkeypatch.setattr("steadyframe.runtime.engines.cuda.find_gpu", lambda: "a GPU")
+    assert resolve_device("auto") == "cuda"
+    monkeypatch.setattr("steadyframe.runtime.engines.cuda.find_gpu", broken)
+    assert resolve_device("auto") == "cpu"
+    with pytest.raises(DeviceUnavailable, match="no device 'gpu'") as raised:
+        resolve_device("gpu")
+    assert "auto" in raised.value.available
 
 
 def test_the_probe_finds_the_cpu_working_and_says_how_fast():

@@ -52,6 +52,14 @@ def test_bfloat16_is_had_by_its_own_name_only(tiny_bundle):
     assert session._compiled.get_property("INFERENCE_PRECISION_HINT") == ov.Type.bf16
 
 
+def test_the_throughput_hint_is_had_by_its_name_and_gives_the_same(tiny_bundle):
+    bundle = Bundle.load(tiny_bundle)
+    usual, many = (open_session(bundle, "color", device=name) for name in ("openvino", "openvino-throughput"))
+    assert many.device == "openvino-throughput"
+    assert "THROUGHPUT" in str(many._compiled.get_property("PERFORMANCE_HINT"))
+    assert np.abs(usual.run(feeds())["ab"] - many.run(feeds())["ab"]).max() < 1e-5
+
+
 def test_results_stay_as_they_are_when_the_session_runs_again(tiny_bundle):
     session = open_session(Bundle.load(tiny_bundle), "color", device="openvino")
     first = session.run(feeds(seed=1))["ab"]

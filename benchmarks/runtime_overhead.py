@@ -1,0 +1,131 @@
+"""What the runtime adds to ONNX Runtime: `Session.run` and a task's `infer` against a bare loop of `session.run`.
+
+A task plays a clip, and every run of its graphs is recorded. The bare loop runs the same graphs on the same feeds, in
+an ONNX Runtime session with the same options, and once more in one with ONNX Runtime's own. All take turns, round
+by round. Usage::
+
+    python benchmarks/runtime_overhead.py ../shared/data/videos/webcam_hungry.mkv
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import islice
+
+import click
+import numpy as np
+import onnxruntime as ort
+from steadyframe.calibration.recording import RecordingSession
+from steadyframe.runtime.bundle import Bundle, shipped_bundles
+from steadyframe.runtime.frame import Frame
+from steadyframe.runtime.session import open_session
+from steadyframe.runtime.streaming import open_source
+from steadyframe.runtime.task import Task
+from steadyframe.runtime.tasks import build_task
+
+LIMIT_MS, LIMIT_SHARE = 1.0, 0.05
+Runs = list[list[tuple[str, dict]]]  # frame -> its runs: role and feeds
+
+
+def bare_sessions(bundle: Bundle, precision: str, *, spinning: bool) -> dict[str, ort.InferenceSession]:
+    """ONNX Runtime itself; without spinning, its threads sleep while they wait, as the runtime's do."""
+    found = {}
+    for role in bundle.manifest.graphs:
+        options = ort.SessionOptions()
+        if not spinning:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        content = bundle.graph_bytes(role, precision)
+        found[role] = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    return found
+
+
+def record(task: Task, sessions: dict[str, RecordingSession], frames: list[Frame]) -> Runs:
+    """Play frames, and note what every graph is fed with."""
+    runs: Runs = []
+    task.reset()
+    for frame in frames:
+        before = {role: len(session.runs) for role, session in sessions.items()}
+        feeds, placement = task.preprocess(frame)
+        task.postprocess(task.infer(feeds), placement)
+        runs.append([(role, fed) for role, session in sessions.items() for fed in session.runs[before[role] :]])
+    return runs
+
+
+def play_ms(task: Task, frames: list[Frame]) -> float:
+    """Milliseconds a frame that `infer` takes; what is before and behind it is not counted."""
+    spent = 0
+    task.reset()
+    for frame in frames:
+        feeds, placement = task.preprocess(frame)
+        started = time.perf_counter_ns()
+        outputs = task.infer(feeds)
+        spent += time.perf_counter_ns() - started
+        task.postprocess(outputs, placement)
+    return spent / 1e6 / len(frames)
+
+
+def replay_ms(run, runs: Runs) -> float:
+    """Milliseconds a frame of the same runs, each by `run(role, feeds)`."""
+    started = time.perf_counter_ns()
+    for frame in runs:
+        for role, feeds in frame:
+            run(role, feeds)
+    return (time.perf_counter_ns() - started) / 1e6 / len(runs)
+
+
+def measure(bundle: Bundle, precision: str, frames: list[Frame], rounds: int) -> tuple[dict[str, np.ndarray], Runs]:
+    """Milliseconds a frame of every way, one a round."""
+    ours = {role: open_session(bundle, role, device="cpu", precision=precision) for role in bundle.manifest.graphs}
+    recording = {role: RecordingSession(session) for role, session in ours.items()}
+    runs = record(build_task(bundle.manifest, recording), recording, frames)
+    names = {role: [spec.name for spec in session.outputs] for role, session in ours.items()}
+    quiet, spinning = (bare_sessions(bundle, precision, spinning=each) for each in (False, True))
+    task = build_task(bundle.manifest, ours)
+    ways = {
+        "bare session.run": lambda: replay_ms(lambda role, feeds: quiet[role].run(names[role], feeds), runs),
+        "bare, threads that spin": lambda: replay_ms(lambda r, feeds: spinning[r].run(names[r], feeds), runs),
+        "Session.run": lambda: replay_ms(lambda role, feeds: ours[role].run(feeds), runs),
+        "task.infer": lambda: play_ms(task, frames),
+    }
+    spent: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(rounds + 1):  # the first round warms up
+        for name, way in ways.items():
+            took = way()
+            if turn:
+                spent[name].append(took)
+    task.close()
+    return {name: np.array(times) for name, times in spent.items()}, runs
+
+
+@click.command()
+@click.argument("clip", default="sample://")
+@click.option(
+    "--bundle", "names", multiple=True, help="Only these; may be repeated. All that are shipped if not given."
+)
+@click.option("--precision", default="fp32", show_default=True)
+@click.option("--frames", default=20, show_default=True)
+@click.option("--rounds", default=15, show_default=True)
+def main(clip: str, names: tuple[str, ...], precision: str, frames: int, rounds: int) -> None:
+    """Print one table a bundle, in Markdown."""
+    source = open_source(clip)
+    shown = list(islice(source, frames))
+    source.close()
+    print(f"ONNX Runtime {ort.__version__}; {rounds} rounds of {len(shown)} frames in turns after one; ms a frame")
+    for name in names or shipped_bundles():
+        bundle = Bundle.load(name)
+        spent, runs = measure(bundle, precision, shown, rounds)
+        base = float(np.median(spent["bare session.run"]))
+        total = sum(map(len, runs)) / len(runs)
+        print(f"\n**{name}**, {precision}, {total:.2f} runs a frame\n")
+        print("| what | median | 25 % | 75 % | over bare, ms | over bare, % |\n|---|---|---|---|---|---|")
+        for what, times in spent.items():
+            low, middle, high = np.percentile(times, (25, 50, 75))
+            over = middle - base
+            print(f"| {what} | {middle:.3f} | {low:.3f} | {high:.3f} | {over:+.3f} | {100 * over / base:+.1f} |")
+        worst = max(float(np.median(spent[what])) - base for what in ("Session.run", "task.infer"))
+        kept = worst <= LIMIT_MS and worst <= LIMIT_SHARE * base
+        print(f"\n{'within' if kept else 'ABOVE'} the limits of {LIMIT_MS:g} ms and {100 * LIMIT_SHARE:g} %")
+
+
+if __name__ == "__main__":
+    main()
