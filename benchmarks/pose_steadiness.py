@@ -1,10 +1,12 @@
-"""How much joints tremble, and how far they lag: every steady mode, and MediaPipe Pose full in video mode.
+r"""How much joints tremble, and how far they lag: every steady mode, and MediaPipe Pose full in video mode.
 
 Trembling is the second difference of shoulders, elbows and wrists, in thousandths of the shoulder width; a median
 alone could be gamed, so mean and 90th percentile stand beside it. The lag is the shift in time, in frames, that
-matches a mode's paths best to those of the unsteadied network (`off`). Usage::
+matches a mode's paths best to those of the unsteadied network (`off`), over what moves; frames around a jump of that
+network by more than half a shoulder width are left out (`runtime/steady/paths.py`). Usage::
 
-    python benchmarks/pose_steadiness.py ../shared/data/videos/webcam_{hungry,want}.mkv --rivals-python mp/bin/python
+    python benchmarks/pose_steadiness.py ../shared/data/videos/webcam_{hungry,want,eat,bird}.mkv \
+        --rivals-python mp/bin/python
 """
 
 from __future__ import annotations
@@ -15,12 +17,13 @@ from numpy.typing import NDArray
 from pose_speed import Rival
 from steadyframe.runtime.bundle import Bundle
 from steadyframe.runtime.steady import SteadyOptions, open_steadier
+from steadyframe.runtime.steady.paths import LagCosts, lag_costs, second_differences
 from steadyframe.runtime.streaming import Stream
 from steadyframe.runtime.tasks import open_task
 
 JOINTS = ("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist")
 COCO_PLACES = (5, 6, 7, 8, 9, 10)
-SHIFTS = np.arange(-3, 3.01, 0.05)
+LEAST, LEAST_RIVAL = 0.3, 0.5  # scores of joints that count
 
 
 def paths(bundle: Bundle, clip: str, mode: str) -> NDArray[np.float64]:
@@ -36,31 +39,14 @@ def paths(bundle: Bundle, clip: str, mode: str) -> NDArray[np.float64]:
     return np.array(found, np.float64)
 
 
-def trembling(path: NDArray[np.float64], least: float) -> NDArray[np.float64]:
-    """Second differences of sure joints, in thousandths of the shoulder width."""
-    at, sure = path[..., :2].copy(), path[..., 2] >= least
-    at[~sure] = np.nan
-    width = np.nanmedian(np.linalg.norm(at[:, 0] - at[:, 1], axis=-1))
-    second = np.linalg.norm(np.diff(at, 2, axis=0), axis=-1) / width * 1000
-    return second[np.isfinite(second)]
+def sure(path: NDArray[np.float64], least: float) -> NDArray[np.float64]:
+    """Places of a path, (T, 6, 2), NaN where it is not sure."""
+    return np.where(path[..., 2:] >= least, path[..., :2], np.nan)
 
 
-def lag(path: NDArray[np.float64], reference: NDArray[np.float64]) -> float:
-    """Frames by which a path is late against a reference, where joints move."""
-    count = min(len(path), len(reference))
-    time = np.arange(count, dtype=np.float64)
-    costs = np.zeros(len(SHIFTS))
-    for joint in range(path.shape[1]):
-        for axis in range(2):
-            a, b = path[:count, joint, axis], reference[:count, joint, axis]
-            good = np.isfinite(a) & np.isfinite(b)
-            if good.sum() < 30:
-                continue
-            inside = time[good][5:-5]
-            for place, shift in enumerate(SHIFTS):
-                earlier = np.interp(inside - shift, time[good], b[good])
-                costs[place] += np.square(np.interp(inside, time[good], a[good]) - earlier).sum()
-    return float(SHIFTS[int(np.argmin(costs))])
+def shoulders(path: NDArray[np.float64]) -> float:
+    """Median width of the shoulders in pixels."""
+    return float(np.nanmedian(np.linalg.norm(path[:, 0] - path[:, 1], axis=-1)))
 
 
 @click.command()
@@ -72,32 +58,41 @@ def main(clips: tuple[str, ...], bundle: str, rivals_python: str | None) -> None
     loaded = Bundle.load(bundle)
     rival = None if rivals_python is None else Rival(rivals_python)
     pooled: dict[str, list[NDArray[np.float64]]] = {}
-    lags: dict[str, list[float]] = {}
+    lags: dict[str, list[LagCosts]] = {}
+
+    def note(name: str, path: NDArray[np.float64], raw: NDArray[np.float64]) -> None:
+        pooled.setdefault(name, []).append(second_differences(path, shoulders(path)))
+        count = min(len(path), len(raw))
+        lags.setdefault(name, []).append(lag_costs(path[:count], raw[:count], shoulders(raw)))
+
     for clip in clips:
-        raw = paths(loaded, clip, "off")
-        pooled.setdefault("steadyframe off", []).append(trembling(raw, 0.3))
+        raw = sure(paths(loaded, clip, "off"), LEAST)
+        note("steadyframe off", raw, raw)
         for mode in ("blend", "keyframe"):
-            path = paths(loaded, clip, mode)
-            pooled.setdefault(f"steadyframe {mode}", []).append(trembling(path, 0.3))
-            lags.setdefault(f"steadyframe {mode}", []).append(lag(path, raw))
+            note(f"steadyframe {mode}", sure(paths(loaded, clip, mode), LEAST), raw)
         if rival is not None:
             joints = rival.play(clip, 100_000)["joints"]
             nobody = [(np.nan,) * 3] * 17
             theirs = np.array([nobody if j is None else j for j in joints], np.float64)[:, COCO_PLACES]
-            pooled.setdefault("mediapipe full", []).append(trembling(theirs, 0.5))
-            lags.setdefault("mediapipe full", []).append(lag(theirs, raw))
+            note("mediapipe full", sure(theirs, LEAST_RIVAL), raw)
     if rival is not None:
         rival.close()
     heading = "second difference, 1/1000 shoulder width"
-    print(f"{heading:40s} {'median':>8s} {'mean':>8s} {'p90':>8s} {'samples':>8s}   lag against off, frames")
+    print(f"{heading:40s} {'median':>8s} {'mean':>8s} {'p90':>8s} {'samples':>8s}   lag, frames: all (by clip)")
     for name, parts in pooled.items():
         all_of = np.concatenate(parts)
         if not len(all_of):
             print(f"{name:40s} nobody was found")
             continue
-        late = " ".join(f"{value:+.2f}" for value in lags.get(name, []))
+        late = sum(lags[name][1:], lags[name][0])
+        by_clip = " ".join(f"{one.lag:+.2f}" for one in lags[name])
         figures = (np.median(all_of), all_of.mean(), np.percentile(all_of, 90))
-        print(f"{name:40s} " + " ".join(f"{v:8.2f}" for v in figures) + f" {len(all_of):8d}   {late}")
+        print(f"{name:40s} " + " ".join(f"{v:8.2f}" for v in figures) + f" {len(all_of):8d}   "
+              f"{late.lag:+.2f} ({by_clip})")  # fmt: skip
+    first = lags["steadyframe off"]
+    moved = " ".join(f"{one.motion:.1f}" for one in first)
+    print(f"motion compared, shoulder widths by clip: {moved};  of the known frames of joints "
+          f"{sum(one.used for one in first)} of {sum(one.known for one in first)} compared")  # fmt: skip
 
 
 if __name__ == "__main__":

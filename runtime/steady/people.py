@@ -1,7 +1,8 @@
 """The temporal stage of people: joints carried by the flow, and corrected without a jerk.
 
-Owns `PeopleSteadier`. A joint's place is the way that the flow took it plus a correction; only the correction is
+Owns `PeopleSteadier`. A joint's place is the way that the pictures took it plus a correction; only the correction is
 filtered (One-Euro, on the real time step), so that a moving joint does not lag while a resting one does not tremble.
+What the pictures fail to carry comes late, for it waits for the network: so hands and feet are carried with care.
 """
 
 from __future__ import annotations
@@ -17,15 +18,23 @@ from ..errors import ShapeMismatch, UsageError
 from ..frame import Frame
 from ..streaming.temporal import Fresh, Motion
 from ..task import Outputs
-from .flow import Flow, FlowEstimator
+from .flow import Flow, FlowEstimator, positions, sample
 from .keyframes import KeyframeRule
 from .one_euro import OneEuro, OneEuroOptions
-from .sight import Sight, sight_of
+from .points import Pictures, carry
+from .sight import Sight
 from .steadier import SteadyOptions
-from .warp import warp_points
 
-_CUT_LEVEL = 22.0  # mean difference of two frames, in grey levels, that counts as another scene
+_EVERY = 3  # frames between two looks of the network where the choice is ours
+_CUT_LEVEL = 22.0  # mean difference of two frames along the flow, in grey levels, that counts as another scene
 _MAX_ASKED = 4
+# Of the correction, in sizes of the person. Where the network looks at every frame its noise is three times as dense.
+_FILTERS = {
+    "blend": OneEuroOptions(min_cutoff_hz=0.3, beta=6.0, derivative_cutoff_hz=1.0),
+    "keyframe": OneEuroOptions(min_cutoff_hz=0.4, beta=8.0, derivative_cutoff_hz=2.0),
+}
+_FADES = {"blend": 2, "keyframe": 3}  # frames over which a correction comes in
+_FASTEST = 1.2  # sizes of the person a second; a longer correction is one of the network's jumps, and takes longer
 _FLOW_BLUR = 5  # pixels of the flow's picture; joints are points, their surroundings move with them
 
 
@@ -35,7 +44,7 @@ class _Carried:
 
     Parameters
     ----------
-    way : (J, 2) float32, where the flow has taken each joint since the person was first seen, in pixels
+    way : (J, 2) float32, where the pictures have taken each joint since the person was first seen, in pixels
     residual : (J, 2), what the network has corrected, as shown; the joint is at way + residual
     target : (J, 2), what `residual` moves to
     unit : pixels that the filter counts as 1: the size of the person
@@ -54,15 +63,24 @@ class _Carried:
         """Give (J, 2) as shown."""
         return self.way + self.residual
 
+    def correct(self, farthest: float) -> None:
+        """Go on towards the target by one frame's part, at most by some pixels."""
+        known = ~np.isnan(self.residual)
+        part = np.where(known, (self.target - self.residual) / max(1, self.left), 0)
+        length = np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-6)
+        part *= np.minimum(1, farthest / length)
+        self.residual = np.where(known, self.residual + part, self.target).astype(np.float32)
+        self.left = max(1, self.left - 1)
+
 
 @dataclass(slots=True)
 class _Asked:
-    """A frame that the network looks at: where everybody was shown to be, and the flows since."""
+    """A frame that the network looks at: where everybody was shown to be, and the pictures since."""
 
     index: int
     at_ns: int
     ways: dict[int, NDArray[np.float32]]
-    flows: list[Flow] = field(default_factory=list)
+    since: list[Pictures] = field(default_factory=list)
 
 
 class PeopleSteadier:
@@ -70,29 +88,39 @@ class PeopleSteadier:
 
     Parameters
     ----------
-    options : mode and figures; the mode must not be `off`
-    one_euro : of the correction; its unit is the size of the person, so that near and far people are alike
+    options : mode and figures; the mode must not be `off`. Automatic keyframes are every third frame: the masks by
+        which the thresholds would choose cost more than the network's runs that they spare
+    quick : rows of the joints at the ends of limbs, which are carried by themselves
+    one_euro : of the correction; its unit is the size of the person, so that near and far people are alike. None
+        takes the mode's own
 
     References
     ----------
-    Casiez, Roussel, Vogel 2012 for the filter; filtering in coordinates that move with the flow is ours.
+    Casiez, Roussel, Vogel 2012 for the filter; filtering in coordinates that move with the pictures is ours.
     """
 
-    def __init__(self, options: SteadyOptions | None = None, *, one_euro: OneEuroOptions | None = None) -> None:
+    def __init__(
+        self,
+        options: SteadyOptions | None = None,
+        *,
+        quick: tuple[int, ...] = (),
+        one_euro: OneEuroOptions | None = None,
+    ) -> None:
         self.options = options or SteadyOptions()
-        if self.options.mode == "off":
+        mode = self.options.mode
+        if mode == "off":
             raise UsageError("There is nothing to steady with", expected="blend or keyframe", found="off")
-        blend = self.options.mode == "blend"
-        keyframes = replace(self.options.keyframes, every=1) if blend else self.options.keyframes
-        self._light = keyframes.every is not None
-        self._fade = self.options.fade_frames or (1 if blend else 4)
-        self._one_euro = one_euro or OneEuroOptions(min_cutoff_hz=0.7, beta=6.0, derivative_cutoff_hz=2.0)
+        every = 1 if mode == "blend" else self.options.keyframes.every or _EVERY
+        self._quick = quick
+        self._fade = self.options.fade_frames or _FADES[mode]
+        self._one_euro = one_euro or _FILTERS[mode]
         self._estimator = FlowEstimator(self.options.flow)
-        self._rule = KeyframeRule(keyframes)
+        self._rule = KeyframeRule(replace(self.options.keyframes, every=every))
         self._since: list[Flow] = []
         self._flows: tuple[Flow, ...] = ()
         self._people: dict[int, _Carried] = {}
         self._asked: list[_Asked] = []
+        self._shown_ns = 0
 
     @property
     def flows(self) -> Sequence[Flow]:
@@ -101,43 +129,35 @@ class PeopleSteadier:
 
     def observe(self, frame: Frame, *, may_run: bool = True) -> Motion:
         """Measure the motion into a frame, and decide whether the network runs on it."""
-        sight, flow = self._see(frame)
-        if sight.cut or flow is None:
-            self._since = []
-        else:
-            self._since = [*self._since, flow]
-        keyframe = self._rule.decide(sight, may_run=may_run)
+        pictures = self._see(frame)
+        self._since = [] if pictures is None else [*self._since, pictures.flow]
+        keyframe = self._rule.decide(Sight(cut=pictures is None), may_run=may_run)
         self._flows = tuple(self._since)
         if keyframe:
             self._since = []
-        return Motion(frame, keyframe, flow if not sight.cut else None)
+        return Motion(frame, keyframe, pictures)
 
-    def _see(self, frame: Frame) -> tuple[Sight, Flow | None]:
-        """Flow into a frame, and whether it is another scene; the masks only where the rule asks for them."""
+    def _see(self, frame: Frame) -> Pictures | None:
+        """Measure the motion into a frame; None if it is another scene."""
         previous, current = self._estimator.push(frame.pixels)
         if previous is None:
-            return Sight(), None
-        if self._light:
-            cut = float(cv2.absdiff(previous, current).mean()) > _CUT_LEVEL
-            return Sight(cut=cut), _smooth(self._estimator.forward(previous, current))
-        pair = self._estimator.between(previous, current)
-        assert pair is not None  # there is a previous picture
-        return sight_of(pair, self.options.sight), _smooth(pair.forward)
+            return None
+        flow = _smooth(self._estimator.forward(previous, current))
+        return None if _another_scene(previous, current, flow) else Pictures.of(previous, current, flow)
 
     def steady(self, motion: Motion, fresh: Fresh | None) -> Outputs:
         """Carry everybody to the frame of `motion`, and take in what the network saw on this or an earlier frame."""
-        frame, flow = motion.frame, motion.fields
-        self._step(flow, frame.size_wh)
+        frame: Frame = motion.frame
+        self._step(motion.fields, frame.size_wh)
         if motion.keyframe:
             ways = {who: person.way.copy() for who, person in self._people.items()}
             self._asked = [*self._asked, _Asked(frame.index, frame.media_ns, ways)][-_MAX_ASKED:]
         if fresh is not None:
             self._take(fresh, frame.size_wh)
+        step_s = max(0.01, (frame.media_ns - self._shown_ns) * 1e-9)
+        self._shown_ns = frame.media_ns
         for person in self._people.values():
-            known = ~np.isnan(person.residual)
-            part = np.where(known, (person.target - person.residual) / max(1, person.left), 0)
-            person.residual = np.where(known, person.residual + part, person.target).astype(np.float32)
-            person.left = max(1, person.left - 1)
+            person.correct(_FASTEST * person.unit * step_s)
         return self._outputs(fresh)
 
     def reset(self) -> None:
@@ -146,17 +166,19 @@ class PeopleSteadier:
         self._rule.reset()
         self._since, self._flows = [], ()
         self._people, self._asked = {}, []
+        self._shown_ns = 0
 
-    def _step(self, flow: Flow | None, frame_wh: tuple[int, int]) -> None:
+    def _step(self, pictures: Pictures | None, frame_wh: tuple[int, int]) -> None:
         """Go on by one frame; after a cut nobody is where they were."""
-        if flow is None:
+        if pictures is None:
             self._people, self._asked = {}, []
             return
         for asked in self._asked:
-            asked.flows.append(flow)
+            asked.since.append(pictures)
         for person in self._people.values():
             at = person.points()
-            person.way = person.way + (warp_points(at, flow, frame_wh) - at)
+            moved = carry(at, pictures, frame_wh, size=person.unit, small=self._quick)
+            person.way = person.way + (moved - at)
 
     def _take(self, fresh: Fresh, frame_wh: tuple[int, int]) -> None:
         """Correct everybody by what the network saw, wherever they have gone since."""
@@ -174,11 +196,15 @@ class PeopleSteadier:
             at, scores = np.asarray(keypoints[:, :2], np.float32), np.asarray(keypoints[:, 2], np.float32)
             person = self._people.get(who)
             if person is None or who not in asked.ways:
-                for flow in asked.flows:
-                    at = warp_points(at, flow, frame_wh)
+                unit = _size(at)
+                for pictures in asked.since:
+                    at = carry(at, pictures, frame_wh, size=unit, small=self._quick)
                 self._people[who] = self._new(at, scores, float(presence), asked.at_ns)
                 continue
-            residual = (at - asked.ways[who]) / person.unit
+            # A joint follows the network by as much as the network is sure of it.
+            residual = at - asked.ways[who]
+            known = np.where(np.isnan(person.target), residual, person.target)
+            residual = (known + scores[:, None] * (residual - known)) / np.float32(person.unit)
             person.target = person.filter(residual, asked.at_ns) * np.float32(person.unit)
             person.left = self._fade
             person.scores = person.scores + np.float32(0.5) * (scores - person.scores)
@@ -186,11 +212,10 @@ class PeopleSteadier:
 
     def _new(self, at: NDArray[np.float32], scores: NDArray[np.float32], presence: float, at_ns: int) -> _Carried:
         """Begin to carry somebody."""
-        unit = max(16.0, float((at.max(0) - at.min(0)).max()))
         nothing = np.zeros_like(at)
         one_euro = OneEuro(self._one_euro)
         one_euro(nothing, at_ns)
-        return _Carried(at.copy(), nothing, nothing.copy(), scores, presence, unit, one_euro)
+        return _Carried(at.copy(), nothing, nothing.copy(), scores, presence, _size(at), one_euro)
 
     def _outputs(self, fresh: Fresh | None) -> Outputs:
         """Give everybody as the task does."""
@@ -213,3 +238,16 @@ class PeopleSteadier:
 def _smooth(flow: Flow) -> Flow:
     """Average a flow over small neighbourhoods."""
     return Flow(np.asarray(cv2.blur(flow.vectors, (_FLOW_BLUR, _FLOW_BLUR)), np.float32), flow.forward)
+
+
+def _size(at: NDArray[np.float32]) -> float:
+    """Size of a person in pixels: the longer side of the box around all joints."""
+    return max(16.0, float((at.max(0) - at.min(0)).max()))
+
+
+def _another_scene(previous: NDArray[np.uint8], current: NDArray[np.uint8], flow: Flow) -> bool:
+    """Whether a picture has nothing to do with the one before, wherever the flow seeks it."""
+    if float(cv2.absdiff(previous, current).mean()) <= _CUT_LEVEL:
+        return False  # nearly always; a quick pan of the camera goes on
+    carried = sample(current, positions(flow))
+    return float(cv2.absdiff(previous, carried).mean()) > _CUT_LEVEL

@@ -29,6 +29,7 @@ from ..tracking import MARGIN, Memory, Square, Track, bounding_box, same_person,
 
 ROLE = "pose"
 _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
+_QUICK = ("left_wrist", "right_wrist", "left_ankle", "right_ankle")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +124,7 @@ class Pose:
         self._steadier: PeopleSteadier | None = None
         joints = {name: index for index, name in enumerate(self.skeleton.joints)}
         self._torso = tuple(joints[name] for name in _TORSO if name in joints)
+        self._quick = tuple(joints[name] for name in _QUICK if name in joints)
         self.reset()
 
     @property
@@ -132,7 +134,7 @@ class Pose:
 
     def steadier(self, options: SteadyOptions) -> PeopleSteadier:
         """Make the steadier of this stream, whose flow also tells where to look."""
-        self._steadier = PeopleSteadier(options)
+        self._steadier = PeopleSteadier(options, quick=self._quick)
         return self._steadier
 
     def reset(self) -> None:

@@ -202,7 +202,7 @@ def test_a_stream_follows_with_and_without_looking_at_every_frame(mode, tmp_path
     steadier = open_steadier(pose, SteadyOptions.of(mode))
     results = list(Stream(open_source(str(folder), sequence=True), pose, ["null://"], steadier=steadier))
     assert [result.keyframe for result in results[:5]] == (
-        [True] * 5 if mode == "blend" else [True, False, False, False, True]
+        [True] * 5 if mode == "blend" else [True, False, False, True, False]
     )
     for index, result in enumerate(results):
         assert [person.id for person in result.result.people] == [1]
