@@ -1,12 +1,13 @@
 """One picture on its way through the runtime, and the two small facts that travel with it.
 
-Owns `Frame`. Imports numpy and the error tree only.
+Owns `Frame`. Imports numpy, OpenCV and the error tree only.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,6 +43,7 @@ class Frame:
     captured_ns: int = 0
     source: str = ""
     media_ns: int = 0
+    _luma: NDArray[np.uint8] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         pixels = self.pixels
@@ -55,3 +57,13 @@ class Frame:
     def size_wh(self) -> tuple[int, int]:
         """Width and height in pixels."""
         return self.pixels.shape[1], self.pixels.shape[0]
+
+    @property
+    def luma(self) -> NDArray[np.uint8]:
+        """BT.601 luma, (H, W) uint8, read-only; converted once, because several stages look at it."""
+        luma = self._luma
+        if luma is None:
+            luma = np.asarray(cv2.cvtColor(self.pixels, cv2.COLOR_BGR2GRAY), np.uint8)
+            luma.flags.writeable = False
+            object.__setattr__(self, "_luma", luma)  # two threads at once would only convert twice
+        return luma

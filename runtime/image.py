@@ -16,7 +16,8 @@ from .manifest import Preprocess
 OUTSIDE = 128  # grey level that networks see beyond the border of a picture
 
 NEUTRAL = 128.0  # Cr and Cb of grey
-_CRCB_TO_OFFSETS = np.array([[0, 1.773], [-0.714, -0.344], [1.403, 0]], np.float32)  # BGR minus luma, BT.601
+_OFFSETS = np.array([[0, 1.773], [-0.714, -0.344], [1.403, 0]], np.float32)  # BGR minus luma, BT.601
+_CRCB_TO_OFFSETS = np.column_stack((_OFFSETS, -NEUTRAL * _OFFSETS.sum(1))).astype(np.float32)  # and of neutral, none
 
 _KERNELS = {
     "area": cv2.INTER_AREA,
@@ -130,23 +131,22 @@ def crcb_from_ab(luma_small: NDArray[np.uint8], ab: NDArray[np.float32]) -> NDAr
     return np.ascontiguousarray((crcb - 0.5) * 255 + 128, dtype=np.float32)
 
 
-def merge_chroma(pixels: NDArray[np.uint8], crcb: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Give a frame new chroma and keep its own luma.
+def merge_chroma(grey: NDArray[np.uint8], crcb: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Give the luma of a frame new chroma.
 
     Parameters
     ----------
-    pixels : (H, W, 3) uint8 BGR
+    grey : (H, W) uint8, its luma
     crcb : (h, w, 2) float32 at any, usually lower, resolution; 128 is neutral
 
     Returns
     -------
-    (H, W, 3) uint8 BGR. Its luma is that of `pixels` to rounding, except where the colour leaves the RGB gamut.
+    (H, W, 3) uint8 BGR. Its luma is `grey` to rounding, except where the colour leaves the RGB gamut.
     """
-    height, width = pixels.shape[:2]
+    height, width = grey.shape
     # Chroma becomes an offset on each channel while it is small; at full size one saturating addition is left. It is
     # faster than a merge and a conversion there, and a difference in the last bit of chroma moves blue by one level
     # where rounded Cb would move it by two.
-    small = np.rint(cv2.transform(crcb - np.float32(NEUTRAL), _CRCB_TO_OFFSETS)).astype(np.int16)
+    small = np.rint(cv2.transform(crcb, _CRCB_TO_OFFSETS)).astype(np.int16)
     offsets = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
-    grey = cv2.cvtColor(luma(pixels), cv2.COLOR_GRAY2BGR)
-    return np.asarray(cv2.add(grey, offsets, dtype=cv2.CV_8U), dtype=np.uint8)
+    return np.asarray(cv2.add(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), offsets, dtype=cv2.CV_8U), dtype=np.uint8)

@@ -69,7 +69,7 @@ def torch_colorizer(net: Colorizer, device: str = "cpu", *, gain: float = 1.0) -
 def compose(pixels: Pixels, small: Pixels, ab: NDArray[np.float32]) -> Pixels:
     """Give a picture the chroma that the network predicted for its small version."""
     height, width = ab.shape[:2]
-    return merge_chroma(pixels, crcb_from_ab(resize(luma(small), (width, height), "area"), ab))
+    return merge_chroma(luma(pixels), crcb_from_ab(resize(luma(small), (width, height), "area"), ab))
 
 
 def lab_chroma(pixels: Pixels) -> NDArray[np.float32]:

@@ -51,8 +51,8 @@ class Way:
         return np.asarray(sample(array, positions(self.flow.scaled((array.shape[1], array.shape[0])))), np.float32)
 
     def known_at(self, size_wh: tuple[int, int]) -> NDArray[np.float32] | float:
-        """Where the whole way is reliable, (h, w, 1) for an array of a size."""
-        return 1.0 if self.known is None else _fit(self.known, size_wh)[..., None]
+        """Where the whole way is reliable, (h, w) for an array of a size."""
+        return 1.0 if self.known is None else _fit(self.known, size_wh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +60,14 @@ class _Fade:
     """A correction, and the part of it that comes in with every frame; both belong to one frame."""
 
     correction: NDArray[np.float32]  # (h, w, C)
-    rate: NDArray[np.float32]  # (h, w, 1), 0..1 a frame
+    rate: NDArray[np.float32]  # (h, w), 0..1 a frame
 
     def after(self, frames: int) -> NDArray[np.float32]:
         """Give the part of the correction that is in after so many frames."""
-        return np.asarray(np.minimum(self.rate * np.float32(frames), np.float32(1)) * self.correction, np.float32)
+        part = np.minimum(self.rate * np.float32(frames), np.float32(1))
+        # On every channel: numpy is slow where the last axis holds two or three.
+        parts = cv2.merge([part] * self.correction.shape[2]).reshape(self.correction.shape)
+        return np.asarray(parts * self.correction, np.float32)
 
     def carried(self, way: Way) -> _Fade:
         """Bring the fade to the current frame."""
@@ -191,15 +194,15 @@ class Carrier:
         self._shown = _Shown(value, fade, way=asked.way)
 
     def _rate(self, asked: _Asked) -> NDArray[np.float32]:
-        """Part of a correction that comes in with every frame, (h, w, 1)."""
+        """Part of a correction that comes in with every frame, (h, w)."""
         assert self._size_wh is not None  # set by `take`
         slow = 1 / self._fade_frames
         fast = min(1.0, slow * _UNKNOWN_HASTE)
         rate = fast - (fast - slow) * asked.known.known_at(self._size_wh)
         if asked.way.flow is None and self._appeared is not None:
-            rate = np.maximum(rate, _fit(self._appeared, self._size_wh)[..., None])
+            rate = np.maximum(rate, _fit(self._appeared, self._size_wh))
         width, height = self._size_wh
-        return np.asarray(np.broadcast_to(rate, (height, width, 1)), np.float32)
+        return np.asarray(np.broadcast_to(rate, (height, width)), np.float32)
 
     def show(self) -> NDArray[np.float32] | None:
         """Fade on by one part and give the value on the current frame; to be called once a frame, last.

@@ -70,8 +70,9 @@ class Flow:
             return self
         width, height = self.size_wh
         resized = cv2.resize(self.vectors, size_wh, interpolation=fitting_kernel(self.size_wh, size_wh))
-        ratio = np.array((size_wh[0] / width, size_wh[1] / height), np.float32)
-        return Flow(np.asarray(resized.reshape(size_wh[1], size_wh[0], 2) * ratio, np.float32), self.forward)
+        rows = np.asarray(resized, np.float32).reshape(size_wh[1], 2 * size_wh[0])
+        rows *= _ratios(size_wh[0], size_wh[0] / width, size_wh[1] / height)
+        return Flow(rows.reshape(size_wh[1], size_wh[0], 2), self.forward)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +253,12 @@ def sample(image: NDArray[Any], at: NDArray[np.float32]) -> NDArray[Any]:
     """Read an image at positions (H, W, 2), bilinear, the border pixel going on outside; keeps dtype and channels."""
     read: NDArray[Any] = cv2.remap(image, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
     return read.reshape(*at.shape[:2], *image.shape[2:])
+
+
+@lru_cache(maxsize=32)
+def _ratios(width: int, x: float, y: float) -> NDArray[np.float32]:
+    """Factors of one row of vectors, (2 width,): numpy is slow where the last axis holds two."""
+    return np.tile(np.array((x, y), np.float32), width)
 
 
 @lru_cache(maxsize=32)

@@ -136,7 +136,7 @@ class ArraySteadier:
 
     def observe(self, frame: Frame, *, may_run: bool = True) -> Motion:
         """Measure the motion into a frame, and decide whether the network runs on it."""
-        sight = sight_of(self._estimator.step(frame.pixels), self.options.sight)
+        sight = sight_of(self._estimator.step(frame.luma), self.options.sight)
         return Motion(frame, self._rule.decide(sight, may_run=may_run), sight)
 
     def steady(self, motion: Motion, fresh: Fresh | None) -> Outputs:

@@ -32,8 +32,8 @@ from .stats import Stats
 from .temporal import Fresh, Motion, Steadier
 
 # Files: deep enough that a slow keyframe does not starve the stages behind it.
-_FILE_DEPTH = 4
-_FILE_UNDER_WAY = 8
+_FILE_DEPTH = 8
+_FILE_UNDER_WAY = 16
 # Live: one frame in the network, one before or behind it; more would only make every result older.
 _LIVE_UNDER_WAY = 2
 # A live source that was silent for so long has moved on: what was remembered of it is of no use.

@@ -151,7 +151,7 @@ class Colorize:
 
     def postprocess(self, outputs: Outputs, placement: Placement) -> Picture:
         """Merge the chroma with the frame's own luma, at the frame's own size."""
-        return Picture(merge_chroma(placement.frame.pixels, outputs["crcb"]))
+        return Picture(merge_chroma(placement.frame.luma, outputs["crcb"]))
 
     def close(self) -> None:
         """Close the sessions."""

@@ -17,6 +17,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from steadyframe.runtime.frame import Frame
+from steadyframe.runtime.quiet import quiet
 from steadyframe.runtime.streaming import open_source
 from steadyframe.runtime.task import Picture, Placement
 
@@ -190,7 +191,8 @@ def make_clip(tmp_path: Path) -> Callable[..., Path]:
     def make(name: str = "clip.mkv", frames: int = 30, size: str = "160x120", fps: float = 25.0) -> Path:
         path = tmp_path / name
         width, height = map(int, size.split("x"))
-        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
+        with quiet():  # FFmpeg asks only once how much it shall say, at its first video
+            writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
         assert writer.isOpened()
         for frame in open_source(f"test://?size={size}&frames={frames}"):
             writer.write(frame.pixels)

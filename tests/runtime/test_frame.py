@@ -45,3 +45,12 @@ def test_a_frame_cannot_be_changed():
     frame = Frame(np.zeros((2, 2, 3), np.uint8))
     with pytest.raises(dataclasses.FrozenInstanceError):
         frame.index = 3
+
+
+def test_luma_is_converted_once_and_stays_as_it_is():
+    frame = Frame(np.full((2, 3, 3), (255, 0, 0), np.uint8))
+    assert (frame.luma == 29).all()  # BT.601: blue counts 0.114
+    assert frame.luma is frame.luma
+    with pytest.raises(ValueError, match="read-only"):
+        frame.luma[0, 0] = 1
+    assert (dataclasses.replace(frame, pixels=np.zeros((2, 3, 3), np.uint8)).luma == 0).all()

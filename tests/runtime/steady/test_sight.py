@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from itertools import islice
+
 import cv2
 import numpy as np
 import pytest
 from steadyframe.runtime.errors import UsageError
 from steadyframe.runtime.steady.flow import FlowEstimator
 from steadyframe.runtime.steady.sight import Sight, SightOptions, sight_of
+from steadyframe.runtime.streaming import open_source
 
 
 def look(before: np.ndarray, after: np.ndarray, options: SightOptions | None = None) -> Sight:
@@ -80,9 +84,10 @@ def test_real_cuts_are_found_and_real_motion_is_none(data_root) -> None:
     clips = ["webcam_bird.mkv", "davis_dog.mp4", "01_dog.mp4", "davis_blackswan.mp4", "davis_bmx-trees.mp4"]
     frames, joins = [], []
     for clip in clips:
-        capture = cv2.VideoCapture(str(data_root / "videos" / clip))
         joins.append(len(frames))
-        frames += [cv2.resize(capture.read()[1], (427, 240), interpolation=cv2.INTER_AREA) for _ in range(12)]
+        with closing(open_source(str(data_root / "videos" / clip))) as source:
+            for frame in islice(source, 12):
+                frames.append(cv2.resize(frame.pixels, (427, 240), interpolation=cv2.INTER_AREA))
     estimator = FlowEstimator()
     cuts = [i for i, frame in enumerate(frames) if sight_of(estimator.step(frame), SightOptions()).cut]
     assert cuts == joins
