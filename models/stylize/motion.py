@@ -187,4 +187,7 @@ def add_noise(frames: Tensor, *, largest: float = 8 / 255, gain: float = 0.01) -
     length, batch = frames.shape[:2]
     sigma = largest * torch.rand(1, batch, 1, 1, 1, device=frames.device).square()
     exposure = 1 + gain * torch.randn(length, batch, 1, 1, 1, device=frames.device)
-    return (frames * exposure + sigma * torch.randn_like(frames)).clamp(0, 1)
+    grain = torch.randn_like(frames[0])  # dear to draw; moved at random, it is as good as new
+    moves = torch.randint(max(frames.shape[-2:]), (length, 2)).tolist()
+    grains = torch.stack([grain.roll(move, (-2, -1)) for move in moves])
+    return (frames * exposure + sigma * grains).clamp(0, 1)

@@ -75,6 +75,7 @@ class TrainOptions:
     held_out : clips that are only measured on
     first : share of sequences whose last frame is treated as a first one
     style_size : longer side of a painting, pixels
+    start : checkpoint of another style to begin with: half of what a network has to learn is common to all styles
     """
 
     style: Path
@@ -88,6 +89,7 @@ class TrainOptions:
     first: float = 0.3
     learning_rate: float = 2e-3
     style_size: int = 384
+    start: Path | None = None
 
 
 class StylizeTrainer:
@@ -98,6 +100,8 @@ class StylizeTrainer:
     def __init__(self, options: TrainOptions, loop: LoopOptions) -> None:
         self.options, self.loop, self.batch_size = options, loop, options.scenes.batch_size
         self.net = StylizeNet(options.net)
+        if options.start is not None:
+            self.net.load_state_dict(Checkpoint.load(options.start, task="stylize").weights)
         self.backbone = load_backbone(options.backbone).to(loop.device, memory_format=torch.channels_last)
         self.goal = load_goal(options.style, self.backbone, loop.device, style_size=options.style_size)
         live = LiveScenes(options.scenes, device=loop.device, seed=loop.seed)
@@ -129,6 +133,7 @@ class StylizeTrainer:
         del scenes["cache"]
         return asdict(options) | {
             "style": options.style.name,
+            "start": options.start and options.start.name,
             "backbone": Path(options.backbone).name,
             "scenes": scenes,
             "held_out": [clip.name for clip in options.held_out],
@@ -248,6 +253,9 @@ def load_net(path: Path) -> StylizeNet:
 @click.option("--temporal", default=LossWeights().temporal, show_default=True, help="Weight of steadiness.")
 @click.option("--style-weight", default=None, type=float, help="[default: 1 with a teacher, 10 with a painting]")
 @click.option("--style-size", default=384, show_default=True, help="Longer side of the painting: sets the strokes.")
+@click.option(
+    "--start", type=click.Path(path_type=Path, exists=True), help="Checkpoint of another style to go on from."
+)
 @click.option("--learning-rate", default=2e-3, show_default=True)
 @click.option("--steps", default=60_000, show_default=True)
 @click.option("--minutes", type=float, help="Stop after this time, the schedule fitted to it.")
@@ -279,7 +287,7 @@ def command(**given: Any) -> None:
         style=style, backbone=backbone, scenes=scenes, net=StylizeOptions(norm=given["norm"]), pool=given["pool"],
         held_out=tuple(clip for clip in clips if clip.stem in HOLD_OUT),
         weights=LossWeights(temporal=given["temporal"], style=style_weight, variation=0.0 if taught else 0.5),
-        style_size=given["style_size"], learning_rate=given["learning_rate"],
+        style_size=given["style_size"], learning_rate=given["learning_rate"], start=given["start"],
     )  # fmt: skip
     final = fit(StylizeTrainer(options, loop), loop)
     final.training.clear()
