@@ -16,6 +16,9 @@ _SMALLEST = 24.0  # pixels; a smaller box is noise
 _STRONG_CHANGE = 1.4  # a box that changes by more follows at once, a smaller change is smoothed
 _NOBODY = 0.15  # presence that leaves no doubt
 _BINS = [12, 6]  # hue and saturation
+_PART = 0.62  # side of a part of the picture over its shorter side
+_APART = 0.62  # of that side from one part to the next, so that whoever is small lies whole in one of them
+_MOST_PARTS = 6  # in a row
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,41 @@ def bounding_box(keypoints: NDArray[np.float32], least_score: float) -> tuple[fl
     points = seen if len(seen) else keypoints[:, :2]
     low, high = points.min(0), points.max(0)
     return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
+
+
+def views(frame_wh: tuple[int, int], least_side: int) -> list[Square]:
+    """Squares in which people are sought: the whole picture, then parts of it for those who are small.
+
+    Parameters
+    ----------
+    frame_wh : width and height of the frame
+    least_side : pixels, the network's own size; a smaller part would be enlarged without showing more
+
+    Returns
+    -------
+    the whole picture, and rows of overlapping parts, from the upper left
+
+    Examples
+    --------
+    >>> len(views((640, 480), 192)), len(views((192, 108), 192))
+    (7, 1)
+    """
+    width, height = frame_wh
+    longer, shorter = max(frame_wh), min(frame_wh)
+    whole = Square((width - 1) / 2, (height - 1) / 2, longer)
+    side = max(_PART * shorter, least_side)
+    if longer <= least_side:
+        return [whole]
+    columns, rows = (_middles(length, side) for length in frame_wh)
+    return [whole, *(Square(x, y, side) for y in rows for x in columns)]
+
+
+def _middles(length: int, side: float) -> list[float]:
+    """Middles of overlapping parts that cover a length, in pixels."""
+    if length <= side:
+        return [(length - 1) / 2]
+    count = min(_MOST_PARTS, 1 + int(np.ceil((length - side) / (_APART * side))))
+    return [float(at) for at in np.linspace(side / 2, length - side / 2, count) - 0.5]
 
 
 @dataclass(slots=True)

@@ -27,6 +27,7 @@ from .steadier import SteadyOptions
 
 _EVERY = 3  # frames between two looks of the network where the choice is ours
 _CUT_LEVEL = 22.0  # mean difference of two frames along the flow, in grey levels, that counts as another scene
+_SURE = 0.3  # score of a joint that says where a person is
 _MAX_ASKED = 4
 # Of the correction, in sizes of the person. Where the network looks at every frame its noise is three times as dense.
 _FILTERS = {
@@ -35,6 +36,8 @@ _FILTERS = {
 }
 _FADES = {"blend": 2, "keyframe": 3}  # frames over which a correction comes in
 _FASTEST = 1.2  # sizes of the person a second; a longer correction is one of the network's jumps, and takes longer
+_FAR = 0.4  # sizes of the person; a joint that the network sees so far away twice in a row goes there at once
+_LOST = 0.12  # sizes of the person by which most joints are off when the pictures have carried them elsewhere
 _FLOW_BLUR = 5  # pixels of the flow's picture; joints are points, their surroundings move with them
 
 
@@ -47,7 +50,9 @@ class _Carried:
     way : (J, 2) float32, where the pictures have taken each joint since the person was first seen, in pixels
     residual : (J, 2), what the network has corrected, as shown; the joint is at way + residual
     target : (J, 2), what `residual` moves to
-    unit : pixels that the filter counts as 1: the size of the person
+    unit : pixels that the filter counts as 1: the size of the person when they were first seen
+    size : of the person, in pixels
+    far, free : (J,) whether the network's last result was far away, and whether it was so twice in a row
     """
 
     way: NDArray[np.float32]
@@ -56,7 +61,10 @@ class _Carried:
     scores: NDArray[np.float32]
     presence: float
     unit: float
+    size: float
     filter: OneEuro
+    far: NDArray[np.bool_]
+    free: NDArray[np.bool_]
     left: int = 1
 
     def points(self) -> NDArray[np.float32]:
@@ -64,11 +72,11 @@ class _Carried:
         return self.way + self.residual
 
     def correct(self, farthest: float) -> None:
-        """Go on towards the target by one frame's part, at most by some pixels."""
+        """Go on towards the target by one frame's part, at most by some pixels unless the joint is free."""
         known = ~np.isnan(self.residual)
         part = np.where(known, (self.target - self.residual) / max(1, self.left), 0)
         length = np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-6)
-        part *= np.minimum(1, farthest / length)
+        part *= np.where(self.free[:, None], 1, np.minimum(1, farthest / length))
         self.residual = np.where(known, self.residual + part, self.target).astype(np.float32)
         self.left = max(1, self.left - 1)
 
@@ -157,7 +165,7 @@ class PeopleSteadier:
         step_s = max(0.01, (frame.media_ns - self._shown_ns) * 1e-9)
         self._shown_ns = frame.media_ns
         for person in self._people.values():
-            person.correct(_FASTEST * person.unit * step_s)
+            person.correct(_FASTEST * person.size * step_s)
         return self._outputs(fresh)
 
     def reset(self) -> None:
@@ -177,7 +185,7 @@ class PeopleSteadier:
             asked.since.append(pictures)
         for person in self._people.values():
             at = person.points()
-            moved = carry(at, pictures, frame_wh, size=person.unit, small=self._quick)
+            moved = carry(at, pictures, frame_wh, size=person.size, small=self._quick)
             person.way = person.way + (moved - at)
 
     def _take(self, fresh: Fresh, frame_wh: tuple[int, int]) -> None:
@@ -195,27 +203,40 @@ class PeopleSteadier:
                 raise ShapeMismatch("Joints are x, y and score", expected="(J, 3)", found=keypoints.shape)
             at, scores = np.asarray(keypoints[:, :2], np.float32), np.asarray(keypoints[:, 2], np.float32)
             person = self._people.get(who)
-            if person is None or who not in asked.ways:
-                unit = _size(at)
+            if person is None or who not in asked.ways or not self._correct(person, at, scores, asked, who):
+                size = _size(at)
                 for pictures in asked.since:
-                    at = carry(at, pictures, frame_wh, size=unit, small=self._quick)
-                self._people[who] = self._new(at, scores, float(presence), asked.at_ns)
-                continue
-            # A joint follows the network by as much as the network is sure of it.
-            residual = at - asked.ways[who]
-            known = np.where(np.isnan(person.target), residual, person.target)
-            residual = (known + scores[:, None] * (residual - known)) / np.float32(person.unit)
-            person.target = person.filter(residual, asked.at_ns) * np.float32(person.unit)
-            person.left = self._fade
-            person.scores = person.scores + np.float32(0.5) * (scores - person.scores)
+                    at = carry(at, pictures, frame_wh, size=size, small=self._quick)
+                person = self._people[who] = self._new(at, scores, asked.at_ns)
             person.presence = float(presence)
 
-    def _new(self, at: NDArray[np.float32], scores: NDArray[np.float32], presence: float, at_ns: int) -> _Carried:
+    def _correct(
+        self, person: _Carried, at: NDArray[np.float32], scores: NDArray[np.float32], asked: _Asked, who: int
+    ) -> bool:
+        """Set a new target by what the network saw; False if the pictures have lost the person altogether."""
+        residual = at - asked.ways[who]
+        known = np.where(np.isnan(person.target), residual, person.target)
+        off = np.linalg.norm(residual - person.residual, axis=1) / np.float32(person.size)  # from what is shown
+        sure = scores >= _SURE
+        if sure.any() and float(np.median(off[sure])) > _LOST:
+            return False
+        person.free, person.far = person.far & (off > _FAR), off > _FAR
+        # A joint follows the network by as much as the network is sure of it.
+        share = np.where(person.free, 1, scores)[:, None].astype(np.float32)
+        residual = (known + share * (residual - known)) / np.float32(person.unit)
+        person.target = person.filter(residual, asked.at_ns) * np.float32(person.unit)
+        person.left = self._fade
+        person.scores = person.scores + np.float32(0.5) * (scores - person.scores)
+        person.size += 0.3 * (_size(at) - person.size)
+        return True
+
+    def _new(self, at: NDArray[np.float32], scores: NDArray[np.float32], at_ns: int) -> _Carried:
         """Begin to carry somebody."""
-        nothing = np.zeros_like(at)
+        nothing, never = np.zeros_like(at), np.zeros(len(at), np.bool_)
         one_euro = OneEuro(self._one_euro)
         one_euro(nothing, at_ns)
-        return _Carried(at.copy(), nothing, nothing.copy(), scores, presence, _size(at), one_euro)
+        size = _size(at)
+        return _Carried(at.copy(), nothing, nothing.copy(), scores, 0.0, size, size, one_euro, never, never.copy())
 
     def _outputs(self, fresh: Fresh | None) -> Outputs:
         """Give everybody as the task does."""

@@ -1,8 +1,8 @@
 """Pose: find people in the whole picture now and then, and look at each of them closely.
 
 Owns the pose bundle's contract with its one graph, `pose`, and the people of one stream. The same network does both:
-shown the whole picture, its `people` say where somebody is; shown a square around one, its `keypoints` say how they
-stand and its `presence` whether somebody is there at all.
+shown the whole picture or a part of it, its `people` say where somebody is; shown a square around one, its
+`keypoints` say how they stand and its `presence` whether somebody is there at all.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import BundleError, UsageError
 from ..frame import Frame
-from ..image import OUTSIDE, cut_square, resize
+from ..image import cut_square
 from ..manifest import Manifest
 from ..people import People, Person
 from ..session import Session
@@ -25,10 +25,21 @@ from ..steady.people import PeopleSteadier
 from ..steady.steadier import SteadyOptions
 from ..steady.warp import warp_points
 from ..task import Feeds, Outputs, Placement
-from ..tracking import MARGIN, Memory, Square, Track, bounding_box, same_person, square_around, torso_look
+from ..tracking import (
+    MARGIN,
+    Memory,
+    Square,
+    Track,
+    bounding_box,
+    same_person,
+    square_around,
+    torso_look,
+    views,
+)
 
 ROLE = "pose"
 _TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
+_TELLING = 8  # joints that speak for a person: the face and the shoulders alone are as many
 _QUICK = ("left_wrist", "right_wrist", "left_ankle", "right_ankle")
 
 
@@ -38,19 +49,19 @@ class PoseSettings:
 
     Parameters
     ----------
-    find_score : a place in the whole picture that is looked at closely
-    birth_presence : a close look that starts to follow somebody
-    keep_presence : averaged presence below which somebody is lost
+    find_score : a place in the picture that is looked at closely
+    birth_presence : score of a person at a close look that starts to follow them
+    keep_presence : averaged score of a person below which they are lost
     joint_score : joints below it are not drawn and do not count for the box
-    find_every : runs of the network between two looks at the whole picture while somebody is followed
+    find_every : runs of the network between two looks for somebody new while somebody is followed
     max_people : followed at the same time; the cost grows with each
     """
 
     find_score: float = 0.35
-    birth_presence: float = 0.6
+    birth_presence: float = 0.72
     keep_presence: float = 0.35
     joint_score: float = 0.3
-    find_every: int = 15
+    find_every: int = 8
     max_people: int = 6
 
     def __post_init__(self) -> None:
@@ -144,6 +155,8 @@ class Pose:
         self._run = 0
         self._next_id = 1
         self._looked_at = 0
+        self._looks = 0
+        self._refused: list[tuple[Square, int]] = []
 
     def preprocess(self, frame: Frame) -> tuple[Feeds, Placement]:
         """Hand the frame on; what is cut out of it depends on where people were, which only `infer` knows.
@@ -176,7 +189,8 @@ class Pose:
         due = self._run - self._looked_at >= self.settings.find_every
         if not self._tracks or due or self._run == 1:
             self._looked_at = self._run
-            self._find(pixels)
+            for view in self._views((pixels.shape[1], pixels.shape[0])):
+                self._find(pixels, view)
         for track in self._tracks:
             if (self._run - track.born) % 8 == 0:
                 track.remember_look(torso_look(pixels, track.keypoints, self._torso))
@@ -210,12 +224,14 @@ class Pose:
             track.moved(points, self.settings.joint_score)
 
     def _look(self, pixels: NDArray[np.uint8], square: Square) -> tuple[NDArray[np.float32], float]:
-        """Look at a square: joints (J, 3) in pixels of the frame, and the presence of a person."""
+        """Look at a square: joints (J, 3) in pixels of the frame, and the chance that a person is there."""
         corner, side = square.cut(MARGIN)
         outputs = self._session.run({"frame": cut_square(pixels, corner, side, self._size)[None]})
         keypoints = outputs["keypoints"][0].copy()
         keypoints[:, :2] = (keypoints[:, :2] + 0.5) * (side / self._size) - 0.5 + np.array(corner, np.float32)
-        return keypoints, float(outputs["presence"][0])
+        # `presence` alone is too easily pleased: a coat or a dog has one, but hardly eight joints.
+        telling = float(np.sort(keypoints[:, 2])[-_TELLING:].mean())
+        return keypoints, float(outputs["presence"][0]) * telling
 
     def _part(self) -> None:
         """Let go of those who are gone, and of those who lie on somebody else."""
@@ -228,45 +244,57 @@ class Pose:
                 kept.append(track)
         self._tracks = kept
 
-    def _find(self, pixels: NDArray[np.uint8]) -> None:
-        """Look at the whole picture, and closely at everybody there who is not yet followed."""
-        for square in self._places(pixels):
+    def _views(self, frame_wh: tuple[int, int]) -> list[Square]:
+        """Where to look for somebody now: everywhere at first, then the whole picture and a part in turns."""
+        whole, *parts = views(frame_wh, self._size)
+        if self._run == 1 or not parts:
+            return [whole, *parts]
+        self._looks += 1
+        return [parts[self._looks // 2 % len(parts)] if self._looks % 2 == 0 else whole]
+
+    def _find(self, pixels: NDArray[np.uint8], view: Square) -> None:
+        """Look at a part of the picture, and closely at everybody there who is not yet followed."""
+        self._refused = [(place, run) for place, run in self._refused if self._run - run < self.settings.find_every]
+        for square in self._places(pixels, view):
             if len(self._tracks) >= self.settings.max_people:
                 return
-            if any(square.near(track.square) for track in self._tracks):
+            known = [track.square for track in self._tracks] + [place for place, _ in self._refused]
+            if any(square.near(other) for other in known):
                 continue
-            keypoints, presence = self._look(pixels, square)
-            around = square_around(keypoints, self.settings.joint_score)
-            if around is None or presence < self.settings.keep_presence:
+            track = self._meet(pixels, square)
+            if track is None:
+                self._refused.append((square, self._run))
                 continue
-            keypoints, presence = self._look(pixels, around)  # the first square was only about right
-            around = square_around(keypoints, self.settings.joint_score)
-            if around is None or presence < self.settings.birth_presence:
-                continue
-            track = Track(0, keypoints, around, presence, self._run, self._run)
-            if any(same_person(track, other, self.settings.joint_score) for other in self._tracks):
-                continue
-            track.remember_look(torso_look(pixels, keypoints, self._torso))
-            known = self._memory.take(track.look, self._run)
-            track.id = self._next_id if known is None else known
-            self._next_id += known is None
+            track.remember_look(torso_look(pixels, track.keypoints, self._torso))
+            former = self._memory.take(track.look, self._run)
+            track.id = self._next_id if former is None else former
+            self._next_id += former is None
             self._tracks.append(track)
 
-    def _places(self, pixels: NDArray[np.uint8]) -> list[Square]:
-        """Squares of the whole picture where somebody may be, the surest first."""
-        height, width = pixels.shape[:2]
-        scale = self._size / max(height, width)
-        wide, tall = max(1, round(width * scale)), max(1, round(height * scale))
-        left, top = (self._size - wide) // 2, (self._size - tall) // 2
-        square = np.full((self._size, self._size, 3), OUTSIDE, np.uint8)
-        square[top : top + tall, left : left + wide] = resize(pixels, (wide, tall), "area")
-        found = self._session.run({"frame": square[None]})["people"][0]
-        places = []
-        for x, y, side, score in found.tolist():
-            if score >= self.settings.find_score:
-                at = ((x + 0.5 - left) * width / wide - 0.5, (y + 0.5 - top) * height / tall - 0.5)
-                places.append(Square(*at, side * width / wide))
-        return places
+    def _meet(self, pixels: NDArray[np.uint8], square: Square) -> Track | None:
+        """Look closely at a square, twice, as the first is only about right; None if nobody new is there."""
+        least = self.settings.joint_score
+        keypoints, presence = self._look(pixels, square)
+        around = square_around(keypoints, least)
+        if around is None or presence < self.settings.keep_presence:
+            return None
+        keypoints, presence = self._look(pixels, around)
+        around = square_around(keypoints, least)
+        if around is None or presence < self.settings.birth_presence:
+            return None
+        track = Track(0, keypoints, around, presence, self._run, self._run)
+        return None if any(same_person(track, other, least) for other in self._tracks) else track
+
+    def _places(self, pixels: NDArray[np.uint8], view: Square) -> list[Square]:
+        """Squares in a part of the picture where somebody may be, the surest first."""
+        corner, side = view.cut(1.0)
+        found = self._session.run({"frame": cut_square(pixels, corner, side, self._size)[None]})["people"][0]
+        scale = side / self._size
+        return [
+            Square((x + 0.5) * scale - 0.5 + corner[0], (y + 0.5) * scale - 0.5 + corner[1], extent * scale)
+            for x, y, extent, score in found.tolist()
+            if score >= self.settings.find_score
+        ]
 
 
 def open_pose(manifest: Manifest, sessions: Mapping[str, Session], options: Mapping[str, Any]) -> Pose:

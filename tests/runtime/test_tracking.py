@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from steadyframe.runtime.tracking import Memory, Square, Track, bounding_box, same_person, square_around, torso_look
+from steadyframe.runtime.tracking import (
+    Memory,
+    Square,
+    Track,
+    bounding_box,
+    same_person,
+    square_around,
+    torso_look,
+    views,
+)
 
 
 def body(x: float, y: float, score: float = 0.9) -> np.ndarray:
@@ -85,3 +94,17 @@ def test_a_torso_out_of_the_picture_has_no_look():
     picture = np.zeros((100, 100, 3), np.uint8)
     assert torso_look(picture, body(500, 500), (0, 1, 2, 3)) is None
     assert torso_look(picture, body(10, 10, 0.1), (0, 1, 2, 3)) is None
+
+
+@pytest.mark.parametrize("frame_wh", [(640, 480), (1280, 720), (480, 640), (340, 256), (2000, 300)])
+def test_the_parts_cover_the_picture_and_overlap(frame_wh):
+    whole, *parts = views(frame_wh, 192)
+    assert whole.side == max(frame_wh) and 4 <= len(parts) <= 12
+    width, height = frame_wh
+    seen = np.zeros((height, width), int)
+    for part in parts:
+        (left, top), side = part.cut(1.0)
+        assert min(left, top) >= -1 and left + side <= width + 1 and top + side <= height + 1
+        seen[max(0, top) : top + side, max(0, left) : left + side] += 1
+    if frame_wh != (2000, 300):  # so long a picture is searched with gaps, or every look would take too long
+        assert (seen[1:-1, 1:-1] > 0).all() and (seen > 1).mean() > 0.2

@@ -16,6 +16,7 @@ from steadyframe.runtime.streaming import open_source
 from steadyframe.runtime.streaming.stream import Stream
 from steadyframe.runtime.streaming.temporal import Fresh
 from steadyframe.runtime.tasks.pose import ROLE, Pose, PoseSettings, open_pose
+from steadyframe.runtime.tracking import views
 
 SIZE = 96
 NAMES = ("nose", "left_shoulder", "right_shoulder", "left_hip", "right_hip")
@@ -118,14 +119,16 @@ def test_an_empty_room_holds_nobody_and_costs_one_look_a_frame(pose):
     session = pose._session
     for index in range(4):
         assert len(look(pose, np.full((240, 320, 3), 30, np.uint8), index)) == 0
-    assert session.runs == 4
+    parts = len(views((320, 240), SIZE)) - 1
+    assert parts == 6 and session.runs == 4 + parts, "the first frame is searched all over"
 
 
 def test_a_person_is_followed_with_one_look_a_frame(pose):
     ids = {look(pose, paint((60 + 3 * i, 120, 110, RED)), i).people[0].id for i in range(12)}
     assert ids == {1}
-    # whole picture + two close looks at birth, then one a frame and the whole picture every five
-    assert pose._session.runs <= 3 + 11 + 3
+    # everywhere + two close looks at birth, then one a frame and another look for somebody new every five; a part
+    # shows the same person larger, and that place is looked at closely once
+    assert pose._session.runs <= 7 + 2 + 11 + 2 + 2
 
 
 def test_several_people_are_told_apart_and_the_nearest_comes_first(pose):
@@ -157,6 +160,31 @@ def test_who_leaves_is_lost_and_who_comes_back_keeps_the_id(pose):
         60: before[70],
         240: before[240],
     }
+
+
+def test_who_is_too_small_for_the_whole_picture_is_found_in_a_part_of_it(pose):
+    small = (500, 300, 24, RED)
+    whole = pose._places(paint(small, size_wh=(640, 480)), views((640, 480), SIZE)[0])
+    assert not whole, "or the test is too easy"
+    people = look(pose, paint(small, size_wh=(640, 480)))
+    assert len(people) == 1
+    assert np.abs(people.people[0].keypoints[:, :2] - truth(*small[:3])).max() < 3
+
+
+def test_who_enters_far_away_is_found_by_looking_at_one_part_after_the_other(pose):
+    empty = np.zeros((480, 640, 3), np.uint8)
+    assert len(look(pose, empty)) == 0
+    found = [len(look(pose, paint((500, 300, 24, RED), size_wh=(640, 480)), index)) for index in range(1, 14)]
+    assert found[-1] == 1
+
+
+def test_a_place_that_was_looked_at_in_vain_is_left_alone_for_a_while(pose):
+    coat = np.zeros((240, 320, 3), np.uint8)
+    cv2.rectangle(coat, (140, 60), (180, 160), RED, -1)
+    for index in range(11):
+        assert len(look(pose, coat, index)) == 0
+    # the search all over, one look a frame, and the close ones: at the start, and twice again
+    assert pose._session.runs <= 7 + 10 + 3 * 3
 
 
 def test_nobody_is_followed_twice(pose):
