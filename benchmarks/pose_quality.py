@@ -1,21 +1,24 @@
 """How good the joints are: the ablation on LSP's people with its curves, and the webcam clips that no training saw.
 
 Crops are the ground truth's boxes x 1.25, one pass, no flip. `webcam` runs the shipped bundle as a user does, on
-whole frames, against pseudo-labels. Usage::
+whole frames, against pseudo-labels; `reliability` compares the scores that it gives with the share of right joints.
+Usage::
 
     python benchmarks/pose_quality.py lsp ../shared/data NAME=CHECKPOINT.pt [NAME=CHECKPOINT.pt ...] --plot curves.png
     python benchmarks/pose_quality.py webcam ../shared/data --bundle pose
+    python benchmarks/pose_quality.py reliability ../shared/data runs/pose/edge2/spatial.pt
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import numpy as np
 from steadyframe.models.checkpoint import Checkpoint
-from steadyframe.models.pose.calibrate import expected_calibration_error, scores_of
+from steadyframe.models.pose.calibrate import expected_calibration_error, fit_calibration, scores_of
 from steadyframe.models.pose.evaluate import evaluate
 from steadyframe.models.pose.metrics import RADII, errors_in_torsos, oks_average_precision, pck
 from steadyframe.models.pose.net import build
@@ -127,6 +130,53 @@ def webcam(data: Path, bundle: str) -> None:
         print(f"{clip:16s} {len(kept):4d} frames   {parts}   OKS AP {oks:.3f}")
     pooled = np.concatenate(totals)
     print(f"{'all':16s} {len(pooled):4d} frames   {np.nanmean(pooled):.3f} of all six within 0.2 torsos")
+
+
+@main.command()
+@click.argument("data", type=click.Path(path_type=Path, exists=True))
+@click.argument("checkpoint", type=click.Path(path_type=Path, exists=True))
+@click.option("--cache", type=click.Path(path_type=Path), default=Path("runs/pose/cache"), show_default=True)
+def reliability(data: Path, checkpoint: Path, cache: Path) -> None:
+    """Scores against the share of joints within 0.2 torsos, on people that the scores were not fitted to.
+
+    A checkpoint's scores are fitted to its validation people, so here they are fitted anew to one half of them (two
+    of the four clips) and judged on the other, twice.
+    """
+    skeleton, loaded = SKELETONS["union-19"], Checkpoint.load(checkpoint, task="pose")
+    net = build(loaded.config)
+    net.load_state_dict(loaded.weights)
+    sports = load_people([data / "pose/lspet/val.json"], skeleton, root=data, size=320, cache=cache)
+    videos = load_people([data / "pose/pseudo/videos.json"], skeleton, root=data, size=320, cache=cache)
+    clips = videos.only(videos.in_groups(HELD_OUT))
+    sets = {
+        "LSP's people (sports)": (sports, np.arange(len(sports)) % 2 == 1),
+        "held-out webcam clips": (clips, clips.in_groups(HELD_OUT[:2])),
+    }
+    seen = {
+        name: evaluate(net.eval(), people, skeleton, size=loaded.config["size"], device="cpu")
+        for name, (people, _) in sets.items()
+    }
+    scores = {name: np.full(one.errors.shape, np.nan) for name, one in seen.items()}
+    for turn in (False, True):
+        fit_on = {name: half != turn for name, (_, half) in sets.items()}
+        fitted = fit_calibration(
+            [
+                replace(one, peaks=one.peaks[fit_on[name]], errors=one.errors[fit_on[name]])
+                for name, one in seen.items()
+            ],
+            [people.absent[fit_on[name]] for name, (people, _) in sets.items()],
+        )
+        for name, one in seen.items():
+            scores[name][~fit_on[name]] = scores_of(one.peaks[~fit_on[name]], fitted)
+    for name, one in seen.items():
+        known = np.isfinite(one.errors)
+        mine, right = scores[name][known], one.errors[known] <= 0.2
+        gap = expected_calibration_error(mine, right)
+        print(f"{name}: {known.sum()} joints, calibration error {gap:.3f}\n   score      joints  right")
+        for low in np.arange(0, 1, 0.1):
+            there = (mine >= low) & (mine < low + 0.1)
+            if there.any():
+                print(f"   {low:.1f} .. {low + 0.1:.1f} {there.sum():6d}  {right[there].mean():.2f}")
 
 
 @main.command()
