@@ -1,8 +1,9 @@
 """Every shipped bundle in float32, float16 and int8: made from real frames, judged by the task on others.
 
 What is shipped is float32; the others are made here as `steadyframe calibrate` makes them. The judging frames are of
-other clips and photos than the calibrating ones, and the reference is the float32 graph in ONNX Runtime. Where
-TensorRT-RTX is installed, every graph is built into an engine, which needs no GPU. Usage::
+other clips and photos than the calibrating ones, and the reference is the float32 graph in ONNX Runtime. Pose is also
+measured against people's own marks: PCK at 0.2 torsos on crops of LSP-extended. With TensorRT-RTX installed, every
+graph is built into an engine, which needs no GPU. Usage::
 
     python benchmarks/precisions.py ../shared/data
     python benchmarks/precisions.py ../shared/data --bundle my_bundle --keep precisions/
@@ -29,6 +30,7 @@ from steadyframe.runtime.engines.extent import extents_of
 from steadyframe.runtime.engines.plan import build_plan
 from steadyframe.runtime.errors import SteadyframeError
 from steadyframe.runtime.frame import Frame
+from steadyframe.runtime.session import open_session
 from steadyframe.runtime.streaming import open_source
 
 # task -> addresses in the data folder: what calibrates, what judges
@@ -101,22 +103,45 @@ def rows_of(bundle: Bundle, made: list[Outcome], judging: list[Frame]) -> Iterat
             }  # fmt: skip
 
 
+def pck_rows(bundle: Bundle, data: Path, cache: Path, people: int) -> Iterator[str]:
+    """PCK of the limb joints on crops of labelled people, one line a precision and device."""
+    from steadyframe.models.pose.evaluate import session_pck
+    from steadyframe.models.pose.people import load_people
+    from steadyframe.models.pose.skeleton import SKELETONS
+
+    skeleton, baseline = SKELETONS["union-19"], float("nan")
+    labelled = load_people([data / "pose/lspet/val.json"], skeleton, root=data, size=320, cache=cache)
+    for precision in bundle.precisions():
+        for device in judging_devices():
+            session = open_session(bundle, "pose", device=device, precision=precision)
+            share = session_pck(session, labelled, skeleton, count=people)
+            baseline = share if (precision, device) == ("fp32", "cpu") else baseline
+            yield f"- {precision} on {device}: PCK {share:.2f} %, loss {baseline - share:+.2f} points"
+
+
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option(
     "--bundle", "names", multiple=True, help="Name or folder; may be repeated. All that are shipped if not given."
 )
-@click.option(
-    "--frames", default=32, show_default=True, help="That calibrate; every fourth of them judges the search."
-)
+@click.option("--frames", default=48, show_default=True, help="That calibrate; half of them judge the search.")
 @click.option("--judged", default=16, show_default=True, help="Of every judging source.")
+@click.option("--people", default=500, show_default=True, help="Labelled ones, for the PCK of pose.")
+@click.option("--cache", type=click.Path(path_type=Path), default=Path("runs/pose/cache"), show_default=True)
 @click.option("--keep", type=click.Path(path_type=Path), help="Write the bundles with all precisions here.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path))
 def main(
-    data: Path, names: tuple[str, ...], frames: int, judged: int, keep: Path | None, json_path: Path | None
+    data: Path,
+    names: tuple[str, ...],
+    frames: int,
+    judged: int,
+    keep: Path | None,
+    json_path: Path | None,
+    **more: Any,
 ) -> None:
     """Print the table, in Markdown; exit code 1 if a precision does not hold."""
     rows: list[dict[str, Any]] = []
+    lines: list[str] = []
     print(f"| {' | '.join(TITLES)} |\n{'|---' * len(TITLES)}|")
     with tempfile.TemporaryDirectory() as scratch:
         for name in names or shipped_bundles():
@@ -132,6 +157,8 @@ def main(
             for row in rows_of(whole, made, shown):
                 rows.append(row)
                 print(ROW.format(**row, said="" if row["holds"] else "FAILS"), flush=True)
+            lines += pck_rows(whole, data, more["cache"], more["people"]) if bundle.manifest.task == "pose" else []
+    print("\n".join(["", *lines]) if lines else "")
     if json_path is not None:
         json_path.write_text(json.dumps(rows, indent=1) + "\n")
     raise SystemExit(0 if all(row["holds"] and "REFUSED" not in row["engine"] for row in rows) else 1)

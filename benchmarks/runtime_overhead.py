@@ -1,8 +1,9 @@
 """What the runtime adds to ONNX Runtime: `Session.run` and a task's `infer` against a bare loop of `session.run`.
 
 A task plays a clip, and every run of its graphs is recorded. The bare loop runs the same graphs on the same feeds, in
-an ONNX Runtime session with the same options, and once more in one with ONNX Runtime's own. All take turns, round
-by round. Usage::
+an ONNX Runtime session with the same options; they take turns, round by round. `task.infer` also does the task's own
+arithmetic, such as turning chroma into another colour space. Last, and by itself, comes ONNX Runtime with its own
+options: its threads spin while they wait, and would take the core from the others. Usage::
 
     python benchmarks/runtime_overhead.py ../shared/data/videos/webcam_hungry.mkv
 """
@@ -83,16 +84,17 @@ def measure(bundle: Bundle, precision: str, frames: list[Frame], rounds: int) ->
     task = build_task(bundle.manifest, ours)
     ways = {
         "bare session.run": lambda: replay_ms(lambda role, feeds: quiet[role].run(names[role], feeds), runs),
-        "bare, threads that spin": lambda: replay_ms(lambda r, feeds: spinning[r].run(names[r], feeds), runs),
         "Session.run": lambda: replay_ms(lambda role, feeds: ours[role].run(feeds), runs),
         "task.infer": lambda: play_ms(task, frames),
+        "bare, threads that spin": lambda: replay_ms(lambda r, feeds: spinning[r].run(names[r], feeds), runs),
     }
     spent: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(rounds + 1):  # the first round warms up
-        for name, way in ways.items():
-            took = way()
-            if turn:
-                spent[name].append(took)
+    for group in (tuple(ways)[:-1], tuple(ways)[-1:]):
+        for turn in range(rounds + 1):  # the first round warms up
+            for name in group:
+                took = ways[name]()
+                if turn:
+                    spent[name].append(took)
     task.close()
     return {name: np.array(times) for name, times in spent.items()}, runs
 
@@ -122,9 +124,9 @@ def main(clip: str, names: tuple[str, ...], precision: str, frames: int, rounds:
             low, middle, high = np.percentile(times, (25, 50, 75))
             over = middle - base
             print(f"| {what} | {middle:.3f} | {low:.3f} | {high:.3f} | {over:+.3f} | {100 * over / base:+.1f} |")
-        worst = max(float(np.median(spent[what])) - base for what in ("Session.run", "task.infer"))
-        kept = worst <= LIMIT_MS and worst <= LIMIT_SHARE * base
-        print(f"\n{'within' if kept else 'ABOVE'} the limits of {LIMIT_MS:g} ms and {100 * LIMIT_SHARE:g} %")
+        over = float(np.median(spent["Session.run"])) - base
+        kept = over <= LIMIT_MS and over <= LIMIT_SHARE * base
+        print(f"\nSession.run: {'within' if kept else 'ABOVE'} the limits of {LIMIT_MS:g} ms and {LIMIT_SHARE:.0%}")
 
 
 if __name__ == "__main__":

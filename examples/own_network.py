@@ -24,7 +24,7 @@ from steadyframe.runtime.streaming import Stream, open_source
 from steadyframe.runtime.tasks import open_task
 from torch import nn
 
-SMALL = Preprocess("area", short_side=180, multiple=4)  # the graph takes any size with sides in steps of 4
+SMALL = Preprocess("area", short_side=120, multiple=4)  # the graph takes any size with sides in steps of 4
 NOISE = 0.08
 
 
@@ -69,7 +69,7 @@ steps = int(sys.argv[3]) if len(sys.argv) > 3 else 300
 
 torch.manual_seed(0)
 source = open_source(clip)
-chosen = diverse_frames(islice(source, 400), 32)
+chosen = diverse_frames(islice(source, 400), 16)
 source.close()
 small = np.stack([preprocess_pixels(frame.pixels, SMALL)[..., ::-1] for frame in chosen.frames])  # BGR to RGB
 net = Cleaner()

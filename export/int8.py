@@ -33,7 +33,6 @@ from .prepare import prepared
 
 _WEIGHED = ("Conv", "ConvTranspose", "Gemm", "MatMul")  # kinds whose constants are weights
 KINDS = (*_WEIGHED, "Add", "Concat", "MaxPool", "Resize")
-_ACTIVATIONS = ("Relu", "LeakyRelu", "Sigmoid", "Tanh", "Clip", "HardSigmoid", "HardSwish", "Elu", "Softmax")
 _METHODS: dict[str, tuple[CalibrationMethod, dict[str, Any]]] = {
     "minmax": (CalibrationMethod.MinMax, {"symmetric": True}),
     "percentile": (CalibrationMethod.Percentile, {"symmetric": True, "percentile": 99.99}),
@@ -54,29 +53,19 @@ def quantizable(model: onnx.ModelProto) -> list[str]:
 
     These are products with weights, and what only hands values on from one product to the next. Not among them are
 
-    - what no product reads any more: coordinates and pictures that are made of the last product's result
+    - the last products and all behind them: what they give is the result itself, and its steps and its clipped ends
+      would be seen. (OpenVINO, seen with 2026.4 on x86, also gives garbage for a matrix product there.)
     - what a logarithm reads: the steps of int8 are equal, and of small values nothing is left to take it of
     - a sum or a join with a constant: of constants, TensorRT takes only weights in int8
-    - a matrix product at the very end, with nothing but activations between it and an output of the graph: it costs
-      nothing, and OpenVINO (seen with 2026.4 on x86) gives garbage for such a one in int8
     """
     graph = prepared(model).graph
     constants = {initializer.name for initializer in graph.initializer}
-    outputs = {value.name for value in graph.output}
     readers: dict[str, set[str]] = {}  # tensor -> kinds of node that it reaches, up to the next product
     names = []
     for node in reversed(graph.node):
         reached = set().union(*(readers.get(name, ()) for name in node.output))
-        ends = any(name in outputs for name in node.output)
-        if ends and node.op_type in _ACTIVATIONS:
-            outputs.update(node.input)
-        if node.op_type in _WEIGHED:
-            able = not (ends and node.op_type in ("Gemm", "MatMul"))
-        else:
-            joins = node.op_type in ("Add", "Concat")
-            able = node.op_type in KINDS and bool(reached & set(_WEIGHED))
-            able = able and not (joins and constants & set(node.input))
-        if able and "Log" not in reached:
+        joins_constant = node.op_type in ("Add", "Concat") and not constants.isdisjoint(node.input)
+        if node.op_type in KINDS and reached & set(_WEIGHED) and "Log" not in reached and not joins_constant:
             names.append(node.name)
         passed_on = {node.op_type} if node.op_type in _WEIGHED else {node.op_type} | reached
         for name in node.input:

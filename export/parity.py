@@ -39,12 +39,12 @@ Stages = dict[str, NDArray[Any]]
 class Reference(Protocol):
     """A trained network with the training side's own pre- and postprocessing.
 
-    `tolerances` names every stage that must be there, in the order in which a frame passes them. `exact` names those
-    that depend on the frame alone and must be the same in every precision. `result` is the last picture's.
-    `reset` forgets the pictures before; where nothing is remembered, it does nothing.
+    `tolerances` names every stage that must be there, in the order in which a frame passes them; None leaves a stage
+    to the task's measure. `exact` names those that depend on the frame alone and must be the same in every precision.
+    `result` is the last picture's. `reset` forgets the pictures before; where nothing is remembered, it does nothing.
     """
 
-    tolerances: Mapping[str, float]
+    tolerances: Mapping[str, float | None]
     exact: Sequence[str]
     result: Any
 

@@ -7,6 +7,7 @@ Owns the loop around conversion (`half`, `int8`), search (`calibration.sensitivi
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -35,7 +36,8 @@ from .int8 import collect_ranges, quantizable, to_int8
 from .prepare import prepared
 from .ranges import refuse_not_finite, scan
 
-_JUDGED = 4  # every fourth frame that says something judges and does not calibrate
+_LEAST = 4  # frames
+_JUDGED = 2  # every other frame that says something judges and does not calibrate: one lost person must count
 _PROBES = 2  # frames on which the nodes are ranked
 Report = Callable[[str], None]
 
@@ -112,18 +114,19 @@ class Judge:
             )
         return values
 
-    def value(self, contents: dict[str, bytes]) -> tuple[float, int]:
-        """Mean of the measure on the worst device, and the number of frames that said something.
+    def value(self, contents: dict[str, bytes]) -> tuple[float, int, str]:
+        """Mean of the measure on the worst device, the number of frames that said something, and that device.
 
         Raises
         ------
         CalibrationError
             If no frame did.
         """
-        found = [self.values(contents, device) for device in self._devices]
-        means = [float(np.mean(values)) for values in found]
-        worst = np.min(means) if self.goal.higher_is_better else np.max(means)  # NaN stays NaN in both
-        return float(worst), len(found[0])
+        found = {device: self.values(contents, device) for device in self._devices}
+        means = {device: float(np.mean(values)) for device, values in found.items()}
+        sign = 1 if self.goal.higher_is_better else -1
+        worst = min(means, key=lambda device: sign * means[device] if means[device] == means[device] else -np.inf)
+        return means[worst], len(found[worst]), worst
 
     def _results(self, contents: dict[str, bytes], device: str) -> list[Any]:
         graphs = self._manifest.graphs
@@ -146,7 +149,7 @@ def make_precision(
     Parameters
     ----------
     bundle : with fp32 graphs
-    selection : real frames; every fourth of those that say something judges, the others calibrate
+    selection : real frames; every other of those that say something judges, the rest calibrates
     precision : ``fp16`` or ``int8``
     method : of the ranges of int8: ``minmax``, ``percentile`` or ``entropy``
     goal : measure that replaces the task's
@@ -158,9 +161,9 @@ def make_precision(
         If there are fewer than 4 frames, the fp32 graphs themselves give NaN, or the task holds with no node changed
         only.
     """
-    if len(selection.frames) < _JUDGED:
+    if len(selection.frames) < _LEAST:
         raise CalibrationError(
-            "Too few different frames", expected=f"at least {_JUDGED}", found=len(selection.frames),
+            "Too few different frames", expected=f"at least {_LEAST}", found=len(selection.frames),
             todo="Film something that changes, or name more pictures",
         )  # fmt: skip
     devices = judging_devices()
@@ -170,7 +173,7 @@ def make_precision(
     report(f"{precision}: ranges of {len(seen)} frames")
     makers = {role: _Maker(bundle, role, precision, seen, method) for role in bundle.manifest.graphs}
     nodes = [f"{role}/{node}" for role, maker in makers.items() for node in maker.candidates]
-    measured: dict[int, tuple[float, int]] = {}
+    measured: dict[int, tuple[float, int, str]] = {}
 
     def contents(kept: Sequence[str]) -> dict[str, bytes]:
         return {role: maker.make(_of_role(kept, role)) for role, maker in makers.items()}
@@ -178,16 +181,17 @@ def make_precision(
     def holds(kept: Sequence[str]) -> bool:
         if len(kept) not in measured:  # `kept` grows along one order, so that its length says which it is
             candidate = contents(kept)
-            value, count = judge.value(candidate)
+            value, count, worst = judge.value(candidate)
             # A NaN may end as a black but finite picture.
-            measured[len(kept)] = (value if _finite(makers, candidate, devices) else float("nan"), count)
+            measured[len(kept)] = (value if _finite(makers, candidate, devices) else float("nan"), count, worst)
             report(f"{precision}: {len(kept)} of {len(nodes)} in fp32: {measured[len(kept)][0]:.3g}")
-        return judge.goal.holds(measured[len(kept)][0], precision)
+        return judge.goal.holds(measured[len(kept)][0], precision, with_reserve=True)
 
     kept: list[str] = []
     if not holds(kept):
-        report(f"{precision}: ranking {len(nodes)} nodes")
-        kept = fewest_kept(worst_first(nodes, lambda node: _damage(makers, node, devices)), holds)
+        worst = measured[0][2]
+        report(f"{precision}: ranking {len(nodes)} nodes on {worst}")
+        kept = fewest_kept(worst_first(nodes, lambda node: _damage(makers, node, worst)), holds)
     if nodes and len(kept) == len(nodes):
         raise CalibrationError(
             f"{precision} is not good enough on any node",
@@ -195,7 +199,7 @@ def make_precision(
             found=f"{measured[0][0]:.3g} with every node changed",
         )
     final = contents(kept)
-    value, frames = measured[len(kept)]
+    value, frames, _ = measured[len(kept)]
     return Outcome(
         precision=precision, contents=final, measure=judge.goal.measure, value=value,
         limit=judge.goal.limit[precision], frames=frames, kept=tuple(kept), devices=devices,
@@ -265,6 +269,11 @@ class _Maker:
             return self.plain
         return bytes(to_int8(self._model, self.ranges, keep=kept).SerializeToString())
 
+    @functools.cached_property
+    def expected(self) -> list[Arrays]:
+        """What fp32 gives on the probes."""
+        return self.outputs(self.plain)
+
     def outputs(self, content: bytes, device: str = "cpu") -> list[Arrays]:
         """Run a version of the graph on the probes."""
         session = load_session(content, self.spec, device=device)
@@ -286,27 +295,31 @@ def _telling(bundle: Bundle, frames: Sequence[Frame], goal: Goal) -> list[Frame]
     roles = bundle.manifest.graphs
     task = build_task(bundle.manifest, {role: open_session(bundle, role, device="cpu") for role in roles})
     try:
-        return [
+        found = [
             frame for frame in frames
             if any(goal.of(one, one) is not None for one in results_of(bundle.manifest, task, [frame]))
         ]  # fmt: skip
     finally:
         task.close()
+    if not found:
+        raise CalibrationError(
+            "The frames show nothing that the task could be judged by", expected=f"frames for {goal.measure}",
+            todo="Name a clip or pictures of what the network is for",
+        )  # fmt: skip
+    return found
 
 
-def _damage(makers: dict[str, _Maker], node: str, devices: Sequence[str] = ("cpu",)) -> float:
-    """Relative error of a graph's outputs when this node alone is changed, on the worst device."""
+def _damage(makers: dict[str, _Maker], node: str, device: str = "cpu") -> float:
+    """Relative error of a graph's outputs when this node alone is changed."""
     role, name = node.split("/", 1)
     maker = makers[role]
     content = maker.make([other for other in maker.candidates if other != name])
-    expected = maker.outputs(maker.plain)
     errors = []
-    for device in devices:
-        for right, found in zip(expected, maker.outputs(content, device), strict=True):
-            for tensor, value in right.items():
-                reference = value.astype(np.float64)
-                size = float(np.sqrt(np.square(reference).mean())) or 1.0
-                errors.append(float(np.sqrt(np.square(found[tensor] - reference).mean())) / size)
+    for right, found in zip(maker.expected, maker.outputs(content, device), strict=True):
+        for tensor, value in right.items():
+            reference = value.astype(np.float64)
+            size = float(np.sqrt(np.square(reference).mean())) or 1.0
+            errors.append(float(np.sqrt(np.square(found[tensor] - reference).mean())) / size)
     return float(np.max(errors))  # NaN stays NaN
 
 

@@ -43,7 +43,7 @@ def calibrate(
     """Add fp16 and int8 to BUNDLE, by what frames of INPUT show. Exit code 7 where they are not good enough.
 
     INPUT is a clip, a folder of pictures or a camera: what the network will see. The frames are chosen so that they
-    differ, prepared as the runtime prepares them, and every fourth one only judges.
+    differ, prepared as the runtime prepares them, and every other one only judges.
     """
     from ..calibration.diversity import diverse_frames
     from ..runtime.bundle import Bundle

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...runtime.manifest import Skeleton
+from ...runtime.session import Session
 from .augment import Cropper
 from .batches import collate
 from .edge import STRIDE
@@ -72,3 +73,21 @@ def evaluate(
     return Evaluation(
         at, truth, torch.cat(peaks).numpy(), people.known, torch.cat(presence).numpy(), errors, skeleton.joints
     )
+
+
+def session_pck(session: Session, people: People, skeleton: Skeleton, *, count: int) -> float:
+    """Measure an exported graph: PCK of the limb joints at 0.2 torsos over the first `count` people, in percent.
+
+    Parameters
+    ----------
+    session : of the graph of a pose bundle, on any device and in any precision
+    """
+    size, count = int(session.inputs[0].axes[1]), min(count, len(people))
+    cropper = Cropper(people, skeleton, np.random.default_rng(0))
+    found, joints = [], []
+    for index in range(count):
+        crop = cropper.plain(index, size)
+        found.append(session.run({"frame": np.ascontiguousarray(crop.image[None])})["keypoints"][0, :, :2])
+        joints.append(crop.joints)
+    errors = errors_in_torsos(np.stack(found), np.stack(joints), people.known[:count], skeleton.joints)
+    return 100 * pck(errors, skeleton.joints)["limbs"]

@@ -73,3 +73,9 @@ def test_a_tenth_of_the_signal_is_20_db_and_the_worst_output_counts():
     assert signal_db(right, right) == 99
     assert signal_db(flat(100, 100, 100), flat(110, 110, 110)) == pytest.approx(20)
     assert signal_db(flat(0, 0, 0), flat(1, 1, 1)) is None
+
+
+def test_what_decides_must_be_better_than_the_limit():
+    assert goal_of("pose").holds(0.9, "int8") and not goal_of("pose").holds(0.9, "int8", with_reserve=True)
+    assert goal_of("stylize").holds(28.5, "int8") and not goal_of("stylize").holds(28.5, "int8", with_reserve=True)
+    assert goal_of("stylize").holds(29.5, "int8", with_reserve=True)

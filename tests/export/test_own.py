@@ -71,9 +71,13 @@ def bundle(network, tmp_path_factory):
     return export_own(network, tmp_path_factory.mktemp("own") / "mine", BundleFacts(name="mine"))
 
 
-def test_values_are_those_of_the_module_in_every_precision(network, bundle, frames, tmp_path):
+@pytest.fixture(scope="module")
+def whole(bundle, frames, tmp_path_factory):
     made = [make_precision(bundle, frames, precision) for precision in ("fp16", "int8")]
-    whole = add_to_bundle(bundle, tmp_path / "whole", made)
+    return add_to_bundle(bundle, tmp_path_factory.mktemp("whole") / "whole", made)
+
+
+def test_values_are_those_of_the_module_in_every_precision(network, whole, frames):
     targets = [Target("cpu", precision) for precision in ("fp32", "fp16", "int8")]
     reports = compare_all(whole, OwnReference(network), frames.frames, targets)
     assert [report.passed for report in reports] == [True, True, True]
@@ -112,13 +116,11 @@ def test_a_picture_network_takes_any_size(tmp_path):
     assert [stage.name for stage in report.stages] == ["net.frame", "net.picture", "picture"]
 
 
-def test_a_measure_of_ones_own_replaces_the_tasks(network, bundle, frames):
+def test_a_measure_of_ones_own_replaces_the_tasks(network, whole, frames):
     goal = Goal("dB that nobody reaches", signal_db, {"fp32": 1000.0}, higher_is_better=True)
-    (report,) = compare_all(bundle, OwnReference(network), frames.frames[:1], [Target()], goal=goal)
+    (report,) = compare_all(whole, OwnReference(network), frames.frames[:1], [Target()], goal=goal)
     assert report.first_diverging == "dB that nobody reaches"
     with pytest.raises(UsageError, match="no limit for int8"):
-        made = make_precision(bundle, frames, "int8")
-        whole = add_to_bundle(bundle, bundle.folder.with_name("int8"), [made])
         compare_all(whole, OwnReference(network), frames.frames[:1], [Target("cpu", "int8")], goal=goal)
 
 
