@@ -2,7 +2,7 @@
 
 Crops are the ground truth's boxes x 1.25, one pass, no flip. `webcam` runs the shipped bundle as a user does, on
 whole frames, against pseudo-labels; `reliability` compares the scores that it gives with the share of right joints.
-Usage::
+`small` pastes people into photos of rooms, smaller and smaller, and counts who is found. Usage::
 
     python benchmarks/pose_quality.py lsp ../shared/data NAME=CHECKPOINT.pt [NAME=CHECKPOINT.pt ...] --plot curves.png
     python benchmarks/pose_quality.py webcam ../shared/data --bundle pose
@@ -203,6 +203,57 @@ def rooms(data: Path, bundle: str, limit: int) -> None:
     names = [i["file_name"] for i in labels["images"] if "photos/val" in i["file_name"]][:limit]
     seen = sum(count(data / name) > 0 for name in names)
     print(f"photos with a person (val): somebody found in {seen} of {len(names)}")
+    task.close()
+
+
+ROOM_WH = (640, 480)
+HEIGHTS = (300, 200, 140, 100, 70, 50, 35)
+
+
+@main.command()
+@click.argument("data", type=click.Path(path_type=Path, exists=True))
+@click.option("--bundle", default="pose", show_default=True)
+def small(data: Path, bundle: str) -> None:
+    """Share of people found by their height in pixels: by the whole picture alone, and with its parts."""
+    import cv2
+    from steadyframe.runtime.tracking import Square, square_around, views
+
+    task = open_task(bundle)
+    labels = json.loads((data / "pose/pseudo/photos.json").read_text())
+    files = {image["id"]: image["file_name"] for image in labels["images"]}
+    people = [
+        (files[a["image_id"]], a["bbox"]) for a in labels["annotations"] if "photos/val" in files[a["image_id"]]
+    ]
+    rooms = [cv2.resize(cv2.imread(str(path)), ROOM_WH) for name in ("houses", "huts")
+             for path in sorted((data / "photos/val").glob(f"{name}*"))]  # fmt: skip
+    rng, least = np.random.default_rng(0), task.settings
+
+    def found(room: np.ndarray, sought: list[Square], true: Square) -> bool:
+        tracks = (task._meet(room, place) for view in sought for place in task._places(room, view))
+        return any(track is not None and track.square.near(true) for track in tracks)
+
+    print(f"{'height':>6s} {'people':>6s}   whole  + parts   a close look at the true place")
+    for height in HEIGHTS:
+        hits = []
+        for number, (name, (x, y, w, h)) in enumerate(people):
+            photo, room = cv2.imread(str(data / name)), rooms[number % len(rooms)].copy()
+            margin, scale = 0.12 * max(w, h), height / max(w, h)
+            left, top = int(max(0, x - margin)), int(max(0, y - margin))
+            patch = photo[top : int(y + h + margin), left : int(x + w + margin)]
+            size_wh = (max(2, round(patch.shape[1] * scale)), max(2, round(patch.shape[0] * scale)))
+            if size_wh[0] >= ROOM_WH[0] or size_wh[1] >= ROOM_WH[1]:
+                continue
+            at = (int(rng.integers(0, ROOM_WH[0] - size_wh[0])), int(rng.integers(0, ROOM_WH[1] - size_wh[1])))
+            pasted = cv2.resize(patch, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+            room[at[1] : at[1] + size_wh[1], at[0] : at[0] + size_wh[0]] = pasted
+            true = Square(at[0] + (x + w / 2 - left) * scale, at[1] + (y + h / 2 - top) * scale, height)
+            whole, *parts = views(ROOM_WH, task._size)
+            keypoints, score = task._look(room, true)
+            close = score >= least.birth_presence and square_around(keypoints, least.joint_score) is not None
+            by_whole = found(room, [whole], true)
+            hits.append((by_whole, by_whole or found(room, parts, true), close))
+        shares = np.mean(hits, axis=0)
+        print(f"{height:6d} {len(hits):6d}   {shares[0]:.2f}   {shares[1]:.2f}      {shares[2]:.2f}")
     task.close()
 
 

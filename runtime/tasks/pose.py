@@ -245,12 +245,15 @@ class Pose:
         self._tracks = kept
 
     def _views(self, frame_wh: tuple[int, int]) -> list[Square]:
-        """Where to look for somebody now: everywhere at first, then the whole picture and a part in turns."""
+        """Where to look for somebody now: the whole picture and a part in turns.
+
+        A first frame without a steadier may be a single picture, with no later turn: there, everywhere.
+        """
         whole, *parts = views(frame_wh, self._size)
-        if self._run == 1 or not parts:
+        if (self._run == 1 and self._steadier is None) or not parts:
             return [whole, *parts]
         self._looks += 1
-        return [parts[self._looks // 2 % len(parts)] if self._looks % 2 == 0 else whole]
+        return [whole if self._looks % 2 else parts[self._looks // 2 % len(parts)]]
 
     def _find(self, pixels: NDArray[np.uint8], view: Square) -> None:
         """Look at a part of the picture, and closely at everybody there who is not yet followed."""
