@@ -17,7 +17,7 @@ from ..activations.input_noise import learned_input_noise, learned_input_noise_m
 from .task import SYMBOLS
 
 # alpha of the authors' NSigmoidP and NTanhP (nunits.py); the paper does not say what the experiment used.
-ALPHA = {HARD_SIGMOID.name: 1.1, HARD_TANH.name: 1.15}
+ALPHA = (1.1, 1.15)  # of sigmoid and tanh
 MEAN_POINTS = 8  # of NANIL's mean, off by up to 0.003 at c = 0.5; see `learned_input_noise_mean`
 NOISES = ("soft", "hard", "nan", "nanil")
 
@@ -30,13 +30,17 @@ class CountingNet(nn.Module):
     copies, hidden, mlp : M, LSTM units, hidden units of the classifier
     noise : "soft" (sigmoid and tanh), "hard" (the hard ones, no noise), "nan" or "nanil" (hard ones with noise, in
         every gate and both tanhs)
+    alpha : of the sigmoids and of the tanhs
     """
 
-    def __init__(self, *, copies: int, hidden: int, mlp: int, noise: str, forget_bias: float = 0.0) -> None:
+    def __init__(
+        self, *, copies: int, hidden: int, mlp: int, noise: str, forget_bias: float = 0.0,
+        alpha: tuple[float, float] = ALPHA,
+    ) -> None:  # fmt: skip
         super().__init__()
         if noise not in NOISES:
             raise ValueError(f"There is no noise {noise!r} here; take one of {', '.join(NOISES)}")
-        self.hidden, self.noise = hidden, noise
+        self.hidden, self.noise, self.alpha = hidden, noise, alpha
         self.cell = lstm_cell  # a trainer may put a compiled one here
 
         def uniform(*shape: int, fan_in: int) -> nn.Parameter:
@@ -77,16 +81,21 @@ class CountingNet(nn.Module):
         pooled = torch.zeros_like(h)
         for t in range(steps):
             gates = torch.baddbmm(inputs[t], h, self.from_hidden)
-            h, memory = self.cell(gates, memory, None if noises is None else noises[t], p, c, self.noise)
+            drawn = None if noises is None else noises[t]
+            h, memory = self.cell(gates, memory, drawn, p, c, (self.noise, *self.alpha))
             pooled = pooled + h * seen[t]
         features = torch.baddbmm(self.mlp_bias, pooled / seen.sum(), self.mlp_weight).relu()
         return torch.baddbmm(self.out_bias, features, self.out_weight)
 
 
 def lstm_cell(
-    gates: Tensor, memory: Tensor, noises: Tensor | None, p: Tensor, c: Tensor, noise: str
+    gates: Tensor, memory: Tensor, noises: Tensor | None, p: Tensor, c: Tensor, kind: tuple[str, float, float]
 ) -> tuple[Tensor, Tensor]:
-    """Advance one step: gates (M, B, 4H), memory (M, B, H), noises (M, B, 5H) or None for the mean."""
+    """Advance one step: gates (M, B, 4H), memory (M, B, H), noises (M, B, 5H) or None for the mean.
+
+    `kind` is the noise, and alpha of the sigmoids and of the tanhs.
+    """
+    noise, *alphas = kind
     size = memory.shape[-1]
     parts = (slice(0, 3 * size), slice(3 * size, 4 * size), slice(4 * size, 5 * size))
 
@@ -97,7 +106,7 @@ def lstm_cell(
             return function(x)
         own, drawn = p[..., part], None if noises is None else noises[..., part]
         if noise == "nan":
-            alpha = ALPHA[function.name]
+            alpha = alphas[0] if function is HARD_SIGMOID else alphas[1]
             if drawn is None:
                 return output_noise_mean(x, function=function, p=own, c=c, alpha=alpha, half_normal=False)
             return output_noise(x, drawn, function=function, p=own, c=c, alpha=alpha)

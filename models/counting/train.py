@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ..checkpoint import Checkpoint, code_commit
 from ..ensemble import adam, fastest
-from .net import CountingNet, losses
+from .net import ALPHA, CountingNet, losses
 from .task import LENGTH, count_unique, draw, majority_error, one_hot
 
 VALIDATION_SEED, TEST_SEED = 10_001, 10_002
@@ -50,6 +50,8 @@ class Args:
     forget_bias: float = 0.0
     c_start: tuple[float, ...] = (30.0,)  # the paper's
     c_floor: float = 0.5  # the paper's; also the fixed c of the row without annealing
+    alpha_sigmoid: float = ALPHA[0]
+    alpha_tanh: float = ALPHA[1]
     anneal_until: tuple[float, ...] = (0.5,)  # share of `updates` after which c has come down to its floor
     curriculum_until: float = 0.5  # share of `updates` after which sequences have their full length
     evaluate_every: int = 500
@@ -102,7 +104,12 @@ class Run:
         torch.manual_seed(args.seed)
         copies = len(self.settings) * args.seeds
         self.net = CountingNet(
-            copies=copies, hidden=args.hidden, mlp=args.mlp, noise=self.row.noise, forget_bias=args.forget_bias
+            copies=copies,
+            hidden=args.hidden,
+            mlp=args.mlp,
+            noise=self.row.noise,
+            forget_bias=args.forget_bias,
+            alpha=(args.alpha_sigmoid, args.alpha_tanh),
         ).to(self.device)
         self.parameters = list(self.net.parameters())
         self.moments = [torch.zeros_like(w) for w in self.parameters]
