@@ -6,7 +6,8 @@ Owns `Quality`, and the replay of a stream in one thread, frame by frame beside 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from ..frame import Frame
 from ..steady import Flow, FlowEstimator, FlowOptions, delta_e_2000, warping_error
 from ..steady.masks import reliable
-from ..streaming import Fresh, Steadier
+from ..streaming import AheadSteadier, Fresh, Motion, Steadier
 from ..task import Outputs, Picture, Placement, Task
 from .subject import Subject
 
@@ -109,11 +110,11 @@ def measure_quality(
     figures = {mode: Quality() for mode in lanes}
     estimator = FlowEstimator(REFERENCE_FLOW)
     before: dict[str, NDArray[np.float32]] = {}
-    for number, frame in enumerate(frames):
+    results = [lane.results(frames) for lane in lanes.values()]
+    for number, (frame, *found) in enumerate(zip(frames, *results, strict=True)):
         pair = estimator.step(frame.pixels)
         pictures: dict[str, NDArray[np.uint8]] = {}
-        for mode, lane in lanes.items():
-            outputs, result = lane.step(frame)
+        for (mode, lane), (outputs, result) in zip(lanes.items(), found, strict=True):
             value = outputs[lane.task.carried or ""]
             if not isinstance(result, Picture) or value.ndim != 3:
                 return None
@@ -150,21 +151,33 @@ class Lane:
     It does what `Stream` does with a file, so that its results are the same.
     """
 
-    def __init__(self, task: Task, steadier: Steadier | None) -> None:
+    def __init__(self, task: Task, steadier: Steadier | AheadSteadier | None) -> None:
         self.task = task
         self._steadier = steadier
         self._placement: Placement | None = None
 
-    def step(self, frame: Frame) -> tuple[Outputs, Any]:
-        """Give the outputs as shown, and the result, of the next frame."""
-        motion = None if self._steadier is None else self._steadier.observe(frame, may_run=True)
-        fresh = None
-        if motion is None or motion.keyframe or self._placement is None:
-            feeds, self._placement = self.task.preprocess(frame)
-            fresh = Fresh(frame, self.task.infer(feeds))
-        if self._steadier is not None and motion is not None:
-            outputs = self._steadier.steady(motion, fresh)
-        else:
+    def results(self, frames: list[Frame]) -> Iterator[tuple[Outputs, Any]]:
+        """Give the outputs as shown, and the result, of every frame, in order."""
+        waiting: deque[Placement] = deque()
+        for frame in frames:
+            motion = None if self._steadier is None else self._steadier.observe(frame, may_run=True)
+            fresh = None
+            if motion is None or motion.keyframe or self._placement is None:
+                feeds, self._placement = self.task.preprocess(frame)
+                fresh = Fresh(frame, self.task.infer(feeds))
+            waiting.append(replace(self._placement, frame=frame))
+            yield from self._made(self._known(motion, fresh), waiting)
+        if isinstance(self._steadier, AheadSteadier):
+            yield from self._made(self._steadier.flush(), waiting)
+
+    def _known(self, motion: Motion | None, fresh: Fresh | None) -> list[Outputs]:
+        if self._steadier is None or motion is None:
             assert fresh is not None  # without a steadier the network runs on every frame
-            outputs = fresh.outputs
-        return outputs, self.task.postprocess(outputs, replace(self._placement, frame=frame))
+            return [fresh.outputs]
+        if isinstance(self._steadier, AheadSteadier):
+            return self._steadier.take(motion, fresh)
+        return [self._steadier.steady(motion, fresh)]
+
+    def _made(self, known: list[Outputs], waiting: deque[Placement]) -> Iterator[tuple[Outputs, Any]]:
+        for outputs in known:
+            yield outputs, self.task.postprocess(outputs, waiting.popleft())

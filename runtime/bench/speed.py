@@ -79,7 +79,7 @@ def measure_speed(
 
 def measure_live(subject: Subject, mode: str) -> Stats:
     """Play the input as a camera that does not wait: the age of the results, and what is dropped."""
-    task, steadier = subject.stream(mode)
+    task, steadier = subject.stream(mode, ahead=False)
     source = PacedSource(subject.source(), fps=subject.fps, count=subject.limit)
     return Stream(source, task, ["null://"], steadier=steadier).run()
 

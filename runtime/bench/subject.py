@@ -14,7 +14,7 @@ from ..errors import SourceError, UsageError
 from ..frame import Frame
 from ..session import Session, open_session
 from ..steady import SteadyOptions, open_steadier
-from ..streaming import Source, Steadier, open_source
+from ..streaming import AheadSteadier, Source, Steadier, open_source
 from ..task import Task
 from ..tasks import build_task, choose_precision
 
@@ -98,10 +98,10 @@ class Subject:
             )
         return frames
 
-    def stream(self, mode: str) -> tuple[Task, Steadier | None]:
-        """Make the task and the steadier of one run."""
+    def stream(self, mode: str, *, ahead: bool = True) -> tuple[Task, Steadier | AheadSteadier | None]:
+        """Make the task and the steadier of one run, of a file unless not `ahead`."""
         task = build_task(self.bundle.manifest, self._sessions)
-        return task, open_steadier(task, self.modes[mode])
+        return task, open_steadier(task, self.modes[mode], ahead=ahead)
 
     def facts(self) -> dict[str, Any]:
         """Say what was measured, for a report."""

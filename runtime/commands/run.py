@@ -140,7 +140,7 @@ def _open(options: RunOptions, stack: contextlib.ExitStack) -> tuple[Stream, dic
     )
     task = open_task(bundle, device=options.device, precision=precision, options=options.task_options())
     stack.callback(task.close)
-    steadier = open_steadier(task, steady)
+    steadier = open_steadier(task, steady, ahead=not source.info.live)
     stream = Stream(source, task, sinks, steadier=steadier, limit=options.limit, max_age_ms=options.max_age_ms)
     stack.callback(stream.close)
     facts = {

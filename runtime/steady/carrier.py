@@ -151,9 +151,7 @@ class Carrier:
         ways = [asked.way for asked in self._asked]
         if self._shown is not None:
             ways.append(self._shown.way)
-        flow, trusted = sight.pair.backward, sight.trusted
-        if self._size_wh is not None and self._size_wh[0] < flow.size_wh[0]:  # cheaper at the smaller size
-            flow, trusted = flow.scaled(self._size_wh), _fit(trusted, self._size_wh)
+        flow, trusted = no_larger(sight.pair.backward, sight.trusted, self._size_wh)
         for way in ways:
             way.step(flow, trusted)
 
@@ -218,6 +216,15 @@ class Carrier:
         if shown.fade is not None and shown.frames >= self._fade_frames:
             shown.value, shown.fade = shown.value + shown.fade.correction, None
         return shown.now()
+
+
+def no_larger(
+    flow: Flow, trusted: NDArray[np.float32], size_wh: tuple[int, int] | None
+) -> tuple[Flow, NDArray[np.float32]]:
+    """Bring a flow and its mask to the size of what they carry, where that is smaller: the work there is cheaper."""
+    if size_wh is None or size_wh[0] >= flow.size_wh[0]:
+        return flow, trusted
+    return flow.scaled(size_wh), _fit(trusted, size_wh)
 
 
 def _fit(mask: NDArray[np.float32], size_wh: tuple[int, int]) -> NDArray[np.float32]:

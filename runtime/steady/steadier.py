@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..frame import Frame
-from ..streaming.temporal import Fresh, Motion, Steadier
+from ..streaming.temporal import AheadSteadier, Fresh, Motion, Steadier
 from ..task import Outputs, Task
+from .between import LONGEST, BetweenSteadier
 from .carrier import Carrier
 from .flow import FlowEstimator, FlowOptions
 from .keyframes import KeyframeOptions, KeyframeRule
@@ -89,10 +90,14 @@ def _every(text: int | str) -> int | None:
         raise UsageError("Keyframes come every N frames", expected="a number or auto", found=text) from None
 
 
-def open_steadier(task: Task, options: SteadyOptions) -> Steadier | None:
+def open_steadier(task: Task, options: SteadyOptions, *, ahead: bool = False) -> Steadier | AheadSteadier | None:
     """Make the steadier of one stream of a task; None if nothing is to be steadied.
 
     A task whose network wants more than a plain steadier gives has a method `steadier` that makes its own.
+
+    Parameters
+    ----------
+    ahead : the stream is a file, whose frames can wait for the next keyframe; a live one must not ask for it
 
     Raises
     ------
@@ -106,6 +111,10 @@ def open_steadier(task: Task, options: SteadyOptions) -> Steadier | None:
         return own(options)
     if task.carried is None:
         raise UsageError(f"Task {task.name} has nothing that can be steadied", expected="--steady off")
+    every = options.keyframes.every
+    if ahead and options.mode == "keyframe" and options.fade_frames is None and (every or 1) <= LONGEST:
+        flow = options.flow or _FLOW.get(task.carried)
+        return BetweenSteadier(task.carried, flow=flow, sight=options.sight, keyframes=options.keyframes)
     return ArraySteadier(task.carried, options)
 
 

@@ -4,9 +4,10 @@ from .sinks import Sink, StopStream, open_sink
 from .sources import Signal, Source, SourceInfo, open_source
 from .stats import Spread, Stats
 from .stream import Stream
-from .temporal import Fresh, Motion, Steadier
+from .temporal import AheadSteadier, Fresh, Motion, Steadier
 
 __all__ = [
+    "AheadSteadier",
     "Fresh",
     "Motion",
     "Signal",

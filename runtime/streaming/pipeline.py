@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -29,7 +30,7 @@ from .opencv_threads import OpenCvThreads
 from .sinks import Sink, StopStream
 from .sources import Source
 from .stats import Stats
-from .temporal import Fresh, Motion, Steadier
+from .temporal import AheadSteadier, Fresh, Motion, Steadier
 
 # Files: deep enough that a slow keyframe does not starve the stages behind it.
 _FILE_DEPTH = 8
@@ -52,6 +53,7 @@ class _Item:
     motion: Motion | None = None
     anew: bool = False
     runs: bool = True
+    keyframe: bool = False
     result: StreamResult | None = None
 
 
@@ -101,7 +103,7 @@ class Pipeline:
         task: Task,
         sinks: Sequence[Sink],
         *,
-        steadier: Steadier | None,
+        steadier: Steadier | AheadSteadier | None,
         bounds: Bounds,
         stats: Stats,
     ) -> None:
@@ -119,10 +121,12 @@ class Pipeline:
         self._arrivals: Channel[_Item] = Channel(depth, newest=self._live)
         self._to_infer: Channel[_Item] = Channel(_FILE_UNDER_WAY)
         self._inferred: Channel[_Run] = Channel(_FILE_UNDER_WAY)
-        self._composing: Channel[_Item] = Channel(_FILE_UNDER_WAY)
+        self._composing: Channel[_Item | None] = Channel(_FILE_UNDER_WAY)  # None: nothing waits for what follows
         self._writing: Channel[_Item] = Channel(depth)
         self._results: Channel[StreamResult] = Channel(depth)
-        self._gate = Gate(_LIVE_UNDER_WAY if self._live else _FILE_UNDER_WAY)
+        self._waiting: deque[_Item] = deque()  # frames that the steadier holds back; of the composing thread
+        held_back = steadier.held_back if isinstance(steadier, AheadSteadier) else 0
+        self._gate = Gate(_LIVE_UNDER_WAY if self._live else _FILE_UNDER_WAY + held_back)
         self._runs = Gate(_FILE_UNDER_WAY)  # of the network: asked for, and not finished
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -249,6 +253,8 @@ class Pipeline:
 
     def _reset(self) -> None:
         """Wait until nothing else is under way, then forget earlier frames."""
+        if isinstance(self._steadier, AheadSteadier) and self._gate.inside > 1:
+            self._composing.put(None)
         self._gate.wait_until(1)  # the frame that is about to be prepared
         self._runs.wait_until(0)
         self._task.reset()
@@ -273,25 +279,48 @@ class Pipeline:
         try:
             while True:
                 item = self._composing.get()
+                if item is None:
+                    self._deliver_the_rest()
+                    continue
                 run = self._run_for(item)
-                started = time.perf_counter_ns()
                 if run is not None:
+                    item.keyframe = run.frame is item.frame
                     item.timings["infer"] = run.spent_ms
-                if self._steadier is not None and item.motion is not None:
-                    fresh = Fresh(run.frame, run.outputs) if run is not None else None
-                    outputs = self._steadier.steady(item.motion, fresh)
+                started = time.perf_counter_ns()
+                known = self._steadied(item, run)
+                if self._steadier is not None:
                     item.timings["steady"] = _since_ms(started)
-                    started = time.perf_counter_ns()
-                else:
-                    assert run is not None  # without a steadier every frame has its run
-                    outputs = run.outputs
-                assert item.placement is not None  # set by _prepare
-                made = self._task.postprocess(outputs, item.placement)
-                item.timings["postprocess"] = _since_ms(started)
-                keyframe = run is not None and run.frame is item.frame
-                self._send(item, made, keyframe=keyframe)
+                self._waiting.append(item)
+                self._deliver(known)
+        except Ended:
+            self._deliver_the_rest()
         finally:
             self._writing.finish()
+
+    def _steadied(self, item: _Item, run: _Run | None) -> list[Outputs]:
+        """Give the outputs of the frames that are known now, which may be none, or of earlier frames as well."""
+        if self._steadier is None or item.motion is None:
+            assert run is not None  # without a steadier every frame has its run
+            return [run.outputs]
+        fresh = Fresh(run.frame, run.outputs) if run is not None else None
+        if isinstance(self._steadier, AheadSteadier):
+            return self._steadier.take(item.motion, fresh)
+        return [self._steadier.steady(item.motion, fresh)]
+
+    def _deliver(self, known: list[Outputs]) -> None:
+        """Make results of the frames that have waited longest, and send them on."""
+        for outputs in known:
+            item = self._waiting.popleft()
+            started = time.perf_counter_ns()
+            assert item.placement is not None  # set by _prepare
+            made = self._task.postprocess(outputs, item.placement)
+            item.timings["postprocess"] = _since_ms(started)
+            self._send(item, made)
+
+    def _deliver_the_rest(self) -> None:
+        """Make results of the frames that wait for a keyframe which will not come."""
+        if isinstance(self._steadier, AheadSteadier) and self._waiting:
+            self._deliver(self._steadier.flush())
 
     def _run_for(self, item: _Item) -> _Run | None:
         """Choose the outputs that this frame shall use; for live sources, those that are ready.
@@ -307,13 +336,13 @@ class Pipeline:
             newest = newer
         return newest
 
-    def _send(self, item: _Item, made: Any, *, keyframe: bool) -> None:
+    def _send(self, item: _Item, made: Any) -> None:
         """Hand a result on to the sinks, unless it is too old by now."""
         age_ms = (time.monotonic_ns() - item.frame.captured_ns) / 1e6
         if self._bounds.age_ms is not None and age_ms > self._bounds.age_ms:
             self._drop_late()
             return
-        item.result = StreamResult(item.frame, made, keyframe=keyframe, age_ms=age_ms, timings_ms=item.timings)
+        item.result = StreamResult(item.frame, made, keyframe=item.keyframe, age_ms=age_ms, timings_ms=item.timings)
         self._writing.put(item)
         if not self._live:
             self._gate.leave()

@@ -15,7 +15,7 @@ from .pipeline import Bounds, Pipeline
 from .sinks import Sink, StopStream, open_sink
 from .sources import Signal, Source, open_source
 from .stats import Stats
-from .temporal import Steadier
+from .temporal import AheadSteadier, Steadier
 
 
 class Stream:
@@ -54,7 +54,7 @@ class Stream:
         task: Task,
         sinks: Sequence[Sink | str] = (),
         *,
-        steadier: Steadier | None = None,
+        steadier: Steadier | AheadSteadier | None = None,
         limit: int | None = None,
         max_age_ms: float | None = None,
     ) -> None:
@@ -67,6 +67,9 @@ class Stream:
         try:
             if max_age_ms is not None and not self.source.info.live:
                 raise UsageError("Only live sources have a budget of age; files never drop a frame")
+            if self.source.info.live and isinstance(steadier, AheadSteadier):
+                expected = "a steadier that was opened without `ahead`"
+                raise UsageError("A live stream cannot wait for the frames to come", expected=expected)
             for sink in sinks:
                 opened = open_sink(sink, self.source.info, task=task.name) if isinstance(sink, str) else sink
                 self.sinks.append(opened)

@@ -1,12 +1,13 @@
 """The seam for a temporal stage between a task's `infer` and its `postprocess`.
 
-Owns the `Steadier` protocol and the two small values it trades with a stream. Knows nothing of flow or warping.
+Owns the protocols `Steadier`, for any stream, and `AheadSteadier`, for files, and the two small values that they
+trade with a stream. Knows nothing of flow or warping.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from ..frame import Frame
 from ..task import Outputs
@@ -34,6 +35,34 @@ class Fresh:
 
     frame: Frame
     outputs: Outputs
+
+
+@runtime_checkable
+class AheadSteadier(Protocol):
+    """A steadier of files that looks ahead: it holds frames back until it knows what comes after them.
+
+    `observe` and `take` run in two different threads, each called once for every frame, in the order of the frames.
+    The outputs of a keyframe are always there when `take` is called for it. `flush` comes after the last frame and
+    before a `reset`.
+
+    Attributes
+    ----------
+    held_back : frames that may wait at once
+    """
+
+    held_back: int
+
+    def observe(self, frame: Frame, *, may_run: bool) -> Motion:
+        """Look at a frame, and say whether the network shall run on it."""
+
+    def take(self, motion: Motion, fresh: Fresh | None) -> list[Outputs]:
+        """Take in the next frame, and give the outputs of all frames that are known now, oldest first."""
+
+    def flush(self) -> list[Outputs]:
+        """Give the outputs of all frames that still wait."""
+
+    def reset(self) -> None:
+        """Forget everything."""
 
 
 class Steadier(Protocol):

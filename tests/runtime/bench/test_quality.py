@@ -26,7 +26,7 @@ def webcam(data_root):
 @pytest.mark.parametrize("mode", MODES)
 def test_the_replay_gives_the_pictures_of_a_stream(webcam, mode):
     lane = Lane(*webcam.stream(mode))
-    replayed = [lane.step(frame)[1].pixels for frame in webcam.frames()]
+    replayed = [result.pixels for _, result in lane.results(webcam.frames())]
     task, steadier = webcam.stream(mode)
     with Stream(webcam.source(), task, steadier=steadier, limit=16) as stream:
         streamed = [result.result.pixels for result in stream]
@@ -51,7 +51,7 @@ def test_flicker_and_fidelity_of_a_real_clip(webcam):
 
     # The same by hand, for one pair.
     lane = Lane(*webcam.stream("off"))
-    here, there = (lane.step(frame)[0]["crcb"].astype(np.float32) / 255 for frame in frames[:2])
+    here, there = (outputs["crcb"].astype(np.float32) / 255 for outputs, _ in lane.results(frames[:2]))
     estimator = FlowEstimator(REFERENCE_FLOW)
     estimator.step(frames[0].pixels)
     pair = estimator.step(frames[1].pixels)
