@@ -202,7 +202,9 @@ def test_the_whole_process_is_quiet_about_what_is_not_ours(steadyframe, tiny_bun
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_keeps_the_recording_prints_the_table_and_ends_with_130(tiny_bundle, tmp_path, kind):
-    code = "from steadyframe.runtime.commands import main; main()"
+    # A shell that starts the tests in the background has them ignore Ctrl-C, and what they start inherits that.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{heard}; from steadyframe.runtime.commands import main; main()"
     arguments = ["run", str(tiny_bundle), "test://?size=64x48&frames=0", "out.mp4", "--stats", "s.json"]
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
