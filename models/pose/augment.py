@@ -119,15 +119,15 @@ class Cropper:
     def random(self, index: int, size: int, *, wild: bool) -> Sample:
         """Cut a person at random; the wild ones rotate far and are now and then upside down."""
         rng = self.rng
-        angle = float(np.clip(rng.normal(0, 0.45 if wild else 0.2), -0.9, 0.9))
+        angle = float(np.clip(rng.normal(0, 0.3 if wild else 0.2), -0.7, 0.7))
         if not wild and rng.random() < 0.4:
             angle = 0.0
-        if wild and rng.random() < 0.1:
+        if wild and rng.random() < 0.03:
             angle += np.pi
         elif rng.random() < 0.02:
             angle += np.pi / 2 * rng.choice((-1, 1))
         centre, side = self.middle(), self.side
-        half = rng.random() < 0.3
+        half = rng.random() < (0.12 if wild else 0.3)
         if half:
             centre, side, half = self._upper_body(index)
         side *= BOX_MARGIN * float(np.exp(np.clip(rng.normal(0, 0.18), -0.4, 0.45)))
@@ -181,7 +181,7 @@ def disturb(image: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
     """Change light and colour, blur, coarsen, add noise and put patches of `other` in front, each now and then."""
     size = image.shape[0]
     for _ in range(2):
-        if rng.random() < 0.25:
+        if rng.random() < 0.15:
             _patch(image, other, rng)
     draw = rng.random(6)
     if draw[0] < 0.12:

@@ -51,9 +51,9 @@ class BatchOptions:
     size: int = 192
     square: int = 320
     crops: int = 64
-    scenes: int = 16
-    wild: float = 0.5
-    video: float = 0.23
+    scenes: int = 8
+    wild: float = 0.72
+    video: float = 0.13
     threads: int = 1
 
 
@@ -120,7 +120,9 @@ class PoseBatches:
     ) -> None:
         self.options, self.skeleton = options, skeleton
         labels = [data / name for name in TRAIN_LABELS] + list(extra)
-        self.people = load_people(labels, skeleton, root=data, size=options.square, cache=cache, exclude=HELD_OUT)
+        self.people = load_people(
+            labels, skeleton, root=data, size=options.square, cache=cache, exclude=HELD_OUT, in_memory=True
+        )
         self.wild = self.people.in_groups(WILD)
         self.cumulated = np.cumsum(_weights(self.people, options))
         if options.scenes:

@@ -24,6 +24,7 @@ from ..activations import sigmoid
 
 STRIDE = 4  # input pixels a heat-map cell
 CENTRE_STRIDE = 8  # input pixels a cell of the person maps
+DEPTH = (2, 3, 1)  # residual blocks at strides 8, 16 and 32; more cost little there
 PRIOR = -3.5  # logit that the person maps start from: nobody there
 
 
@@ -45,7 +46,7 @@ class EdgeOptions:
     banks: int = 2
     fine: int = 40
     coarse: tuple[int, int, int] = (80, 144, 192)
-    depth: tuple[int, int, int] = (1, 1, 1)
+    depth: tuple[int, int, int] = DEPTH
     noise: str | None = None
 
     def plain(self) -> dict[str, Any]:
@@ -81,13 +82,17 @@ class Gate(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two dense 3x3 convolutions, the second gated where asked, added to their input."""
+    """Two dense 3x3 convolutions, the second gated where asked, added to their input.
+
+    A fresh one gives its input back, so that blocks can be added to a trained network without harm.
+    """
 
     def __init__(self, channels: int, gate: nn.Module | None = None) -> None:
         super().__init__()
         self.first = conv(channels, channels, 3)
         self.second = conv(channels, channels, 3, relu=False)
         self.gate = gate if gate is not None else nn.Identity()
+        nn.init.zeros_(self.second[1].weight)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform (B, C, H, W)."""

@@ -5,15 +5,19 @@ Owns putting the two together and building them again from a checkpoint's config
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from ...runtime.errors import BundleError
+from ..checkpoint import Checkpoint
 from .detector import PaperDetector, PaperOptions
 from .edge import EdgeDetector, EdgeOptions
 from .spatial import SpatialModel, SpatialOptions
+
+_BLOCK = re.compile(r"detector\.coarse\.stride\d+\.[1-9]\d*\.")  # weights of the residual blocks
 
 
 class PoseNet(nn.Module):
@@ -58,3 +62,30 @@ def build(config: Mapping[str, Any]) -> PoseNet:
         return PoseNet(detector, SpatialModel(SpatialOptions(**shape)))
     except (KeyError, TypeError) as error:
         raise BundleError(f"The checkpoint does not describe a pose network ({error})") from error
+
+
+def deepened(checkpoint: Checkpoint, depth: Sequence[int]) -> PoseNet:
+    """Build a checkpoint's network with its weights and, where `depth` asks for more, further residual blocks.
+
+    Fresh blocks give their input back, so the result finds what the checkpoint finds and can be trained on.
+
+    Parameters
+    ----------
+    depth : of an edge detector, as in `EdgeOptions`; never less than the checkpoint's
+
+    Raises
+    ------
+    BundleError
+        If the weights do not fit what the checkpoint says of itself.
+    """
+    config = dict(checkpoint.config)
+    if config.get("network") == "edge":
+        there = config["detector"]["depth"]
+        deeper = [max(a, b) for a, b in zip(there, depth, strict=True)]
+        config["detector"] = config["detector"] | {"depth": deeper}
+    net = build(config)
+    missing, unknown = net.load_state_dict(checkpoint.weights, strict=False)
+    lost = [name for name in missing if not _BLOCK.match(name)] + unknown
+    if lost:
+        raise BundleError("The checkpoint's weights are of another network", found=f"{len(lost)} such as {lost[0]}")
+    return net

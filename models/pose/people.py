@@ -74,9 +74,16 @@ class People:
 
 
 def load_people(
-    labels: Sequence[Path], skeleton: Skeleton, *, root: Path, size: int, cache: Path, exclude: Sequence[str] = ()
+    labels: Sequence[Path],
+    skeleton: Skeleton,
+    *,
+    root: Path,
+    size: int,
+    cache: Path,
+    exclude: Sequence[str] = (),
+    in_memory: bool = False,
 ) -> People:
-    """Read label files and cut every person, once; a second call maps the squares from `cache`.
+    """Read label files and cut every person, once; a second call takes the squares from `cache`.
 
     Parameters
     ----------
@@ -85,6 +92,7 @@ def load_people(
     skeleton : joints of the result
     size : S, pixels of a square
     exclude : pictures whose name contains one of these words are left out
+    in_memory : read all squares at once; else they are mapped, and each waits for the disk when it is first used
 
     Raises
     ------
@@ -98,7 +106,7 @@ def load_people(
     if not path.with_suffix(".npy").exists():
         entries = [entry for file in labels for entry in _entries(file, skeleton, root, exclude)]
         _write(path, entries, size)
-    return _mapped(path)
+    return _stored(path, in_memory=in_memory)
 
 
 def load_frames(labels: Sequence[Path], *, root: Path, size: int, cache: Path, exclude: Sequence[str] = ()) -> People:
@@ -118,14 +126,14 @@ def load_frames(labels: Sequence[Path], *, root: Path, size: int, cache: Path, e
             x, y, w, h = entry["box"]
             entry["joints"], entry["known"] = np.array([[x + w / 2, y + h / 2]], np.float32), np.ones(1, np.float32)
         _write(path, entries, size, whole=True)
-    return _mapped(path)
+    return _stored(path, in_memory=True)
 
 
-def _mapped(path: Path) -> People:
+def _stored(path: Path, *, in_memory: bool) -> People:
     """Map a cache."""
     small = np.load(path.with_suffix(".npz"))
     return People(
-        squares=np.load(path.with_suffix(".npy"), mmap_mode="r"),
+        squares=np.load(path.with_suffix(".npy"), mmap_mode=None if in_memory else "r"),
         groups=tuple(str(name) for name in small["groups"]),
         **{name: small[name] for name in small.files if name != "groups"},
     )

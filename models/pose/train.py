@@ -20,9 +20,9 @@ from ..training import LoopOptions, fit, seed_all
 from .batches import BatchOptions, PoseBatches
 from .calibrate import fit_calibration
 from .detector import PaperDetector, PaperOptions
-from .edge import STRIDE, EdgeDetector, EdgeOptions
+from .edge import DEPTH, STRIDE, EdgeDetector, EdgeOptions
 from .evaluate import evaluate
-from .net import PoseNet, build
+from .net import PoseNet, deepened
 from .people import People, load_people
 from .skeleton import SKELETONS
 from .spatial import SpatialModel, SpatialOptions
@@ -42,7 +42,7 @@ class TrainOptions:
     ----------
     data : folder laid out as in the design's section 6; out : folder of the run; cache : folder for cut people
     minutes : of training in all stages that run, start-up not counted
-    network : "edge" or "paper"; banks, noise : of the detector
+    network : "edge" or "paper"; banks, depth, noise : of the detector
     stages : which of the three; a later one needs the earlier one's result in `out` or at `start`
     start : checkpoint whose detector (and spatial model) is taken over
     stored : heat-maps kept for the spatial stage
@@ -55,6 +55,7 @@ class TrainOptions:
     minutes: float = 60.0
     network: str = "edge"
     banks: int = 2
+    depth: tuple[int, int, int] = DEPTH
     noise: str | None = None
     stages: tuple[str, ...] = STAGES
     start: Path | None = None
@@ -88,9 +89,7 @@ def train(options: TrainOptions, console: Console | None = None) -> Path:
     )
     validation = Validation(_validation_sets(options), skeleton, options.batch.size, options.device)
     console.print(f"{len(batches.people)} people ready after {time.monotonic() - begun:.0f} s", highlight=False)
-    net = build(Checkpoint.load(options.start, task="pose").config) if options.start else _fresh(options)
-    if options.start:
-        net.load_state_dict(Checkpoint.load(options.start, task="pose").weights)
+    net = deepened(Checkpoint.load(options.start, task="pose"), options.depth) if options.start else _fresh(options)
     total = sum(SHARES[stage] for stage in options.stages)
     for stage in options.stages:
         checkpoint = _stage(
@@ -121,7 +120,8 @@ def _fresh(options: TrainOptions) -> PoseNet:
     joints = len(SKELETONS["union-19"].joints)
     if options.network == "paper":
         return PoseNet(PaperDetector(PaperOptions(joints=joints, banks=options.banks)))
-    return PoseNet(EdgeDetector(EdgeOptions(joints=joints, banks=options.banks, noise=options.noise)))
+    shape = EdgeOptions(joints=joints, banks=options.banks, depth=options.depth, noise=options.noise)
+    return PoseNet(EdgeDetector(shape))
 
 
 def _validation_sets(options: TrainOptions) -> dict[str, People]:
@@ -220,6 +220,10 @@ def _steps_in(seconds: float, trainer: NetTrainer | SpatialTrainer, options: Tra
 @click.option("--minutes", default=60.0, show_default=True, help="Training time of all stages together.")
 @click.option("--network", type=click.Choice(["edge", "paper"]), default="edge", show_default=True)
 @click.option("--banks", type=click.IntRange(1, 3), default=2, show_default=True)
+@click.option(
+    "--depth", nargs=3, type=click.IntRange(min=1), default=DEPTH, show_default=True,
+    help="Residual blocks at strides 8, 16, 32.",
+)  # fmt: skip
 @click.option("--noise", type=click.Choice(["nan", "nah"]), help="Noisy activations in the gates.")
 @click.option("--stage", "stages", multiple=True, type=click.Choice(STAGES), help="Only these stages. Default: all.")
 @click.option(
@@ -228,20 +232,20 @@ def _steps_in(seconds: float, trainer: NetTrainer | SpatialTrainer, options: Tra
 @click.option(
     "--labels", multiple=True, type=click.Path(path_type=Path, exists=True), help="More COCO-keypoints files."
 )
-@click.option("--batch", default=48, show_default=True, help="Crops a batch; a quarter as many scenes come on top.")
+@click.option("--batch", default=48, show_default=True, help="Crops a batch; an eighth as many scenes come on top.")
 @click.option("--stored", default=6_000, show_default=True, help="Heat-maps kept for the spatial stage.")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--seed", default=0, show_default=True)
 def command(  # noqa: PLR0913, PLR0917 - a command line
-    data: Path, out: Path, cache: Path | None, minutes: float, network: str, banks: int, noise: str | None,
-    stages: tuple[str, ...], start: Path | None, labels: tuple[Path, ...], batch: int, stored: int, device: str,
-    seed: int,
+    data: Path, out: Path, cache: Path | None, minutes: float, network: str, banks: int,
+    depth: tuple[int, int, int], noise: str | None, stages: tuple[str, ...], start: Path | None,
+    labels: tuple[Path, ...], batch: int, stored: int, device: str, seed: int,
 ) -> None:  # fmt: skip
     """Train part detector and spatial model on people with marked joints."""
     cv2.setNumThreads(1)  # the threads that make batches leave the processor to the network
     options = TrainOptions(
-        data=data, out=out, cache=cache or out / "cache", minutes=minutes, network=network, banks=banks, noise=noise,
-        stages=stages or STAGES, start=start, labels=labels, batch=BatchOptions(crops=batch, scenes=batch // 4),
-        stored=stored, device=device, seed=seed,
+        data=data, out=out, cache=cache or out / "cache", minutes=minutes, network=network, banks=banks, depth=depth,
+        noise=noise, stages=stages or STAGES, start=start, labels=labels,
+        batch=BatchOptions(crops=batch, scenes=batch // 8), stored=stored, device=device, seed=seed,
     )  # fmt: skip
     click.echo(train(options))

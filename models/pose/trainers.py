@@ -28,7 +28,7 @@ from .sheet import crop_sheet, scene_sheet
 from .spatial import SpatialModel
 from .targets import gaussians, to_cells
 
-SMALL, SMALL_SHARE = 128, 0.6  # the first part of the detector's training sees crops of this size: 2.2 times as many
+SMALL, SMALL_SHARE = 128, 0.7  # the first part of the detector's training sees crops of this size: 2.2 times as many
 WARM_UP = 0.04  # share of a stage in which the learning rate climbs
 EMPTY_WEIGHT = 0.3  # of the empty heat-maps that a scene without people should give
 

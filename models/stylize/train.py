@@ -5,7 +5,6 @@ Owns what a batch is, the schedule and the command line. The loop is `models.tra
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from collections.abc import Sequence as Many
 from dataclasses import asdict, dataclass, field
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 
 from ...runtime.errors import SourceNotFound
 from ..checkpoint import Checkpoint
-from ..training import LoopOptions, fit, one_cycle, seed_all
+from ..training import LoopOptions, WorkClock, fit, one_cycle, seed_all
 from .backbone import load_backbone
 from .clips import find_clips
 from .evaluate import HeldOut
@@ -121,7 +120,7 @@ class StylizeTrainer:
             self.held_out = HeldOut.of_clips(options.held_out, size=size, cache=cache, device=loop.device)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=options.learning_rate, weight_decay=1e-4)
         self.scheduler = one_cycle(self.optimizer, loop, warm_up=0.03)
-        self.started = time.monotonic()
+        self.clock = WorkClock()
 
     def config(self) -> dict[str, Any]:
         """Give plain values; `net` suffices to build the network again."""
@@ -143,7 +142,7 @@ class StylizeTrainer:
         """Share of the budget that is spent: of steps or of minutes, whichever is more."""
         spent = step / self.loop.steps
         if self.loop.minutes is not None:
-            spent = max(spent, (time.monotonic() - self.started) / (60 * self.loop.minutes))
+            spent = max(spent, self.clock() / (60 * self.loop.minutes))
         return min(spent, 1.0)
 
     def losses(self, step: int) -> Mapping[str, Tensor]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.models.pose.contrast import LocalContrast
 from steadyframe.models.pose.detector import PAD, WINDOW, PaperDetector, PaperOptions
 from steadyframe.models.pose.edge import EdgeDetector, EdgeOptions
-from steadyframe.models.pose.net import PoseNet, build
+from steadyframe.models.pose.graph import RANK
+from steadyframe.models.pose.messages import LowRankMessages
+from steadyframe.models.pose.net import PoseNet, build, deepened
 from steadyframe.models.pose.spatial import SpatialModel, SpatialOptions
 from steadyframe.runtime.errors import BundleError
 from torch.utils.flop_counter import FlopCounterMode
@@ -73,7 +76,26 @@ def test_the_edge_network_is_within_its_budget():
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net.detector.eval()(torch.rand(1, 3, 192, 192))
     assert counter.get_total_flops() / 2e9 < 0.6
-    assert sum(p.numel() for p in net.parameters()) * 4 < 12e6
+    factors = LowRankMessages(net.spatial, RANK)  # what is shipped instead of the kernels
+    shipped = [*net.detector.parameters(), factors.columns, factors.rows, factors.biases]
+    assert sum(tensor.numel() for tensor in shipped) * 4 < 12e6
+
+
+def test_a_deeper_network_begins_with_what_a_trained_one_finds():
+    torch.manual_seed(0)
+    small = PoseNet(EdgeDetector(EdgeOptions(fine=16, coarse=(16, 24, 32), depth=(1, 1, 1)))).eval()
+    for module in small.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.normal_(module.weight)
+    checkpoint = Checkpoint(task="pose", config=small.config(), weights=small.state_dict())
+    deep = deepened(checkpoint, (2, 3, 1)).eval()
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(deep(image)["maps"], small(image)["maps"])
+    assert deep.detector.options.depth == (2, 3, 1)
+    del checkpoint.weights["detector.head.0.weight"]
+    with pytest.raises(BundleError, match="another network"):
+        deepened(checkpoint, (2, 3, 1))
 
 
 def test_a_network_is_built_again_from_its_configuration():
