@@ -18,6 +18,7 @@ from .people import CONTEXT, People
 
 BOX_MARGIN = 1.25  # side of a crop over the side of the person's box, in training and at run time
 _UPPER = ("nose", "shoulder", "elbow", "wrist", "hip", "head_top")
+_HEAD = ("nose", "eye", "ear", "head_top", "neck", "shoulder")
 _SHRINK_FROM = 1.75  # square pixels a crop pixel beyond which plain sampling would be jagged
 
 Pixels = NDArray[np.uint8]
@@ -101,11 +102,13 @@ class Cropper:
     skeleton: Skeleton
     rng: np.random.Generator
     upper: NDArray[np.bool_] = field(init=False)
+    head: NDArray[np.bool_] = field(init=False)
     side: float = field(init=False)
 
     def __post_init__(self) -> None:
         joints = self.skeleton.joints
         self.upper = np.array([any(part in name for part in _UPPER) for name in joints])
+        self.head = np.array([any(part in name for part in _HEAD) for name in joints])
         self.side = self.people.squares.shape[1] / CONTEXT
 
     def middle(self) -> Floats:
@@ -127,9 +130,10 @@ class Cropper:
         elif rng.random() < 0.02:
             angle += np.pi / 2 * rng.choice((-1, 1))
         centre, side = self.middle(), self.side
-        half = rng.random() < (0.12 if wild else 0.3)
-        if half:
-            centre, side, half = self._upper_body(index)
+        draw = rng.random()
+        half = draw < (0.12 if wild else 0.3)
+        if half:  # now and then a face that fills the picture, as in a video call
+            centre, side, half = self._part(index, self.head if not wild and draw < 0.08 else self.upper)
         side *= BOX_MARGIN * float(np.exp(np.clip(rng.normal(0, 0.18), -0.4, 0.45)))
         centre = centre + np.clip(rng.normal(0, 0.06, 2), -0.14, 0.14).astype(np.float32) * side
         look = Look(centre.astype(np.float32), side / size, angle, bool(rng.random() < 0.5))
@@ -142,9 +146,9 @@ class Cropper:
     def _patch_source(self) -> Pixels:
         return self.people.squares[self.rng.integers(len(self.people))]
 
-    def _upper_body(self, index: int) -> tuple[Floats, float, bool]:
-        """Box of the upper body, if enough of it is marked; else the person's own box and False."""
-        joints = self.people.joints[index][self.upper & (self.people.known[index] > 0)]
+    def _part(self, index: int, part: NDArray[np.bool_]) -> tuple[Floats, float, bool]:
+        """Box of the joints `part` (J,), if enough of them are marked; else the person's own box and False."""
+        joints = self.people.joints[index][part & (self.people.known[index] > 0)]
         if len(joints) < 5:
             return self.middle(), self.side, False
         low, high = joints.min(0), joints.max(0)

@@ -43,6 +43,7 @@ class TrainOptions:
     data : folder laid out as in the design's section 6; out : folder of the run; cache : folder for cut people
     minutes : of training in all stages that run, start-up not counted
     network : "edge" or "paper"; banks, depth, noise : of the detector
+    coarsen : of the edge network's spatial model, as in `SpatialOptions`
     stages : which of the three; a later one needs the earlier one's result in `out` or at `start`
     start : checkpoint whose detector (and spatial model) is taken over
     stored : heat-maps kept for the spatial stage
@@ -57,6 +58,7 @@ class TrainOptions:
     banks: int = 2
     depth: tuple[int, int, int] = DEPTH
     noise: str | None = None
+    coarsen: int = 4
     stages: tuple[str, ...] = STAGES
     start: Path | None = None
     batch: BatchOptions = field(default_factory=BatchOptions)
@@ -184,7 +186,8 @@ def _spatial(net: PoseNet, options: TrainOptions) -> SpatialModel:
     grid = options.batch.size // STRIDE
     edge = isinstance(net.detector, EdgeDetector)
     joints = net.detector.options.joints
-    return SpatialModel(SpatialOptions(joints=joints, grid_hw=(grid, grid), coarsen=2 if edge else 1))
+    coarsen = options.coarsen if edge else 1
+    return SpatialModel(SpatialOptions(joints=joints, grid_hw=(grid, grid), coarsen=coarsen))
 
 
 def _steps_in(seconds: float, trainer: NetTrainer | SpatialTrainer, options: TrainOptions) -> int:
@@ -225,6 +228,7 @@ def _steps_in(seconds: float, trainer: NetTrainer | SpatialTrainer, options: Tra
     help="Residual blocks at strides 8, 16, 32.",
 )  # fmt: skip
 @click.option("--noise", type=click.Choice(["nan", "nah"]), help="Noisy activations in the gates.")
+@click.option("--coarsen", default=4, show_default=True, help="Heat-map cells to a cell of the spatial model.")
 @click.option("--stage", "stages", multiple=True, type=click.Choice(STAGES), help="Only these stages. Default: all.")
 @click.option(
     "--start", type=click.Path(path_type=Path, exists=True), help="Checkpoint whose weights are taken over."
@@ -238,14 +242,14 @@ def _steps_in(seconds: float, trainer: NetTrainer | SpatialTrainer, options: Tra
 @click.option("--seed", default=0, show_default=True)
 def command(  # noqa: PLR0913, PLR0917 - a command line
     data: Path, out: Path, cache: Path | None, minutes: float, network: str, banks: int,
-    depth: tuple[int, int, int], noise: str | None, stages: tuple[str, ...], start: Path | None,
-    labels: tuple[Path, ...], batch: int, stored: int, device: str, seed: int,
+    depth: tuple[int, int, int], noise: str | None, coarsen: int, stages: tuple[str, ...],
+    start: Path | None, labels: tuple[Path, ...], batch: int, stored: int, device: str, seed: int,
 ) -> None:  # fmt: skip
     """Train part detector and spatial model on people with marked joints."""
     cv2.setNumThreads(1)  # the threads that make batches leave the processor to the network
     options = TrainOptions(
         data=data, out=out, cache=cache or out / "cache", minutes=minutes, network=network, banks=banks, depth=depth,
-        noise=noise, stages=stages or STAGES, start=start, labels=labels,
+        noise=noise, coarsen=coarsen, stages=stages or STAGES, start=start, labels=labels,
         batch=BatchOptions(crops=batch, scenes=batch // 8), stored=stored, device=device, seed=seed,
     )  # fmt: skip
     click.echo(train(options))
