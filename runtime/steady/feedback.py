@@ -6,6 +6,7 @@ asks it while it prepares that frame.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from numpy.typing import NDArray
@@ -18,13 +19,16 @@ from .sight import Sight
 from .steadier import ArraySteadier, SteadyOptions
 from .warp import warp
 
+_FADE_FRAMES = 5  # of `keyframe`: about the time until the next one
+
 
 class FeedbackSteadier(ArraySteadier):
     """Steadies one dense output of a network that is steady by itself as far as it is told where things went.
 
-    The network's outputs are taken as they are: it has seen what is shown, and has done the blending. Between two
-    of them the last one is carried along the flow. With `fade_frames` given, they are corrected step by step instead,
-    as any dense output is.
+    Where the network runs on every frame its outputs are shown as they are: it has seen what was shown before, and
+    has done the blending. Between keyframes the last one is carried along the flow, and the next comes in over a few
+    frames, as any dense output does; at once, all of the picture would take a small step together. With
+    `fade_frames` given, that holds for both modes.
 
     Parameters
     ----------
@@ -38,6 +42,9 @@ class FeedbackSteadier(ArraySteadier):
     """
 
     def __init__(self, name: str, options: SteadyOptions | None = None) -> None:
+        options = options or SteadyOptions()
+        if options.mode == "keyframe" and options.fade_frames is None:
+            options = replace(options, fade_frames=_FADE_FRAMES)
         super().__init__(name, options)
         self._since: Way | None = None
         self._way: Way | None = None

@@ -26,7 +26,7 @@ def test_a_joint_is_found_again_to_a_tenth_of_a_cell():
     cells = torch.rand(8, 19, 2) * 40 + 4
     found, peaks = decode(gaussians(cells, (48, 48)))
     assert (found - cells).abs().max() < 0.25 and (found - cells).abs().mean() < 0.1
-    assert (peaks > 0.85).all()
+    assert ((peaks > 0.45) & (peaks < 0.55)).all(), "smoothed"
 
 
 def test_pixels_and_cells_are_inverse_and_cells_are_centred():
