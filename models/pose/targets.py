@@ -58,7 +58,7 @@ def decode(maps: Tensor) -> tuple[Tensor, Tensor]:
     batch, joints, height, width = maps.shape
     smooth = maps
     for _ in range(SMOOTHING):
-        smooth = F.avg_pool2d(smooth, 3, 1, 1)
+        smooth = F.avg_pool2d(smooth, 3, 1, 1, count_include_pad=False)
     flat = maps.flatten(2)
     peaks, best = smooth.flatten(2).max(-1)
     row, column = torch.div(best, width, rounding_mode="floor"), best % width

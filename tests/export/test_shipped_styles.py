@@ -1,0 +1,66 @@
+"""The shipped styles on pictures that no camera should give: black, white, noise, and each after itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from steadyframe.export.ranges import refuse_not_finite, scan
+from steadyframe.runtime.bundle import Bundle, shipped_bundles
+from steadyframe.runtime.frame import Frame
+from steadyframe.runtime.steady import SteadyOptions, open_steadier
+from steadyframe.runtime.streaming.temporal import Fresh
+from steadyframe.runtime.tasks import open_task
+
+STYLES = [name for name in shipped_bundles() if name.startswith("stylize-")]
+KINDS = ("black", "white", "noise")
+
+
+def pictures(kind: str, count: int) -> Iterator[NDArray[np.uint8]]:
+    rng = np.random.default_rng(3)
+    for _ in range(count):
+        if kind == "noise":
+            yield rng.integers(0, 256, (96, 128, 3), np.uint8)
+        else:
+            yield np.full((96, 128, 3), 255 * (kind == "white"), np.uint8)
+
+
+def test_the_four_styles_are_there() -> None:
+    assert STYLES == ["stylize-scream", "stylize-udnie", "stylize-wave", "stylize-wreck"]
+
+
+@pytest.mark.parametrize("name", STYLES)
+def test_every_value_inside_is_finite(name: str) -> None:
+    def feeds() -> Iterator[dict[str, NDArray[np.uint8]]]:
+        for kind in KINDS:
+            for previous in KINDS:
+                for trust in (0, 255):
+                    (frame,), (before,) = pictures(kind, 1), pictures(previous, 1)
+                    mask = np.full((1, 96, 128, 1), trust, np.uint8)
+                    yield {"frame": frame[None], "previous": before[None], "mask": mask}
+
+    model = onnx.load_from_string(Bundle.load(name).graph_bytes("stylize", "fp32"))
+    ranges = scan(model, feeds())
+    refuse_not_finite(ranges, name)
+    assert max(max(abs(found.low), abs(found.high)) for found in ranges.values()) < 6e4, "float16 holds it as well"
+
+
+@pytest.mark.parametrize("name", STYLES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_fed_back_settles(name: str, kind: str) -> None:
+    task = open_task(name)
+    steadier = open_steadier(task, SteadyOptions.of("blend"))
+    assert steadier is not None
+    means = []
+    for index, pixels in enumerate(pictures(kind, 60)):
+        frame = Frame(pixels, index, index / 30, "made")
+        motion = steadier.observe(frame, may_run=True)
+        feeds, placement = task.preprocess(frame)
+        outputs = steadier.steady(motion, Fresh(frame, task.infer(feeds)))
+        means.append(task.postprocess(outputs, placement).pixels.reshape(-1, 3).mean(0))
+    task.close()
+    late = np.array(means[-10:])
+    assert np.abs(late - late[0]).max() < 2, "levels; a drift would go on"
