@@ -15,11 +15,15 @@ from ..frame import Frame
 from ..streaming.temporal import Fresh, Motion
 from ..task import Outputs
 from .carrier import Way
+from .keyframes import KeyframeOptions
 from .sight import Sight
 from .steadier import ArraySteadier, SteadyOptions
 from .warp import warp
 
-_FADE_FRAMES = 5  # of `keyframe`: about the time until the next one
+# Of `keyframe`: a fresh picture comes in over about the time until the next one. What costs is the flow; it is fine,
+# and so what it carries stays good for longer than chroma does.
+_FADE_FRAMES = 9
+_KEYFRAMES = KeyframeOptions(min_age=8, max_age=10)
 
 
 class FeedbackSteadier(ArraySteadier):
@@ -43,8 +47,10 @@ class FeedbackSteadier(ArraySteadier):
 
     def __init__(self, name: str, options: SteadyOptions | None = None) -> None:
         options = options or SteadyOptions()
-        if options.mode == "keyframe" and options.fade_frames is None:
-            options = replace(options, fade_frames=_FADE_FRAMES)
+        if options.mode == "keyframe":
+            fade = options.fade_frames or _FADE_FRAMES
+            rule = _KEYFRAMES if options.keyframes == KeyframeOptions() else options.keyframes
+            options = replace(options, fade_frames=fade, keyframes=rule)
         super().__init__(name, options)
         self._since: Way | None = None
         self._way: Way | None = None
