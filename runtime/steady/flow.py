@@ -6,10 +6,8 @@ Imports numpy and cv2 only.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -154,10 +152,7 @@ class FlowEstimator:
 
     def __init__(self, options: FlowOptions | None = None) -> None:
         self.options = options or FlowOptions()
-        preset = PRESETS[self.options.preset]
-        self._dis = cv2.DISOpticalFlow.create(preset)
-        # An instance has memory of its own, so a direction that is measured beside the other needs one.
-        self._twin = cv2.DISOpticalFlow.create(preset) if self.options.preset == "medium" else None
+        self._dis = cv2.DISOpticalFlow.create(PRESETS[self.options.preset])
         self._previous: NDArray[np.uint8] | None = None
 
     def step(self, pixels: NDArray[np.uint8]) -> FlowPair | None:
@@ -186,15 +181,9 @@ class FlowEstimator:
         """Measure both flows between two reduced pictures of one size."""
         if previous is None:
             return None
-        if self._twin is None:  # a millisecond each: handing one on would cost as much
-            backward = self._dis.calc(current, previous, None)  # type: ignore[call-overload]
-            forward = self._dis.calc(previous, current, None)  # type: ignore[call-overload]
-        else:
-            later = _beside().submit(self._twin.calc, current, previous, None)  # type: ignore[arg-type]
-            forward = self._dis.calc(previous, current, None)  # type: ignore[call-overload]
-            backward = later.result()
-        vectors = np.asarray(backward, np.float32), np.asarray(forward, np.float32)
-        return FlowPair(Flow(vectors[0]), Flow(vectors[1], forward=True), previous, current)
+        backward = np.asarray(self._dis.calc(current, previous, None), np.float32)  # type: ignore[call-overload]
+        forward = np.asarray(self._dis.calc(previous, current, None), np.float32)  # type: ignore[call-overload]
+        return FlowPair(Flow(backward), Flow(forward, forward=True), previous, current)
 
     def forward(self, previous: NDArray[np.uint8], current: NDArray[np.uint8]) -> Flow:
         """Measure where the content of `previous` went: all that points need, at half the price of `between`."""
@@ -204,12 +193,6 @@ class FlowEstimator:
     def reset(self) -> None:
         """Forget the previous frame."""
         self._previous = None
-
-
-@cache
-def _beside() -> ThreadPoolExecutor:
-    """Give the threads that measure one direction while the stream's own measures the other."""
-    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="steadyframe flow")
 
 
 def reduced_luma(pixels: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
