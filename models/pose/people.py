@@ -130,7 +130,7 @@ def load_frames(labels: Sequence[Path], *, root: Path, size: int, cache: Path, e
 
 
 def _stored(path: Path, *, in_memory: bool) -> People:
-    """Map a cache."""
+    """Read a cache, its squares mapped or whole."""
     small = np.load(path.with_suffix(".npz"))
     return People(
         squares=np.load(path.with_suffix(".npy"), mmap_mode=None if in_memory else "r"),

@@ -42,7 +42,8 @@ class TrainOptions:
     ----------
     data : folder laid out as in the design's section 6; out : folder of the run; cache : folder for cut people
     minutes : of training in all stages that run, start-up not counted
-    network : "edge" or "paper"; banks, depth, noise : of the detector
+    network : "edge" or "paper"; banks, noise : of the detector
+    depth : of the edge detector, as in `EdgeOptions`; None is its own default, or what `start` has
     coarsen : of the edge network's spatial model, as in `SpatialOptions`
     stages : which of the three; a later one needs the earlier one's result in `out` or at `start`
     start : checkpoint whose detector (and spatial model) is taken over
@@ -56,7 +57,7 @@ class TrainOptions:
     minutes: float = 60.0
     network: str = "edge"
     banks: int = 2
-    depth: tuple[int, int, int] = DEPTH
+    depth: tuple[int, int, int] | None = None
     noise: str | None = None
     coarsen: int = 4
     stages: tuple[str, ...] = STAGES
@@ -91,7 +92,9 @@ def train(options: TrainOptions, console: Console | None = None) -> Path:
     )
     validation = Validation(_validation_sets(options), skeleton, options.batch.size, options.device)
     console.print(f"{len(batches.people)} people ready after {time.monotonic() - begun:.0f} s", highlight=False)
-    net = deepened(Checkpoint.load(options.start, task="pose"), options.depth) if options.start else _fresh(options)
+    net = _fresh(options)
+    if options.start:
+        net = deepened(Checkpoint.load(options.start, task="pose"), options.depth or (1, 1, 1))
     total = sum(SHARES[stage] for stage in options.stages)
     for stage in options.stages:
         checkpoint = _stage(
@@ -122,7 +125,7 @@ def _fresh(options: TrainOptions) -> PoseNet:
     joints = len(SKELETONS["union-19"].joints)
     if options.network == "paper":
         return PoseNet(PaperDetector(PaperOptions(joints=joints, banks=options.banks)))
-    shape = EdgeOptions(joints=joints, banks=options.banks, depth=options.depth, noise=options.noise)
+    shape = EdgeOptions(joints=joints, banks=options.banks, depth=options.depth or DEPTH, noise=options.noise)
     return PoseNet(EdgeDetector(shape))
 
 
@@ -224,11 +227,17 @@ def _steps_in(seconds: float, trainer: NetTrainer | SpatialTrainer, options: Tra
 @click.option("--network", type=click.Choice(["edge", "paper"]), default="edge", show_default=True)
 @click.option("--banks", type=click.IntRange(1, 3), default=2, show_default=True)
 @click.option(
-    "--depth", nargs=3, type=click.IntRange(min=1), default=DEPTH, show_default=True,
-    help="Residual blocks at strides 8, 16, 32.",
+    "--depth", nargs=3, type=click.IntRange(min=1),
+    help=f"Residual blocks at strides 8, 16, 32.  [default: {DEPTH}, or those of --start]",
 )  # fmt: skip
 @click.option("--noise", type=click.Choice(["nan", "nah"]), help="Noisy activations in the gates.")
-@click.option("--coarsen", default=4, show_default=True, help="Heat-map cells to a cell of the spatial model.")
+@click.option(
+    "--coarsen",
+    type=click.IntRange(1, 4),
+    default=4,
+    show_default=True,
+    help="Heat-map cells to a cell of the spatial model.",
+)
 @click.option("--stage", "stages", multiple=True, type=click.Choice(STAGES), help="Only these stages. Default: all.")
 @click.option(
     "--start", type=click.Path(path_type=Path, exists=True), help="Checkpoint whose weights are taken over."
@@ -242,7 +251,7 @@ def _steps_in(seconds: float, trainer: NetTrainer | SpatialTrainer, options: Tra
 @click.option("--seed", default=0, show_default=True)
 def command(  # noqa: PLR0913, PLR0917 - a command line
     data: Path, out: Path, cache: Path | None, minutes: float, network: str, banks: int,
-    depth: tuple[int, int, int], noise: str | None, coarsen: int, stages: tuple[str, ...],
+    depth: tuple[int, int, int] | None, noise: str | None, coarsen: int, stages: tuple[str, ...],
     start: Path | None, labels: tuple[Path, ...], batch: int, stored: int, device: str, seed: int,
 ) -> None:  # fmt: skip
     """Train part detector and spatial model on people with marked joints."""
