@@ -30,6 +30,7 @@ from rich.progress import (
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from . import parallel
 from .checkpoint import Checkpoint, code_commit
 
 
@@ -127,11 +128,19 @@ class WorkClock:
 def fit(trainer: Trainer, options: LoopOptions, *, console: Console | None = None) -> Checkpoint:
     """Train until `options.steps`, resuming from `out/last.pt` if it is there.
 
+    Processes that have met (`parallel.join`) train one network: the first one's clock, weights and files count.
+
     Returns
     -------
     Checkpoint
         The final one, also written to `out/last.pt`.
+
+    Raises
+    ------
+    UsageError
+        If there are several processes that have not met.
     """
+    parallel.refuse_strangers()
     return _Loop(trainer, options, console or Console(stderr=True)).run()
 
 
@@ -147,6 +156,7 @@ class _Loop:
         self.average = copy.deepcopy(trainer.net).requires_grad_(False) if options.ema else None
         if self.path.exists():
             self._resume()
+        parallel.share_weights(trainer.net)
         self.clock = WorkClock()
 
     def run(self) -> Checkpoint:
@@ -155,6 +165,8 @@ class _Loop:
             TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[note]}"),
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
         )  # fmt: skip
+        if not parallel.first():
+            return self._follow()
         with SummaryWriter(str(options.out / "log")) as log, Progress(*columns, console=self.console) as bar:
             row = bar.add_task("train", total=options.steps, completed=self.step, note="")
             sums: dict[str, Tensor] = {}
@@ -183,12 +195,19 @@ class _Loop:
         final.save(self.path)
         return final
 
+    def _follow(self) -> Checkpoint:
+        """Take the first process's steps with it, for as long as it takes them."""
+        while self.step < self.options.steps and not self._out_of_time():
+            self._one_step()
+        return self._checkpoint()
+
     def _batch(self) -> int:
         return int(getattr(self.trainer, "batch_size", 1))
 
     def _out_of_time(self) -> bool:
         minutes = self.options.minutes
-        return self.clock() > 60 * (math.inf if minutes is None else minutes)
+        over = self.clock() > 60 * (math.inf if minutes is None else minutes)
+        return bool(parallel.share([over], self.options.device)[0])
 
     def _one_step(self) -> dict[str, Tensor]:
         """Take one optimizer step; give detached losses, left on their device so that nothing waits for them."""
@@ -198,8 +217,10 @@ class _Loop:
             losses = trainer.losses(self.step)
         trainer.optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()
+        parallel.average_gradients(trainer.net.parameters())
         if options.clip:
             nn.utils.clip_grad_norm_(trainer.net.parameters(), options.clip)
+        self._share_rates()
         trainer.optimizer.step()
         if trainer.scheduler is not None:
             trainer.scheduler.step()
@@ -207,6 +228,13 @@ class _Loop:
         if self.average is not None:
             self._update_average()
         return {name: value.detach().float() for name, value in losses.items()}
+
+    def _share_rates(self) -> None:
+        """Follow the first process's learning rates: schedules that look at the clock differ a little."""
+        if parallel.together():
+            groups = self.trainer.optimizer.param_groups
+            for group, rate in zip(groups, parallel.share([g["lr"] for g in groups]), strict=True):
+                group["lr"] = rate
 
     @torch.no_grad()
     def _update_average(self) -> None:

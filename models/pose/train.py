@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from rich.console import Console
 
+from .. import parallel
 from ..checkpoint import Checkpoint
 from ..training import LoopOptions, fit, seed_all
 from .batches import BatchOptions, PoseBatches
@@ -72,6 +73,8 @@ class TrainOptions:
 def train(options: TrainOptions, console: Console | None = None) -> Path:
     """Run the stages; give the path of the final checkpoint, without optimizer state.
 
+    Started by `torchrun --nproc-per-node N`, N processes train one network on N times as many people a step.
+
     Raises
     ------
     BundleError
@@ -79,7 +82,9 @@ def train(options: TrainOptions, console: Console | None = None) -> Path:
     SourceNotFound
         If labels or pictures are missing.
     """
-    console = console or Console(stderr=True)
+    number = parallel.join()
+    console = console or Console(stderr=True, quiet=not parallel.first())
+    options = replace(options, seed=options.seed + 1000 * number)
     seed_all(options.seed)
     torch.backends.cudnn.benchmark = True  # every batch has the same shape
     torch.set_float32_matmul_precision("high")
@@ -87,9 +92,10 @@ def train(options: TrainOptions, console: Console | None = None) -> Path:
     if options.network == "paper":
         options = replace(options, batch=replace(options.batch, scenes=0))
     begun = time.monotonic()
-    batches = PoseBatches(
-        options.data, skeleton, options.batch, cache=options.cache, seed=options.seed, extra=options.labels
-    )
+    with parallel.first_alone():
+        batches = PoseBatches(
+            options.data, skeleton, options.batch, cache=options.cache, seed=options.seed, extra=options.labels
+        )
     validation = Validation(_validation_sets(options), skeleton, options.batch.size, options.device)
     console.print(f"{len(batches.people)} people ready after {time.monotonic() - begun:.0f} s", highlight=False)
     net = _fresh(options)
@@ -106,6 +112,8 @@ def train(options: TrainOptions, console: Console | None = None) -> Path:
             checkpoint.weights = net.state_dict()
         else:
             net.load_state_dict(checkpoint.weights)
+        if not parallel.first():
+            continue
         checkpoint.training = {}
         checkpoint.config["calibration"] = list(_calibrate(net.eval(), validation, options))
         checkpoint.save(options.out / f"{stage}.pt")

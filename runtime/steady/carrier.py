@@ -7,6 +7,7 @@ Knows nothing of networks or threads.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
@@ -44,11 +45,11 @@ class Way:
         self.flow = compose(flow, self.flow)
         self.known = np.minimum(_fit(trusted, flow.size_wh), sample(self.known, positions(flow)))
 
-    def carry(self, array: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Bring an array, (h, w, C) of any size, from the earlier to the current frame."""
+    def carry(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Bring an array, (h, w, C) of any size, float32 or uint8, from the earlier to the current frame."""
         if self.flow is None:
             return array
-        return np.asarray(sample(array, positions(self.flow.scaled((array.shape[1], array.shape[0])))), np.float32)
+        return sample(array, positions(self.flow.scaled((array.shape[1], array.shape[0]))))
 
     def known_at(self, size_wh: tuple[int, int]) -> NDArray[np.float32] | float:
         """Where the whole way is reliable, (h, w) for an array of a size."""
@@ -57,38 +58,39 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class _Fade:
-    """A correction, and the part of it that comes in with every frame; both belong to one frame."""
+    """Where a value is going, and the part of the way that it goes with every frame; both belong to one frame."""
 
-    correction: NDArray[np.float32]  # (h, w, C)
+    target: NDArray[Any]  # (h, w, C), like the value
     rate: NDArray[np.float32]  # (h, w), 0..1 a frame
 
-    def after(self, frames: int) -> NDArray[np.float32]:
-        """Give the part of the correction that is in after so many frames."""
+    def after(self, frames: int, value: NDArray[Any]) -> NDArray[Any]:
+        """Give what a value has become after so many frames."""
         part = np.minimum(self.rate * np.float32(frames), np.float32(1))
+        if value.dtype == np.uint8:
+            return np.asarray(cv2.blendLinear(value, self.target, 1 - part, part), np.uint8)
         # On every channel: numpy is slow where the last axis holds two or three.
-        parts = cv2.merge([part] * self.correction.shape[2]).reshape(self.correction.shape)
-        return np.asarray(parts * self.correction, np.float32)
+        parts = cv2.merge([part] * value.shape[2]).reshape(value.shape)
+        return np.asarray(value + parts * (self.target - value), np.float32)
 
     def carried(self, way: Way) -> _Fade:
         """Bring the fade to the current frame."""
         if way.flow is None:
             return self
-        return _Fade(way.carry(self.correction), way.carry(self.rate))
+        return _Fade(way.carry(self.target), way.carry(self.rate))
 
 
 @dataclass(slots=True)
 class _Shown:
     """What is shown: a value and its fade as of one frame, the frames since, and the way from there."""
 
-    value: NDArray[np.float32]
+    value: NDArray[Any]
     fade: _Fade | None
     frames: int = 0
     way: Way = field(default_factory=Way)
 
-    def now(self) -> NDArray[np.float32]:
+    def now(self) -> NDArray[Any]:
         """Value on the current frame."""
-        value = self.value if self.fade is None else self.value + self.fade.after(self.frames)
-        return self.way.carry(value)
+        return self.way.carry(self.value if self.fade is None else self.fade.after(self.frames, self.value))
 
 
 @dataclass(slots=True)
@@ -100,17 +102,18 @@ class _Asked:
 
     key: object
     source: _Shown | None  # what was being shown; None if nothing was
-    value: NDArray[np.float32] | None = None  # on that frame
+    value: NDArray[Any] | None = None  # on that frame, as it was before the fade
     fade: _Fade | None = None  # on that frame
     frames: int = 0  # of the fade until then
     known: Way = field(default_factory=Way)  # from the last fresh result to that frame
     way: Way = field(default_factory=Way)  # from that frame to the current one
 
-    def value_now(self, shown: _Shown | None) -> NDArray[np.float32] | None:
+    def value_now(self, shown: _Shown | None) -> NDArray[Any] | None:
         """Give what that frame would show by now, its fade having gone on as that of `shown` has."""
-        if self.value is None or self.fade is None or shown is not self.source or shown is None:
+        if self.value is None or self.fade is None:
             return self.value
-        return self.value + self.fade.after(shown.frames) - self.fade.after(self.frames)
+        frames = shown.frames if shown is not None and shown is self.source else self.frames
+        return self.fade.after(frames, self.value)
 
 
 class Carrier:
@@ -160,14 +163,14 @@ class Carrier:
         shown = self._shown
         asked = _Asked(key, shown)
         if shown is not None:
-            asked.value = shown.now()
+            asked.value = shown.way.carry(shown.value)
             asked.fade = None if shown.fade is None else shown.fade.carried(shown.way)
             asked.frames = shown.frames
             asked.known = Way(shown.way.flow, shown.way.known)
         self._asked = [*self._asked, asked][-_MAX_ASKED:]
 
-    def take(self, key: object, fresh: NDArray[np.float32]) -> None:
-        """Take in a fresh result, (h, w, C) float32, of the frame that was asked about under a key.
+    def take(self, key: object, fresh: NDArray[Any]) -> None:
+        """Take in a fresh result, (h, w, C) float32 or uint8, of the frame that was asked about under a key.
 
         The result of a frame before a cut, or of one that was never asked about, is of no use and is left.
 
@@ -188,7 +191,7 @@ class Carrier:
             return
         if fresh.shape != value.shape:
             raise ShapeMismatch("The result changed its shape", expected=value.shape, found=fresh.shape)
-        fade = _Fade(fresh - value, self._rate(asked))
+        fade = _Fade(fresh, self._rate(asked))
         self._shown = _Shown(value, fade, way=asked.way)
 
     def _rate(self, asked: _Asked) -> NDArray[np.float32]:
@@ -202,19 +205,19 @@ class Carrier:
         width, height = self._size_wh
         return np.asarray(np.broadcast_to(rate, (height, width)), np.float32)
 
-    def show(self) -> NDArray[np.float32] | None:
+    def show(self) -> NDArray[Any] | None:
         """Fade on by one part and give the value on the current frame; to be called once a frame, last.
 
         Returns
         -------
-        (h, w, C) float32, or None until a first result was taken since a cut
+        (h, w, C) like the results, or None until a first result was taken since a cut
         """
         shown = self._shown
         if shown is None:
             return None
         shown.frames += 1
         if shown.fade is not None and shown.frames >= self._fade_frames:
-            shown.value, shown.fade = shown.value + shown.fade.correction, None
+            shown.value, shown.fade = shown.fade.target, None
         return shown.now()
 
 

@@ -81,7 +81,8 @@ class FlowPair:
 
     Parameters
     ----------
-    backward, forward : (h, w, 2) float32 in pixels of the reduced picture
+    backward, forward : (h, w, 2) float32 in pixels of the reduced picture; `forward` may be smaller, and is then in
+        pixels of its own size
     previous, current : (h, w) uint8, reduced luma
     """
 
@@ -99,6 +100,8 @@ class FlowOptions:
     ----------
     preset : DIS preset: `ultrafast`, `fast` or `medium`; each about three times the cost of the one before
     short_side : pixels of the shorter side of the picture it is measured on; frames are never enlarged for it
+    check_side : the same of a pair's forward flow, where that only serves to check the backward one; None measures
+        both alike
 
     References
     ----------
@@ -107,14 +110,14 @@ class FlowOptions:
 
     preset: str = "fast"
     short_side: int = 180
+    check_side: int | None = None
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise UsageError(f"There is no flow preset {self.preset!r}", available=PRESETS)
-        if self.short_side < _SHORTEST:
-            raise UsageError(
-                "The flow's picture is too small", expected=f"at least {_SHORTEST}", found=self.short_side
-            )
+        smallest = min(self.short_side, self.check_side or self.short_side)
+        if smallest < _SHORTEST:
+            raise UsageError("The flow's picture is too small", expected=f"at least {_SHORTEST}", found=smallest)
 
     @classmethod
     def of(cls, text: str) -> FlowOptions:
@@ -128,7 +131,7 @@ class FlowOptions:
         Examples
         --------
         >>> FlowOptions.of("fast:240")
-        FlowOptions(preset='fast', short_side=240)
+        FlowOptions(preset='fast', short_side=240, check_side=None)
         """
         preset, _, size = text.partition(":")
         if not size:
@@ -182,8 +185,9 @@ class FlowEstimator:
         if previous is None:
             return None
         backward = np.asarray(self._dis.calc(current, previous, None), np.float32)  # type: ignore[call-overload]
-        forward = np.asarray(self._dis.calc(previous, current, None), np.float32)  # type: ignore[call-overload]
-        return FlowPair(Flow(backward), Flow(forward, forward=True), previous, current)
+        side = self.options.check_side
+        small = (previous, current) if side is None else (reduced_luma(previous, side), reduced_luma(current, side))
+        return FlowPair(Flow(backward), self.forward(*small), previous, current)
 
     def forward(self, previous: NDArray[np.uint8], current: NDArray[np.uint8]) -> Flow:
         """Measure where the content of `previous` went: all that points need, at half the price of `between`."""

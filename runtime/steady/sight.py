@@ -70,9 +70,9 @@ def sight_of(pair: FlowPair | None, options: SightOptions) -> Sight:
     """
     if pair is None:
         return Sight()
-    uncovered = disocclusion(pair.backward, pair.forward)
+    uncovered = _uncovered(pair)
     if options.smooth_mask:
-        mask = reliable_smooth(pair.backward, pair.forward)
+        mask = reliable_smooth(pair.backward, pair.forward.scaled(pair.backward.size_wh))
     else:
         mask = np.asarray(~(uncovered | motion_boundary(pair.backward)), np.float32)
     carried = sample(pair.previous, positions(pair.backward))
@@ -84,3 +84,14 @@ def sight_of(pair: FlowPair | None, options: SightOptions) -> Sight:
     # Flow is off by a pixel at any edge; only what is further inside has surely appeared.
     appeared = cv2.erode(uncovered.view(np.uint8), _NEIGHBOURS, borderValue=1).astype(np.float32)
     return Sight(pair, trusted, residual, cut=total < options.cut_share * trusted.size, appeared=appeared)
+
+
+def _uncovered(pair: FlowPair) -> NDArray[np.bool_]:
+    """Tell where content appears, at the size of the backward flow.
+
+    The two flows agree or not to within what the coarser of them can tell, so they are compared at its size.
+    """
+    found = disocclusion(pair.backward.scaled(pair.forward.size_wh), pair.forward)
+    if pair.forward.size_wh == pair.backward.size_wh:
+        return found
+    return cv2.resize(found.view(np.uint8), pair.backward.size_wh, interpolation=cv2.INTER_NEAREST) > 0

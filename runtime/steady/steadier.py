@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ _NEUTRAL: Mapping[str, float] = MappingProxyType({"crcb": 128.0})
 # Carried output -> flow that is fine enough for it: chroma is small, about 96 rows; a brush stroke is as sharp as the
 # picture, and every tenth of a pixel that it is carried wrong is seen as seething.
 _FLOW: Mapping[str, FlowOptions] = MappingProxyType({
-    "crcb": FlowOptions(short_side=120), "styled": FlowOptions("medium", short_side=240),
+    "crcb": FlowOptions(short_side=120), "styled": FlowOptions("medium", short_side=240, check_side=120),
 })  # fmt: skip
 
 
@@ -159,9 +160,11 @@ class ArraySteadier:
             self._carrier.ask(motion.frame.index)
         if fresh is not None:
             self._outputs = fresh.outputs
-            self._carrier.take(fresh.frame.index, np.asarray(fresh.outputs[self._name], np.float32))
-        value = self._carrier.show()
-        return {**self._outputs, self._name: self._unknown() if value is None else value}
+            value = fresh.outputs[self._name]
+            # Pictures are carried as such: at full size four bytes a value would take most of the time.
+            self._carrier.take(fresh.frame.index, value if value.dtype == np.uint8 else value.astype(np.float32))
+        shown = self._carrier.show()
+        return {**self._outputs, self._name: self._unknown() if shown is None else shown}
 
     def reset(self) -> None:
         """Forget everything."""
@@ -170,7 +173,7 @@ class ArraySteadier:
         self._carrier.reset()
         self._outputs = {}
 
-    def _unknown(self) -> NDArray[np.float32]:
+    def _unknown(self) -> NDArray[Any]:
         """Stand-in for the frame or two of a live stream between a cut and the first result after it."""
         last = self._outputs[self._name]
         neutral = _NEUTRAL.get(self._name)

@@ -241,3 +241,22 @@ def test_small_results_are_carried_by_larger_flows() -> None:
     small = ramp()[::2, ::2]
     keyframe(carrier, Sight(), small)
     assert np.allclose(between(carrier, sight(4.0))[:, 3:], (small - 4)[:, 3:], atol=1e-3)
+
+
+def test_pictures_are_carried_as_pictures_to_within_their_rounding() -> None:
+    random = np.random.default_rng(3)
+    results = [random.integers(0, 256, (*SIZE, 3), np.uint8) for _ in range(3)]
+    carriers = {np.uint8: Carrier(fade_frames=4), np.float32: Carrier(fade_frames=4)}
+    for number in range(9):
+        at = sight(0.25 * number, lost=slice(3, 9), new=slice(20, 24)) if number else Sight()
+        found = {}
+        for dtype, carrier in carriers.items():
+            carrier.step(at)
+            if number % 3 == 0:
+                carrier.ask(number)
+            if number % 3 == 1:  # late by a frame
+                carrier.take(number - 1, results[number // 3].astype(dtype))
+            found[dtype] = carrier.show()
+        if number:
+            assert found[np.uint8].dtype == np.uint8
+            assert np.abs(found[np.uint8] - found[np.float32]).max() <= 1.6

@@ -122,6 +122,20 @@ def test_composed_flow_points_where_two_steps_lead() -> None:
     assert np.allclose(compose(half, half).vectors, -0.75 * grid, atol=0.05)
 
 
+def test_the_flow_that_checks_may_be_measured_at_a_smaller_size() -> None:
+    before, matrix = texture(360, 640), np.asarray([[1, 0, 8.0], [0, 1, -4.0]])
+    pairs = []
+    for check_side in (None, 90):
+        estimator = FlowEstimator(FlowOptions("medium", short_side=180, check_side=check_side))
+        estimator.step(before)
+        pairs.append(estimator.step(moved(before, matrix)))
+    both, checked = pairs
+    assert both is not None and checked is not None
+    assert np.array_equal(both.backward.vectors, checked.backward.vectors)
+    assert both.forward.size_wh == (320, 180) and checked.forward.size_wh == (160, 90)
+    assert np.allclose(np.median(checked.forward.vectors, axis=(0, 1)), (2, -1), atol=0.1)  # in its own pixels
+
+
 def test_what_is_not_a_flow_is_refused() -> None:
     with pytest.raises(ShapeMismatch):
         Flow(np.zeros((4, 4), np.float32))
@@ -133,6 +147,8 @@ def test_what_is_not_a_flow_is_refused() -> None:
         FlowOptions("slow")
     with pytest.raises(UsageError):
         FlowOptions(short_side=8)
+    with pytest.raises(UsageError):
+        FlowOptions(check_side=8)
     assert list(PRESETS) == ["ultrafast", "fast", "medium"]
 
 

@@ -9,13 +9,15 @@ import cv2
 import numpy as np
 import pytest
 from steadyframe.runtime.errors import UsageError
-from steadyframe.runtime.steady.flow import FlowEstimator
+from steadyframe.runtime.steady.flow import FlowEstimator, FlowOptions
 from steadyframe.runtime.steady.sight import Sight, SightOptions, sight_of
 from steadyframe.runtime.streaming import open_source
 
 
-def look(before: np.ndarray, after: np.ndarray, options: SightOptions | None = None) -> Sight:
-    estimator = FlowEstimator()
+def look(
+    before: np.ndarray, after: np.ndarray, options: SightOptions | None = None, flow: FlowOptions | None = None
+) -> Sight:
+    estimator = FlowEstimator(flow)
     estimator.step(before)
     return sight_of(estimator.step(after), options or SightOptions())
 
@@ -32,9 +34,11 @@ def test_first_frame_is_a_cut_with_nothing_before() -> None:
     assert sight.pair is None
 
 
-def test_a_moving_camera_is_trusted_but_for_the_border() -> None:
+@pytest.mark.parametrize("check_side", [None, 90])
+def test_a_moving_camera_is_trusted_but_for_the_border(check_side: int | None) -> None:
     big = scene(0, (220, 400))
-    sight = look(big[20:200, 40:360].copy(), big[22:202, 46:366].copy())
+    flow = FlowOptions(check_side=check_side)
+    sight = look(big[20:200, 40:360].copy(), big[22:202, 46:366].copy(), flow=flow)
     assert not sight.cut
     assert sight.trusted is not None
     assert sight.trusted[10:-10, 10:-10].mean() > 0.97
