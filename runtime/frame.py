@@ -26,6 +26,8 @@ class Frame:
     source : address of the source, or path of the picture
     media_ns : position on the source's own time line in nanoseconds; time steps are taken from here, because a file
         is decoded faster than it was filmed. Of a live source it is `captured_ns`.
+    alone : a picture of its own: no frame after it will show the same scene, so what is to be found in it is to be
+        found now
 
     Raises
     ------
@@ -43,6 +45,7 @@ class Frame:
     captured_ns: int = 0
     source: str = ""
     media_ns: int = 0
+    alone: bool = True
     _luma: NDArray[np.uint8] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

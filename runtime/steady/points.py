@@ -102,10 +102,18 @@ def _seek(
         previous, current, start.reshape(-1, 1, 2), None,
         winSize=(_WINDOW, _WINDOW), maxLevel=_LEVELS, criteria=_CRITERIA,
     )  # fmt: skip
-    good = status.reshape(len(points), len(_AROUND), 1) > 0
-    enough = good.sum((1, 2)) >= _LEAST_FOUND
-    steps = np.where(good | ~enough[:, None, None], ends.reshape(start.shape) - start, np.nan)
-    return np.asarray(points + np.nanmedian(steps, axis=1) / ratio, np.float32), enough
+    good = status.reshape(len(points), len(_AROUND)) > 0
+    step = _median(np.asarray(ends.reshape(start.shape) - start, np.float32), good)
+    return np.asarray(points + step / ratio, np.float32), good.sum(1) >= _LEAST_FOUND
+
+
+def _median(steps: NDArray[np.float32], good: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Median of the steps (N, M, 2) that are good (N, M), 0 where none is; numpy's takes as long as the search."""
+    ordered = np.sort(np.where(good[..., None], steps, np.float32(np.inf)), axis=1)
+    count = good.sum(1)
+    rows = np.arange(len(steps))
+    middle = ordered[rows, np.maximum(count - 1, 0) // 2] + ordered[rows, np.minimum(count // 2, steps.shape[1] - 1)]
+    return np.asarray(np.where(count[:, None] > 0, middle / 2, 0), np.float32)
 
 
 def _half(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

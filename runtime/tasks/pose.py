@@ -163,10 +163,10 @@ class Pose:
 
         Returns
         -------
-        feeds with `frame` (H, W, 3) uint8 and, with a steadier, `flows` (N, h, w, 2) float32, the forward flows
-        since the network's last frame
+        feeds with `frame` (H, W, 3) uint8, `alone` () bool, whether no later frame shows this scene, and, with a
+        steadier, `flows` (N, h, w, 2) float32, the forward flows since the network's last frame
         """
-        feeds: Feeds = {"frame": frame.pixels}
+        feeds: Feeds = {"frame": frame.pixels, "alone": np.array(frame.alone)}
         flows = None if self._steadier is None else self._steadier.flows
         if flows:
             feeds["flows"] = np.stack([flow.vectors for flow in flows])
@@ -189,7 +189,7 @@ class Pose:
         due = self._run - self._looked_at >= self.settings.find_every
         if not self._tracks or due or self._run == 1:
             self._looked_at = self._run
-            for view in self._views((pixels.shape[1], pixels.shape[0])):
+            for view in self._views((pixels.shape[1], pixels.shape[0]), alone=bool(feeds["alone"])):
                 self._find(pixels, view)
         for track in self._tracks:
             if (self._run - track.born) % 8 == 0:
@@ -244,13 +244,10 @@ class Pose:
                 kept.append(track)
         self._tracks = kept
 
-    def _views(self, frame_wh: tuple[int, int]) -> list[Square]:
-        """Where to look for somebody now: the whole picture and a part in turns.
-
-        A first frame without a steadier may be a single picture, with no later turn: there, everywhere.
-        """
+    def _views(self, frame_wh: tuple[int, int], *, alone: bool) -> list[Square]:
+        """Where to look for somebody now: the whole picture and a part in turns; all over, if no turn will follow."""
         whole, *parts = views(frame_wh, self._size)
-        if (self._run == 1 and self._steadier is None) or not parts:
+        if (self._run == 1 and alone) or not parts:
             return [whole, *parts]
         self._looks += 1
         return [whole if self._looks % 2 else parts[self._looks // 2 % len(parts)]]

@@ -93,7 +93,9 @@ class LiveSource:
                 with_pixels, pixels = capture.retrieve()
                 if with_pixels:
                     failed = 0
-                    yield Frame(np.asarray(pixels, np.uint8), index, captured_ns, self.info.address, captured_ns)
+                    yield Frame(
+                        np.asarray(pixels, np.uint8), index, captured_ns, self.info.address, captured_ns, alone=False
+                    )
                     index += 1
                     continue
             failed += 1

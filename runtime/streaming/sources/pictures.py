@@ -49,7 +49,9 @@ class PictureSet:
                 break
             started_ns = time.monotonic_ns()
             pixels = read_picture(path)
-            yield Frame(pixels, index, started_ns, str(path), round(index * 1e9 / _SEQUENCE_FPS))
+            yield Frame(
+                pixels, index, started_ns, str(path), round(index * 1e9 / _SEQUENCE_FPS), alone=self.info.independent
+            )
         self.signal = Signal.ENDED
 
     def stop(self) -> None:

@@ -79,7 +79,9 @@ class VideoFile:
             if not with_pixels:
                 break
             seen_ms = max(seen_ms, self._capture.get(cv2.CAP_PROP_POS_MSEC))
-            yield Frame(np.asarray(pixels, np.uint8), index, started_ns, self._shown, round(index * frame_ns))
+            yield Frame(
+                np.asarray(pixels, np.uint8), index, started_ns, self._shown, round(index * frame_ns), alone=False
+            )
             index += 1
         self.signal = Signal.ENDED
         if not self._stopped:

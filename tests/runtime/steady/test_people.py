@@ -9,6 +9,7 @@ from steadyframe.runtime.errors import UsageError
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.steady import SteadyOptions
 from steadyframe.runtime.steady.people import PeopleSteadier
+from steadyframe.runtime.steady.points import _median
 from steadyframe.runtime.streaming.temporal import Fresh
 
 STEP_NS = 33_333_333
@@ -195,3 +196,14 @@ def test_a_joint_follows_the_network_by_as_much_as_that_is_sure():
 def test_off_is_no_mode_of_a_steadier():
     with pytest.raises(UsageError, match="nothing to steady"):
         PeopleSteadier(SteadyOptions(mode="off"))
+
+
+def test_the_median_of_steps_is_that_of_the_good_ones() -> None:
+    random = np.random.default_rng(0)
+    steps, good = random.normal(size=(200, 5, 2)).astype(np.float32), random.random((200, 5)) < 0.6
+    good[0], good[1] = False, True
+    found = _median(steps, good)
+    for row in range(1, len(steps)):
+        if good[row].any():
+            assert np.allclose(found[row], np.median(steps[row][good[row]], axis=0))
+    assert (found[0] == 0).all()

@@ -115,12 +115,15 @@ def test_joints_come_back_in_pixels_of_the_frame(pose, size_wh):
     assert people.people[0].score > 0.8
 
 
-def test_an_empty_room_holds_nobody_and_costs_one_look_a_frame(pose):
+@pytest.mark.parametrize("alone", [False, True])
+def test_an_empty_room_holds_nobody_and_costs_one_look_a_frame(pose, alone):
     session = pose._session
     for index in range(4):
-        assert len(look(pose, np.full((240, 320, 3), 30, np.uint8), index)) == 0
+        frame = Frame(np.full((240, 320, 3), 30, np.uint8), index, media_ns=index * 33_000_000, alone=alone)
+        feeds, placement = pose.preprocess(frame)
+        assert len(pose.postprocess(pose.infer(feeds), placement)) == 0
     parts = len(views((320, 240), SIZE)) - 1
-    assert parts == 6 and session.runs == 4 + parts, "the first frame is searched all over"
+    assert parts == 6 and session.runs == 4 + parts * alone, "a picture that stands alone is searched all over"
 
 
 def test_a_person_is_followed_with_one_look_a_frame(pose):
