@@ -77,7 +77,7 @@ def cut_square(pixels: NDArray[np.uint8], corner_xy: tuple[int, int], side: int,
     pixels : (H, W, 3) uint8
     corner_xy : upper left corner in pixels, may lie outside; whole pixels, so that the way back is exact
     side : of the square in pixels of `pixels`
-    size : of the result; averaged when it is smaller than `side`, linear when it is larger
+    size : of the result; averaged, to within some levels, when it is smaller than `side`, linear when it is larger
 
     Returns
     -------
@@ -87,10 +87,19 @@ def cut_square(pixels: NDArray[np.uint8], corner_xy: tuple[int, int], side: int,
     left, top = corner_xy
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
     if (x0, y0, x1, y1) == (left, top, left + side, top + side):
-        return resize(pixels[y0:y1, x0:x1], (size, size), "area")
+        return _fit_square(pixels[y0:y1, x0:x1], size)
     square = np.full((side, side, 3), OUTSIDE, np.uint8)
     if x1 > x0 and y1 > y0:
         square[y0 - top : y1 - top, x0 - left : x1 - left] = pixels[y0:y1, x0:x1]
+    return _fit_square(square, size)
+
+
+def _fit_square(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Resize a square. Areas of whole pixels average far faster than others: so to such a size first."""
+    side = square.shape[0]
+    if side > size:
+        whole = max(2, side // size) * size
+        square = resize(square, (whole, whole), "linear")
     return resize(square, (size, size), "area")
 
 

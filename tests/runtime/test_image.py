@@ -6,7 +6,15 @@ import cv2
 import numpy as np
 import pytest
 from steadyframe.runtime.errors import ShapeMismatch
-from steadyframe.runtime.image import crcb_from_ab, luma, merge_chroma, network_size_wh, preprocess_pixels, resize
+from steadyframe.runtime.image import (
+    crcb_from_ab,
+    cut_square,
+    luma,
+    merge_chroma,
+    network_size_wh,
+    preprocess_pixels,
+    resize,
+)
 from steadyframe.runtime.manifest import Preprocess
 
 
@@ -91,3 +99,16 @@ def test_ab_turns_into_the_crcb_of_the_same_colour():
 def test_luma_and_ab_of_two_sizes_are_refused():
     with pytest.raises(ShapeMismatch):
         crcb_from_ab(np.zeros((4, 4), np.uint8), np.zeros((4, 5, 2), np.float32))
+
+
+@pytest.mark.parametrize("side", [193, 300, 384, 450, 640, 1000])
+def test_a_cut_square_is_about_the_average_of_its_areas(side):
+    random = np.random.default_rng(side)
+    coarse = random.integers(0, 256, (side // 8 + 2, side // 8 + 2, 3), np.uint8)
+    picture = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+    truth = cv2.resize(picture, (192, 192), interpolation=cv2.INTER_AREA).astype(int)
+    error = np.abs(cut_square(picture, (0, 0), side, 192) - truth)
+    assert error.mean() < 1.5 and error.max() <= 16
+    noise = random.integers(0, 256, (side, side, 3), np.uint8)
+    averaged = cv2.resize(noise, (192, 192), interpolation=cv2.INTER_AREA)
+    assert cut_square(noise, (0, 0), side, 192).std() < 1.35 * averaged.std() + 2, "nothing is skipped"
