@@ -166,7 +166,9 @@ class PoseFrameGraph(nn.Module):
 def of_pose(checkpoint: Checkpoint) -> TaskGraphs:
     """Graph `pose`, which serves both the whole picture and the squares around people."""
     size = int(checkpoint.config["size"])
-    graph = PoseFrameGraph(pose_graph.of_checkpoint(checkpoint))
+    pose = pose_graph.of_checkpoint(checkpoint)
+    pose.detector.fine.fold()
+    graph = PoseFrameGraph(pose)
     square = torch.randint(0, 256, (1, size, size, 3), dtype=torch.uint8)
     return TaskGraphs(
         graphs={"pose": GraphSource(module=graph, example={"frame": square}, outputs=pose_graph.OUTPUTS)},

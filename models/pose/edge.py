@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -109,7 +110,20 @@ class FineBank(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Turn (B, 3, H, W) into (B, C, H/4, W/4)."""
-        return self.body(self.stem(F.pixel_unshuffle(image, 2)))
+        folded = self.stem[0].in_channels == image.shape[1]
+        return self.body(self.stem(image if folded else F.pixel_unshuffle(image, 2)))
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Fold the rearrangement of pixels into the stem: the same sums in one pass less, as a graph wants them."""
+        plain = self.stem[0]
+        assert isinstance(plain, nn.Conv2d)
+        outputs, inputs = plain.out_channels, plain.in_channels // 4
+        folded = nn.Conv2d(inputs, outputs, 6, 4, 2, bias=False).to(plain.weight)
+        # (O, C, dy, dx, ky, kx) -> (O, C, ky, dy, kx, dx): where each weight's pixel lies in the picture
+        weight = plain.weight.view(outputs, inputs, 2, 2, 3, 3).permute(0, 1, 4, 2, 5, 3)
+        folded.weight.copy_(weight.reshape(outputs, inputs, 6, 6))
+        self.stem[0] = folded
 
 
 class CoarseBank(nn.Module):
