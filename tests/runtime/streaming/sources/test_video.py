@@ -12,7 +12,7 @@ from steadyframe.runtime.streaming.sources.source import Signal
 def test_a_whole_clip_comes_out_whole(make_clip, suffix):
     source = open_source(str(make_clip(f"clip.{suffix}", frames=30)))
     frames = list(source)
-    assert [frame.index for frame in frames] == list(range(30))
+    assert [(frame.index, frame.alone) for frame in frames] == [(index, False) for index in range(30)]
     assert source.info.fps == 25.0
     assert source.info.count in (30, 31)
     assert source.signal is Signal.ENDED
