@@ -30,7 +30,7 @@ _NEUTRAL: Mapping[str, float] = MappingProxyType({"crcb": 128.0})
 # Carried output -> flow that is fine enough for it: chroma is small, about 96 rows; a brush stroke is as sharp as the
 # picture, and every tenth of a pixel that it is carried wrong is seen as seething.
 _FLOW: Mapping[str, FlowOptions] = MappingProxyType({
-    "crcb": FlowOptions(short_side=120), "styled": FlowOptions("medium", short_side=240, check_side=120),
+    "crcb": FlowOptions(short_side=120), "styled": FlowOptions("medium", short_side=240),
 })  # fmt: skip
 
 
