@@ -1,8 +1,7 @@
 """Training one network in several processes on one machine, as `torchrun` starts them.
 
 Owns what the processes tell each other: the first one's weights and learning rates, and the mean of all gradients.
-Two processes of one thread each train faster than one process of two threads: the small convolutions of real-time
-networks leave a second thread little to do.
+Small convolutions leave a second thread of one process little to do; a second process has a whole batch of its own.
 """
 
 from __future__ import annotations

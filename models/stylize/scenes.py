@@ -141,12 +141,17 @@ class ScenePool:
         """Read the goal's pictures of all last frames, painted once."""
         if not path.exists():
             last = self._arrays[0][:, -1]
+
+            def painted(start: int) -> Tensor | None:
+                frames = torch.from_numpy(np.array(last[start : start + 8])).permute(0, 3, 1, 2).float() / 255
+                return goal.picture(frames)
+
+            if painted(0) is None:  # a painting: nobody to ask
+                return None
             pictures = []
             for start in track(range(0, len(last), 8), "asking the teacher", console=Console(stderr=True)):
-                frames = torch.from_numpy(np.array(last[start : start + 8])).permute(0, 3, 1, 2).float() / 255
-                picture = goal.picture(frames)
-                if picture is None:
-                    return None
+                picture = painted(start)
+                assert picture is not None
                 pictures.append((picture * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy())
             temporary = path.with_suffix(f".{os.getpid()}.tmp.npy")
             np.save(temporary, np.concatenate(pictures))
