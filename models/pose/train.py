@@ -47,7 +47,7 @@ class TrainOptions:
     depth : of the edge detector, as in `EdgeOptions`; None is its own default, or what `start` has
     coarsen : of the edge network's spatial model, as in `SpatialOptions`
     stages : which of the three; a later one needs the earlier one's result in `out` or at `start`
-    start : checkpoint whose detector (and spatial model) is taken over
+    start : checkpoint whose detector is taken over, and whose spatial model, unless the detector is trained on
     stored : heat-maps kept for the spatial stage
     labels : further COCO-keypoints files
     """
@@ -101,6 +101,8 @@ def train(options: TrainOptions, console: Console | None = None) -> Path:
     net = _fresh(options)
     if options.start:
         net = deepened(Checkpoint.load(options.start, task="pose"), options.depth or (1, 1, 1))
+        if "detector" in options.stages:
+            net.spatial = None  # the one that is there was made for other heat-maps
     total = sum(SHARES[stage] for stage in options.stages)
     for stage in options.stages:
         checkpoint = _stage(

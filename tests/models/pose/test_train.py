@@ -54,6 +54,12 @@ def test_a_run_that_is_repeated_goes_on_and_does_not_start_anew(trained, options
     assert after.step > before >= 1
 
 
+def test_a_detector_that_is_trained_on_leaves_its_spatial_model_behind(trained, options, tmp_path):
+    again = replace(options, out=tmp_path, stages=("detector",), minutes=0.01, start=options.out / "joint.pt")
+    detector = Checkpoint.load(training.train(again), task="pose")
+    assert detector.config["spatial"] is None and not any("spatial" in name for name in detector.weights)
+
+
 def test_a_few_people_are_learned_by_heart(options):
     torch.manual_seed(0)
     batches = PoseBatches(options.data, SKELETONS["union-19"], replace(SMALL, crops=8), cache=options.cache)
