@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -212,7 +212,8 @@ class _Lane:
             self.steadier.observe(frame, may_run=True)
         for session in self.sessions.values():
             session.forget()
-        feeds, placement = self.task.preprocess(frame)
+        # As the reference gets it: a picture, of which it does not know what follows.
+        feeds, placement = self.task.preprocess(replace(frame, alone=True))
         result = self.task.postprocess(self.task.infer(feeds), placement)
         found: Stages = {
             f"{role}.{name}": value for role, session in self.sessions.items() for name, value in session.seen.items()
