@@ -32,7 +32,7 @@ _MAX_ASKED = 4
 # Of the correction, in sizes of the person. Where the network looks at every frame its noise is three times as dense.
 _FILTERS = {
     "blend": OneEuroOptions(min_cutoff_hz=0.3, beta=6.0, derivative_cutoff_hz=1.0),
-    "keyframe": OneEuroOptions(min_cutoff_hz=0.4, beta=8.0, derivative_cutoff_hz=2.0),
+    "keyframe": OneEuroOptions(min_cutoff_hz=0.5, beta=12.0, derivative_cutoff_hz=2.0),
 }
 _FADES = {"blend": 2, "keyframe": 3}  # frames over which a correction comes in
 _FASTEST = 1.2  # sizes of the person a second; a longer correction is one of the network's jumps, and takes longer
