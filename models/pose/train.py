@@ -96,7 +96,7 @@ def train(options: TrainOptions, console: Console | None = None) -> Path:
         batches = PoseBatches(
             options.data, skeleton, options.batch, cache=options.cache, seed=options.seed, extra=options.labels
         )
-    validation = Validation(_validation_sets(options), skeleton, options.batch.size, options.device)
+        validation = Validation(_validation_sets(options), skeleton, options.batch.size, options.device)
     console.print(f"{len(batches.people)} people ready after {time.monotonic() - begun:.0f} s", highlight=False)
     net = _fresh(options)
     if options.start:
