@@ -68,7 +68,8 @@ class BetweenSteadier:
         self.held_back = every
         self._name = name
         self._sight = sight or SightOptions()
-        self._estimator = FlowEstimator(flow)
+        # The forward flow does more than check here: it carries the next keyframe back.
+        self._estimator = FlowEstimator(replace(flow or FlowOptions(), check_side=None))
         self._rule = KeyframeRule(replace(keyframes, every=every))
         self._key: NDArray[np.float32] = _NOTHING  # what the last keyframe shows
         self._outputs: Outputs = {}  # of the network on it

@@ -18,13 +18,13 @@ from .carrier import Way
 from .flow import FlowOptions
 from .keyframes import KeyframeOptions
 from .sight import Sight
-from .steadier import ArraySteadier, SteadyOptions
+from .steadier import FLOW, ArraySteadier, SteadyOptions
 from .warp import warp
 
 # Of `keyframe`: a fresh picture comes in over about the time until the next one. What costs is the flow; it is fine,
 # and so what it carries stays good for longer than chroma does. Its way back, which only checks, may be coarse: a
 # false alarm lets the next picture come in sooner, no more. In `blend` the network would paint afresh there.
-_FLOW = FlowOptions("medium", short_side=240, check_side=120)
+_CHECK_SIDE = 120
 _FADE_FRAMES = 9
 _KEYFRAMES = KeyframeOptions(min_age=8, max_age=10)
 
@@ -53,7 +53,8 @@ class FeedbackSteadier(ArraySteadier):
         if options.mode == "keyframe":
             fade = options.fade_frames or _FADE_FRAMES
             rule = _KEYFRAMES if options.keyframes == KeyframeOptions() else options.keyframes
-            options = replace(options, flow=options.flow or _FLOW, fade_frames=fade, keyframes=rule)
+            flow = options.flow or replace(FLOW.get(name, FlowOptions()), check_side=_CHECK_SIDE)
+            options = replace(options, flow=flow, fade_frames=fade, keyframes=rule)
         super().__init__(name, options)
         self._since: Way | None = None
         self._way: Way | None = None

@@ -115,7 +115,7 @@ class FlowOptions:
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
             raise UsageError(f"There is no flow preset {self.preset!r}", available=PRESETS)
-        smallest = min(self.short_side, self.check_side or self.short_side)
+        smallest = min(side for side in (self.short_side, self.check_side) if side is not None)
         if smallest < _SHORTEST:
             raise UsageError("The flow's picture is too small", expected=f"at least {_SHORTEST}", found=smallest)
 

@@ -29,7 +29,7 @@ MODES = ("off", "blend", "keyframe")
 _NEUTRAL: Mapping[str, float] = MappingProxyType({"crcb": 128.0})
 # Carried output -> flow that is fine enough for it: chroma is small, about 96 rows; a brush stroke is as sharp as the
 # picture, and every tenth of a pixel that it is carried wrong is seen as seething.
-_FLOW: Mapping[str, FlowOptions] = MappingProxyType({
+FLOW: Mapping[str, FlowOptions] = MappingProxyType({
     "crcb": FlowOptions(short_side=120), "styled": FlowOptions("medium", short_side=240),
 })  # fmt: skip
 
@@ -117,7 +117,7 @@ def open_steadier(task: Task, options: SteadyOptions, *, ahead: bool = False) ->
         raise UsageError(f"Task {task.name} has nothing that can be steadied", expected="--steady off")
     every = options.keyframes.every
     if ahead and options.mode == "keyframe" and options.fade_frames is None and (every or 1) <= LONGEST:
-        flow = options.flow or _FLOW.get(task.carried)
+        flow = options.flow or FLOW.get(task.carried)
         return BetweenSteadier(task.carried, flow=flow, sight=options.sight, keyframes=options.keyframes)
     return ArraySteadier(task.carried, options)
 
@@ -142,7 +142,7 @@ class ArraySteadier:
         blend = self.options.mode == "blend"
         keyframes = replace(self.options.keyframes, every=1) if blend else self.options.keyframes
         self._name = name
-        self._estimator = FlowEstimator(self.options.flow or _FLOW.get(name))
+        self._estimator = FlowEstimator(self.options.flow or FLOW.get(name))
         self._rule = KeyframeRule(keyframes)
         self._carrier = Carrier(fade_frames=self.options.fade_frames or (2 if blend else 9))
         self._outputs: Outputs = {}
@@ -161,8 +161,9 @@ class ArraySteadier:
         if fresh is not None:
             self._outputs = fresh.outputs
             value = fresh.outputs[self._name]
-            # Pictures are carried as such: at full size four bytes a value would take most of the time.
-            self._carrier.take(fresh.frame.index, value if value.dtype == np.uint8 else value.astype(np.float32))
+            if value.dtype != np.uint8:  # pictures are carried as such, a quarter of the memory to move
+                value = np.asarray(value, np.float32)
+            self._carrier.take(fresh.frame.index, value)
         shown = self._carrier.show()
         return {**self._outputs, self._name: self._unknown() if shown is None else shown}
 

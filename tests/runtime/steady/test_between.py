@@ -10,6 +10,7 @@ from steadyframe.runtime.errors import UsageError
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.steady import KeyframeOptions, SteadyOptions, open_steadier
 from steadyframe.runtime.steady.between import EVERY, BetweenSteadier
+from steadyframe.runtime.steady.flow import FlowOptions
 from steadyframe.runtime.steady.steadier import ArraySteadier
 from steadyframe.runtime.streaming import AheadSteadier, Fresh, Stream, open_source
 from steadyframe.runtime.task import Picture, Placement
@@ -102,11 +103,12 @@ def test_a_change_of_size_delivers_what_waits_and_starts_anew(tmp_path) -> None:
     assert [result.frame.size_wh for result in results] == [(128, 96)] * 3 + [(80, 64)] * 3
 
 
-def test_both_sides_are_carried_by_the_motion() -> None:
+@pytest.mark.parametrize("flow", [None, FlowOptions(short_side=96, check_side=48)])
+def test_both_sides_are_carried_by_the_motion(flow: FlowOptions | None) -> None:
     """A picture moves by 4 pixels a frame, and so does the step in its result, which stays on the picture."""
     coarse = np.random.default_rng(0).integers(0, 256, (16, 40, 3), np.uint8)
     big = cv2.resize(coarse, (640, 192), interpolation=cv2.INTER_CUBIC)
-    steadier = BetweenSteadier("crcb", keyframes=KeyframeOptions(every=4))
+    steadier = BetweenSteadier("crcb", flow=flow, keyframes=KeyframeOptions(every=4))
     columns = np.arange(256)
 
     def edge(index: int) -> np.ndarray:
