@@ -1,4 +1,4 @@
-# make demo   colour a moving camera over real photos, print what it took
+# make demo   color a moving camera over real photos, print what it took
 # make test   lint, types, layers, tests
 # Both make .venv first, and are quick the second time.
 

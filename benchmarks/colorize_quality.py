@@ -1,4 +1,4 @@
-"""How natural a colorize bundle is: squared error against grey, colourfulness, and a sheet to look at.
+"""How natural a colorize bundle is: squared error against grey, colorfulness, and a sheet to look at.
 
 Every picture goes the runtime's whole path. Usage::
 
@@ -41,7 +41,7 @@ def main(
     """Measure BUNDLES on a folder of photos."""
     originals = PhotoSet.of_folder(photos).photos
     click.echo(f"{len(originals)} photos")
-    click.echo("| bundle | saturation | ab-MSE / grey | colourfulness / original |\n|---|---|---|---|")
+    click.echo("| bundle | saturation | ab-MSE / grey | colorfulness / original |\n|---|---|---|---|")
     for bundle in bundles:
         for factor in saturation or (None,):
             found = measure_pictures(originals, bundle_colorizer(bundle, factor))

@@ -19,8 +19,8 @@ import click
 import cv2
 import numpy as np
 import onnxruntime as ort
-from steadyframe.runtime.bundle import Bundle
-from steadyframe.runtime.streaming import Stream
+from steadyframe.runtime.bundle.bundle import Bundle
+from steadyframe.runtime.stream.stream import Stream
 from steadyframe.runtime.tasks import open_task
 
 

@@ -24,13 +24,13 @@ from typing import Any
 
 import click
 import numpy as np
-from steadyframe.runtime.bundle import Bundle, shipped_bundles
+from steadyframe.runtime.bundle.bundle import Bundle, shipped_bundles
+from steadyframe.runtime.bundle.manifest import Graph
 from steadyframe.runtime.engines.cuda import find_gpu
-from steadyframe.runtime.engines.extent import extents_of
 from steadyframe.runtime.engines.probe import probe
+from steadyframe.runtime.engines.session import ENGINES, Session, open_session
+from steadyframe.runtime.engines.shape_range import shape_ranges_of
 from steadyframe.runtime.errors import DeviceError, SteadyframeError
-from steadyframe.runtime.manifest import Graph
-from steadyframe.runtime.session import ENGINES, Session, open_session
 
 Call = Callable[[], Any]
 WARM_UP = 10
@@ -38,8 +38,8 @@ WARM_UP = 10
 
 def feeds_of(graph: Graph) -> dict[str, np.ndarray]:
     """Random feeds of the usual shape: what they hold does not change the time."""
-    random, extents = np.random.default_rng(0), extents_of(graph)
-    arrays = {spec.name: random.random(extents[spec.name].usual, np.float32) for spec in graph.inputs}
+    random, shape_ranges = np.random.default_rng(0), shape_ranges_of(graph)
+    arrays = {spec.name: random.random(shape_ranges[spec.name].usual, np.float32) for spec in graph.inputs}
     return {
         spec.name: (arrays[spec.name] * 255).astype(spec.dtype) if spec.dtype == "uint8" else arrays[spec.name]
         for spec in graph.inputs

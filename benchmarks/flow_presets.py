@@ -1,7 +1,7 @@
 """How exact and how dear each flow preset is: end-point error on ground truth, at the sizes that the runtime uses.
 
 Flying Chairs pairs are 512x384 with motion of up to tens of pixels, more than a camera shows from frame to frame. The
-error is in pixels of the full picture, of the forward flow enlarged to it; times are of both directions on one core,
+error is in pixels of the full image, of the forward flow enlarged to it; times are of both directions on one core,
 the presets in turns.
 
     python benchmarks/flow_presets.py ../shared/data/flow [--rounds 15]
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from steadyframe.runtime.errors import SourceNotFound
-from steadyframe.runtime.steady.flow import PRESETS, FlowEstimator, FlowOptions
+from steadyframe.runtime.motion.flow import PRESETS, FlowEstimator, FlowOptions
 
 SIZES = (120, 180, 360)
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]
@@ -41,8 +41,8 @@ def read_pairs(folder: Path) -> list[Pair]:
     for first in sorted(folder.glob("*_frame0.png")):
         name = first.name.removesuffix("_frame0.png")
         second, truth = first.with_name(f"{name}_frame1.png"), first.with_name(f"{name}_flow.flo")
-        pictures = [np.asarray(cv2.imread(str(path)), np.uint8) for path in (first, second)]
-        pairs.append((pictures[0], pictures[1], read_flow(truth)))
+        images = [np.asarray(cv2.imread(str(path)), np.uint8) for path in (first, second)]
+        pairs.append((images[0], images[1], read_flow(truth)))
     if not pairs:
         raise SourceNotFound(
             f"There are no pairs in {folder}", expected="NAME_frame0.png, NAME_frame1.png, NAME_flow.flo"
@@ -51,25 +51,25 @@ def read_pairs(folder: Path) -> list[Pair]:
 
 
 def errors(options: FlowOptions, pairs: list[Pair]) -> NDArray[np.float32]:
-    """End-point errors of every pixel of every pair, in pixels of the full picture."""
+    """End-point errors of every pixel of every pair, in pixels of the full image."""
     found = []
     for first, second, truth in pairs:
         estimator = FlowEstimator(options)
         estimator.step(first)
         pair = estimator.step(second)
-        assert pair is not None  # the second picture of one size
+        assert pair is not None  # the second image of one size
         vectors = pair.forward.scaled((truth.shape[1], truth.shape[0])).vectors
         found.append(np.linalg.norm(vectors - truth, axis=2).ravel())
     return np.concatenate(found)
 
 
 def milliseconds(options: FlowOptions, pair: Pair) -> float:
-    """Time of one pair of flows; reducing the pictures is not in it."""
+    """Time of one pair of flows; reducing the images is not in it."""
     estimator = FlowEstimator(options)
     estimator.push(pair[0])
-    pictures = estimator.push(pair[1])
+    images = estimator.push(pair[1])
     started = time.perf_counter()
-    estimator.between(*pictures)
+    estimator.between(*images)
     return 1e3 * (time.perf_counter() - started)
 
 

@@ -19,16 +19,16 @@ import numpy as np
 import onnxruntime as ort
 import torch
 from steadyframe.calibration.frames import spread_frames
+from steadyframe.calibration.int8 import Feeds, collect_ranges, to_int8
 from steadyframe.export.graphs import task_graphs
-from steadyframe.export.int8 import Feeds, collect_ranges, to_int8
 from steadyframe.export.to_onnx import export_onnx
 from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.models.colorize.net import Colorizer, ColorizerOptions
-from steadyframe.runtime.bundle import Bundle
+from steadyframe.runtime.bundle.bundle import Bundle
+from steadyframe.runtime.bundle.manifest import Graph
+from steadyframe.runtime.engines.session import Session, load_session
 from steadyframe.runtime.image import resize
-from steadyframe.runtime.manifest import Graph
-from steadyframe.runtime.session import Session, load_session
-from steadyframe.runtime.streaming import open_source
+from steadyframe.runtime.io.sources import open_source
 
 SIDE = 224
 GOAL = 2.5
@@ -44,7 +44,7 @@ def checkpoint(width: float) -> Checkpoint:
     return Checkpoint(task="colorize", config={"net": dataclasses.asdict(options)}, weights=net.state_dict())
 
 
-def pictures(photos: Path | None, count: int) -> list[np.ndarray]:
+def images(photos: Path | None, count: int) -> list[np.ndarray]:
     """Photos of 224 x 224, or noise: the time does not depend on what they show."""
     if photos is None:
         return list(np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8))
@@ -59,7 +59,7 @@ def make_sessions(width: float, shown: list[np.ndarray], threads: int) -> tuple[
     """Export, quantize and load both graphs; role -> precision -> session, and the feeds of each role."""
     described = Bundle.load("colorize").manifest.graphs
     sessions: dict[str, dict[str, Session]] = {}
-    feeds: dict[str, list[Feeds]] = {"global": [{"frame": picture[None]} for picture in shown]}
+    feeds: dict[str, list[Feeds]] = {"global": [{"frame": image[None]} for image in shown]}
     for role, source in task_graphs(checkpoint(width)).graphs.items():
         model = export_onnx(source)
         if role == "color":
@@ -107,7 +107,7 @@ def in_turn(sessions: dict[str, dict[str, Session]], feeds: dict, rounds: int, w
 @click.option("--threads", default=0, show_default=True, help="Of one run; 0 takes every core.")
 def main(photos: Path | None, width: float, rounds: int, warm_up: int, threads: int) -> None:
     """Print medians, quartiles and ratios, as Markdown."""
-    sessions, feeds = make_sessions(width, pictures(photos, 8), threads)
+    sessions, feeds = make_sessions(width, images(photos, 8), threads)
     spent = in_turn(sessions, feeds, rounds, warm_up)
     for name in ("fp32", "int8"):
         spent["both", name] = spent["global", name] + spent["color", name]

@@ -57,7 +57,7 @@ def interval(errors: NDArray[np.float64], before: NDArray[np.float64] | None) ->
 @click.argument("data", type=click.Path(path_type=Path, exists=True))
 @click.argument("named", nargs=-1, required=True, metavar="NAME=CHECKPOINT...")
 @click.option("--cache", type=click.Path(path_type=Path), default=Path("runs/pose/cache"), show_default=True)
-@click.option("--plot", type=click.Path(path_type=Path), help="Picture of the detection-rate curves.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Image of the detection-rate curves.")
 def main(data: Path, named: tuple[str, ...], cache: Path, plot: Path | None) -> None:
     """Compare CHECKPOINTS, each with the one before; names may start with banks, spatial, joint."""
     people = load_people([data / "pose/lspet/val.json"], SKELETON, root=data, size=320, cache=cache)

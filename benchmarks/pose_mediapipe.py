@@ -2,7 +2,7 @@
 
 It needs an older numpy than this project, and so a Python of its own: `python -m venv mp; mp/bin/pip install
 mediapipe==0.10.21`. For every line `CLIP LIMIT` on stdin it plays the clip, and writes one line of JSON: seconds in
-all (decoding, colour order and network), seconds in the network's call alone, and every frame's joints in pixels.
+all (decoding, color order and network), seconds in the network's call alone, and every frame's joints in pixels.
 """
 
 from __future__ import annotations

@@ -24,9 +24,9 @@ from steadyframe.models.pose.metrics import RADII, errors_in_torsos, oks_average
 from steadyframe.models.pose.net import build
 from steadyframe.models.pose.people import load_people
 from steadyframe.models.pose.skeleton import SKELETONS
-from steadyframe.runtime.bundle import Bundle
+from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.streaming import Stream
+from steadyframe.runtime.stream.stream import Stream
 from steadyframe.runtime.tasks import open_task
 
 HELD_OUT = ("webcam_hungry", "webcam_want", "webcam_eat", "webcam_bird")
@@ -42,7 +42,7 @@ def main() -> None:
 @click.argument("data", type=click.Path(path_type=Path, exists=True))
 @click.argument("named", nargs=-1, required=True, metavar="NAME=CHECKPOINT...")
 @click.option("--cache", type=click.Path(path_type=Path), default=Path("runs/pose/cache"), show_default=True)
-@click.option("--plot", type=click.Path(path_type=Path), help="Picture of the detection-rate curves.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Image of the detection-rate curves.")
 def lsp(data: Path, named: tuple[str, ...], cache: Path, plot: Path | None) -> None:
     """PCK at 0.2 torsos and the curve, on all of DATA/pose/lspet/val.json."""
     skeleton = SKELETONS["union-19"]
@@ -216,7 +216,7 @@ HEIGHTS = (300, 200, 140, 100, 70, 50, 35)
 def small(data: Path, bundle: str) -> None:
     """Share of people found by their height in pixels: by the whole picture alone, and with its parts."""
     import cv2
-    from steadyframe.runtime.tracking import Square, square_around, views
+    from steadyframe.runtime.tasks.pose.tracker import Square, square_around, views
 
     task = open_task(bundle)
     labels = json.loads((data / "pose/pseudo/photos.json").read_text())

@@ -15,10 +15,10 @@ import time
 from pathlib import Path
 
 import click
-from steadyframe.runtime.bundle import Bundle
-from steadyframe.runtime.steady import SteadyOptions, open_steadier
-from steadyframe.runtime.streaming import Stream
+from steadyframe.runtime.bundle.bundle import Bundle
+from steadyframe.runtime.stream.stream import Stream
 from steadyframe.runtime.tasks import open_task
+from steadyframe.runtime.temporal.dense import SteadyOptions, open_steadier
 
 WORKER = Path(__file__).with_name("pose_mediapipe.py")
 

@@ -1,6 +1,6 @@
-r"""How much joints tremble, and how far they lag: every steady mode, and MediaPipe Pose full in video mode.
+r"""How much joints jitter, and how far they lag: every steady mode, and MediaPipe Pose full in video mode.
 
-Trembling is the second difference of shoulders, elbows and wrists, in thousandths of the shoulder width; a median
+Jitter is the second difference of shoulders, elbows and wrists, in thousandths of the shoulder width; a median
 alone could be gamed, so mean and 90th percentile stand beside it. The lag is the shift in time, in frames, that
 matches a mode's paths best to those of the unsteadied network (`off`), over what moves; frames around a jump of that
 network by more than half a shoulder width are left out (`runtime/steady/paths.py`). Usage::
@@ -15,11 +15,11 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 from pose_speed import Rival
-from steadyframe.runtime.bundle import Bundle
-from steadyframe.runtime.steady import SteadyOptions, open_steadier
-from steadyframe.runtime.steady.paths import LagCosts, lag_costs, second_differences
-from steadyframe.runtime.streaming import Stream
+from steadyframe.runtime.bench.jitter import LagCosts, lag_costs, second_differences
+from steadyframe.runtime.bundle.bundle import Bundle
+from steadyframe.runtime.stream.stream import Stream
 from steadyframe.runtime.tasks import open_task
+from steadyframe.runtime.temporal.dense import SteadyOptions, open_steadier
 
 JOINTS = ("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist")
 COCO_PLACES = (5, 6, 7, 8, 9, 10)

@@ -24,14 +24,14 @@ import click
 import numpy as np
 from steadyframe.calibration.diversity import diverse_frames
 from steadyframe.calibration.frames import frames_for
-from steadyframe.export.precision import Judge, Outcome, add_to_bundle, judging_devices, make_precision
-from steadyframe.runtime.bundle import Bundle, shipped_bundles
-from steadyframe.runtime.engines.extent import extents_of
-from steadyframe.runtime.engines.plan import build_plan
+from steadyframe.calibration.precision import Judge, Outcome, add_to_bundle, judging_devices, make_precision
+from steadyframe.runtime.bundle.bundle import Bundle, shipped_bundles
+from steadyframe.runtime.engines.session import open_session
+from steadyframe.runtime.engines.shape_range import shape_ranges_of
+from steadyframe.runtime.engines.tensorrt.plan import build_plan
 from steadyframe.runtime.errors import SteadyframeError
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.session import open_session
-from steadyframe.runtime.streaming import open_source
+from steadyframe.runtime.io.sources import open_source
 
 # task -> addresses in the data folder: what calibrates, what judges
 SOURCES = {
@@ -78,7 +78,7 @@ def engine_seconds(bundle: Bundle, precision: str) -> str:
     started = time.monotonic()
     for role, graph in bundle.manifest.graphs.items():
         try:
-            build_plan(bundle.graph_bytes(role, precision), extents_of(graph), library="tensorrt-rtx", name=role)
+            build_plan(bundle.graph_bytes(role, precision), shape_ranges_of(graph), library="tensorrt-rtx", name=role)
         except SteadyframeError as error:
             return f"REFUSED: {error}"
     return f"{time.monotonic() - started:.1f} s"

@@ -2,7 +2,7 @@
 
 A task plays a clip, and every run of its graphs is recorded. The bare loop runs the same graphs on the same feeds, in
 an ONNX Runtime session with the same options; they take turns, round by round. `task.infer` also does the task's own
-arithmetic, such as turning chroma into another colour space. Last, and by itself, comes ONNX Runtime with its own
+arithmetic, such as turning chroma into another color space. Last, and by itself, comes ONNX Runtime with its own
 options: its threads spin while they wait, and would take the core from the others. Usage::
 
     python benchmarks/runtime_overhead.py ../shared/data/videos/webcam_hungry.mkv
@@ -17,12 +17,12 @@ import click
 import numpy as np
 import onnxruntime as ort
 from steadyframe.calibration.recording import RecordingSession
-from steadyframe.runtime.bundle import Bundle, shipped_bundles
+from steadyframe.runtime.bundle.bundle import Bundle, shipped_bundles
+from steadyframe.runtime.engines.session import open_session
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.session import open_session
-from steadyframe.runtime.streaming import open_source
-from steadyframe.runtime.task import Task
+from steadyframe.runtime.io.sources import open_source
 from steadyframe.runtime.tasks import build_task
+from steadyframe.runtime.tasks.task import Task
 
 LIMIT_MS, LIMIT_SHARE = 1.0, 0.05
 Runs = list[list[tuple[str, dict]]]  # frame -> its runs: role and feeds

@@ -26,10 +26,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 from steadyframe.runtime.bench import Quality, Subject, measure_quality
-from steadyframe.runtime.bundle import Bundle
+from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.steady import MODES, SteadyOptions
-from steadyframe.runtime.streaming import Signal, SourceInfo, Stream
+from steadyframe.runtime.io.info import Signal, SourceInfo
+from steadyframe.runtime.stream.stream import Stream
+from steadyframe.runtime.temporal.dense import MODES, SteadyOptions
 
 
 class InMemory:

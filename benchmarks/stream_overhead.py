@@ -14,15 +14,17 @@ import time
 
 import numpy as np
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.streaming import Motion, Signal, SourceInfo, Stream
-from steadyframe.runtime.streaming.sinks.null import NullSink
-from steadyframe.runtime.task import Picture, Placement, StreamResult
+from steadyframe.runtime.io.info import Signal, SourceInfo
+from steadyframe.runtime.io.sinks.null import NullSink
+from steadyframe.runtime.stream.stream import Stream
+from steadyframe.runtime.tasks.task import Image, Placement, Result
+from steadyframe.runtime.temporal.stage import Motion
 
 LIMIT_MS = 0.3
 
 
 class Still:
-    """One picture, over and over, without decoding."""
+    """One image, over and over, without decoding."""
 
     def __init__(self, frames: int) -> None:
         self.info = SourceInfo("still", fps=30.0, count=frames)
@@ -55,7 +57,7 @@ class Nothing:
 
     def postprocess(self, outputs, placement):
         """Hand the outputs on."""
-        return Picture(outputs["frame"])
+        return Image(outputs["frame"])
 
     def reset(self) -> None:
         """Nothing is remembered."""
@@ -90,7 +92,7 @@ def loop_ms(frames: int) -> float:
     started = time.perf_counter()
     for frame in Still(frames):
         feeds, placement = task.preprocess(frame)
-        sink.write(StreamResult(frame, task.postprocess(task.infer(feeds), placement)))
+        sink.write(Result(frame, task.postprocess(task.infer(feeds), placement)))
     return (time.perf_counter() - started) / frames * 1e3
 
 

@@ -28,9 +28,9 @@ from steadyframe.models.stylize.offline.flows import Motion
 from steadyframe.models.stylize.offline.objective import Objective, Weights, fit_painting
 from steadyframe.models.stylize.offline.paint import Painter, PaintOptions
 from steadyframe.models.stylize.offline.solver import SolverOptions
-from steadyframe.runtime.steady.flow import Flow
-from steadyframe.runtime.steady.masks import reliable
-from steadyframe.runtime.steady.metrics import warping_error
+from steadyframe.runtime.bench.metrics import warping_error
+from steadyframe.runtime.motion.flow import Flow
+from steadyframe.runtime.motion.masks import reliable
 
 # clip -> frames to leave out at its beginning
 CLIPS = {

@@ -30,14 +30,14 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 from steadyframe.calibration.diversity import diverse_frames
+from steadyframe.calibration.precision import make_precision
 from steadyframe.export.bundle import BundleFacts, export_bundle
-from steadyframe.export.precision import make_precision
 from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.models.stylize.net import NORMS
-from steadyframe.runtime.bundle import Bundle
+from steadyframe.runtime.bundle.bundle import Bundle
+from steadyframe.runtime.engines.session import Session, open_session
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.session import Session, open_session
-from steadyframe.runtime.streaming import open_source
+from steadyframe.runtime.io.sources import open_source
 
 CLIPS = ("webcam_brother.mkv", "davis_dog.mp4", "webcam_bird.mkv")
 TITLES = (

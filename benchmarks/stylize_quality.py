@@ -24,11 +24,13 @@ from numpy.typing import NDArray
 from steadyframe.models.stylize.backbone import Backbone, load_backbone
 from steadyframe.models.stylize.losses import gram, style_distance
 from steadyframe.models.stylize.offline.commands import read_frames
+from steadyframe.runtime.bench.metrics import warping_error
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.steady import FlowEstimator, FlowOptions, SteadyOptions, open_steadier, warping_error
-from steadyframe.runtime.steady.masks import reliable
-from steadyframe.runtime.streaming.temporal import Fresh
+from steadyframe.runtime.motion.flow import FlowEstimator, FlowOptions
+from steadyframe.runtime.motion.masks import reliable
 from steadyframe.runtime.tasks import open_task
+from steadyframe.runtime.temporal.dense import SteadyOptions, open_steadier
+from steadyframe.runtime.temporal.stage import Fresh
 
 Pictures = list[NDArray[np.uint8]]
 

@@ -32,9 +32,9 @@ class Signature:
 
     Parameters
     ----------
-    bits : (64,) bool, signs of the low frequencies of the small grey picture
+    bits : (64,) bool, signs of the low frequencies of the small grey image
     brightness : mean luma, 0 to 1
-    motion : mean absolute change of the small picture since the frame before, 0 to 1
+    motion : mean absolute change of the small image since the frame before, 0 to 1
     """
 
     bits: NDArray[np.bool_]
@@ -84,11 +84,11 @@ def signature_of(
     Parameters
     ----------
     pixels : (H, W, 3) uint8 BGR
-    before : small picture of the frame before, or None at the start of a stream
+    before : small image of the frame before, or None at the start of a stream
 
     Returns
     -------
-    the signature, and the frame's own small picture, (32, 32) float32 in [0, 1]
+    the signature, and the frame's own small image, (32, 32) float32 in [0, 1]
     """
     grey = cv2.cvtColor(cv2.resize(pixels, _THUMB_WH, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2GRAY)
     small = grey.astype(np.float32) / 255
@@ -148,7 +148,7 @@ def diverse_frames(frames: Iterable[Frame], count: int, *, most: int = 10_000) -
 
 
 def neighbour_correlation(pixels: NDArray[np.uint8]) -> float:
-    """Correlation of horizontally neighbouring pixels of the green channel; 1 for a picture without contrast."""
+    """Correlation of horizontally neighbouring pixels of the green channel; 1 for an image without contrast."""
     green = pixels[..., 1].astype(np.float32)
     left, right = green[:, :-1].ravel(), green[:, 1:].ravel()
     if left.size < 2 or left.std() < 1 or right.std() < 1:
@@ -177,7 +177,7 @@ def _refuse_noise(frames: list[Frame]) -> None:
             "The calibration frames are random pixels",
             expected=f"neighbouring pixels that correlate, at least {_LEAST_CORRELATION}",
             found=f"a correlation of {correlation:.2f}",
-            todo="Calibrate on pictures of the camera that the network will see",
+            todo="Calibrate on images of the camera that the network will see",
         )
 
 

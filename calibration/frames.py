@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TypeVar
 
+from ..runtime.bundle.manifest import Manifest
 from ..runtime.errors import CalibrationError
 from ..runtime.frame import Frame
-from ..runtime.manifest import Manifest
-from ..runtime.streaming.sources import open_source
+from ..runtime.io.sources import open_source
 
 _Item = TypeVar("_Item")  # a frame, or several that belong together
 

@@ -14,15 +14,15 @@ import cv2
 import numpy as np
 
 from ..runtime.errors import UsageError
-from ..runtime.people import People
-from ..runtime.task import Picture
+from ..runtime.tasks.pose.people import People
+from ..runtime.tasks.task import Image
 
 _SURE = 0.5  # a joint that fp32 itself holds for wrong more likely than right is no measure
 _NEAR = 0.1  # of the diagonal of the person's box
 
 
 @dataclass(frozen=True, slots=True)
-class Goal:
+class QualityMetric:
     """A measure and the value that it must reach.
 
     Parameters
@@ -49,21 +49,21 @@ class Goal:
         return value <= self.limit[precision] - spare
 
 
-def delta_e(left: Picture, right: Picture) -> float:
-    """Mean CIE76 colour difference between two pictures of the same size.
+def delta_e(left: Image, right: Image) -> float:
+    """Mean CIE76 color difference between two images of the same size.
 
     Examples
     --------
-    >>> grey = Picture(np.full((4, 4, 3), 100, np.uint8))
+    >>> grey = Image(np.full((4, 4, 3), 100, np.uint8))
     >>> delta_e(grey, grey)
     0.0
     """
-    labs = [cv2.cvtColor(picture.pixels.astype(np.float32) / 255, cv2.COLOR_BGR2LAB) for picture in (left, right)]
+    labs = [cv2.cvtColor(image.pixels.astype(np.float32) / 255, cv2.COLOR_BGR2LAB) for image in (left, right)]
     return float(np.linalg.norm(labs[0] - labs[1], axis=2).mean())
 
 
-def psnr_db(left: Picture, right: Picture) -> float:
-    """Peak signal-to-noise ratio of two 8-bit pictures in decibels; 99 where they are the same."""
+def psnr_db(left: Image, right: Image) -> float:
+    """Peak signal-to-noise ratio of two 8-bit images in decibels; 99 where they are the same."""
     error = float(np.square(left.pixels.astype(np.float64) - right.pixels).mean())
     return 99.0 if error == 0 else min(99.0, 10 * float(np.log10(255**2 / error)))
 
@@ -97,7 +97,7 @@ def signal_db(left: Any, right: Any) -> float | None:
     -------
     20 log10(rms of the first / rms of the difference), or None where the first is all zero
     """
-    sides = [getattr(side, "values", None) or {"picture": side.pixels} for side in (left, right)]
+    sides = [getattr(side, "values", None) or {"image": side.pixels} for side in (left, right)]
     found = []
     for name, expected in sides[0].items():
         signal = float(np.sqrt(np.square(expected.astype(np.float64)).mean()))
@@ -111,15 +111,15 @@ _DELTA_E = {"fp32": 0.2, "fp16": 1.0, "int8": 1.0}
 _PSNR_DB = {"fp32": 40.0, "fp16": 35.0, "int8": 28.0}
 _SIGNAL_DB = {"fp32": 50.0, "fp16": 35.0, "int8": 20.0}
 _LOST = {"fp32": 0.5, "fp16": 1.0, "int8": 1.0}
-GOALS = {
-    "colorize": Goal("mean Delta-E", delta_e, _DELTA_E, higher_is_better=False, reserve=0.2),
-    "stylize": Goal("PSNR, dB", psnr_db, _PSNR_DB, higher_is_better=True, reserve=1.0),
-    "pose": Goal("joints lost, %", lost_joints, _LOST, higher_is_better=False, reserve=0.4),
-    "own": Goal("signal to error, dB", signal_db, _SIGNAL_DB, higher_is_better=True, reserve=1.0),
+QUALITY_METRICS = {
+    "colorize": QualityMetric("mean Delta-E", delta_e, _DELTA_E, higher_is_better=False, reserve=0.2),
+    "stylize": QualityMetric("PSNR, dB", psnr_db, _PSNR_DB, higher_is_better=True, reserve=1.0),
+    "pose": QualityMetric("joints lost, %", lost_joints, _LOST, higher_is_better=False, reserve=0.4),
+    "own": QualityMetric("signal to error, dB", signal_db, _SIGNAL_DB, higher_is_better=True, reserve=1.0),
 }
 
 
-def goal_of(task: str) -> Goal:
+def quality_metric_of(task: str) -> QualityMetric:
     """Measure of a task.
 
     Raises
@@ -127,6 +127,6 @@ def goal_of(task: str) -> Goal:
     UsageError
         If the task has none; a precision without a measure cannot be judged.
     """
-    if task not in GOALS:
-        raise UsageError(f"There is no measure for the precision of task {task!r}", available=GOALS)
-    return GOALS[task]
+    if task not in QUALITY_METRICS:
+        raise UsageError(f"There is no measure for the precision of task {task!r}", available=QUALITY_METRICS)
+    return QUALITY_METRICS[task]

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runtime.bundle import Bundle
+from ..runtime.bundle.bundle import Bundle
+from ..runtime.bundle.manifest import Manifest, TensorSpec
+from ..runtime.engines.session import Session, Tensors, open_session
 from ..runtime.frame import Frame
-from ..runtime.manifest import Manifest, TensorSpec
-from ..runtime.session import Session, Tensors, open_session
-from ..runtime.steady import SteadyOptions, open_steadier
-from ..runtime.streaming.temporal import Steadier
-from ..runtime.task import Task
 from ..runtime.tasks import build_task
+from ..runtime.tasks.task import Task
+from ..runtime.temporal.dense import SteadyOptions, open_steadier
+from ..runtime.temporal.stage import Steadier
 from .frames import takes_of
 
 Arrays = dict[str, NDArray[Any]]

@@ -5,9 +5,9 @@ Usage: python examples/follow_person.py [INPUT]        camera 0, a clip, an addr
 
 import sys
 
-from steadyframe.runtime.steady import SteadyOptions, open_steadier
-from steadyframe.runtime.streaming import Stream
+from steadyframe.runtime.stream.stream import Stream
 from steadyframe.runtime.tasks import open_task
+from steadyframe.runtime.temporal.dense import SteadyOptions, open_steadier
 
 VIEW_DEG = (62.0, 48.0)  # horizontal and vertical field of view of a usual webcam
 AIM_AT = ("left_shoulder", "right_shoulder", "nose")

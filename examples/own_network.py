@@ -1,6 +1,6 @@
 """Take a network of your own the whole way: train, export, calibrate, prove equal, run.
 
-The network here cleans pictures of a noisy camera. It is trained for a few seconds on the very clip, with noise
+The network here cleans images of a noisy camera. It is trained for a few seconds on the very clip, with noise
 added; put your own module in its place.
 
 Usage: python examples/own_network.py CLIP [FOLDER] [STEPS]        needs the extras [export] and [calibrate]
@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from steadyframe.calibration.diversity import diverse_frames
+from steadyframe.calibration.precision import add_to_bundle, make_precision
 from steadyframe.export.bundle import BundleFacts
-from steadyframe.export.own import OwnNetwork, OwnReference, export_own
-from steadyframe.export.parity import Target, compare_all
-from steadyframe.export.precision import add_to_bundle, make_precision
+from steadyframe.export.module import OwnNetwork, OwnReference, export_module
+from steadyframe.export.parity.compare import Target, compare_all
+from steadyframe.runtime.bundle.manifest import Preprocess
+from steadyframe.runtime.engines.autotune import auto_precision
 from steadyframe.runtime.image import preprocess_pixels
-from steadyframe.runtime.manifest import Preprocess
-from steadyframe.runtime.precision import auto_precision
-from steadyframe.runtime.streaming import Stream, open_source
+from steadyframe.runtime.io.sources import open_source
+from steadyframe.runtime.stream.stream import Stream
 from steadyframe.runtime.tasks import open_task
 from torch import nn
 
@@ -45,12 +46,12 @@ class Cleaner(nn.Module):
         return image - self.noise(image)
 
 
-def train(net: Cleaner, pictures: torch.Tensor, steps: int) -> None:
+def train(net: Cleaner, images: torch.Tensor, steps: int) -> None:
     optimizer = torch.optim.Adam(net.parameters(), 3e-3)
     generator = torch.Generator().manual_seed(0)
     for step in range(steps):
-        y, x = (int(torch.randint(0, side - 63, (), generator=generator)) for side in pictures.shape[2:])
-        clean = pictures[torch.randint(0, len(pictures), (8,), generator=generator), :, y : y + 64, x : x + 64]
+        y, x = (int(torch.randint(0, side - 63, (), generator=generator)) for side in images.shape[2:])
+        clean = images[torch.randint(0, len(images), (8,), generator=generator), :, y : y + 64, x : x + 64]
         noisy = clean + NOISE * torch.randn(clean.shape, generator=generator)
         loss = (net(noisy) - clean).square().mean()
         optimizer.zero_grad()
@@ -76,7 +77,7 @@ net = Cleaner()
 train(net, torch.from_numpy(small.copy()).permute(0, 3, 1, 2) / 255, steps)
 
 network = OwnNetwork(module=net, preprocess=SMALL)
-bundle = export_own(network, folder, BundleFacts(name="cleaner"))
+bundle = export_module(network, folder, BundleFacts(name="cleaner"))
 made = [make_precision(bundle, chosen, precision) for precision in ("fp16", "int8")]
 bundle = add_to_bundle(bundle, folder, made)
 

@@ -83,9 +83,9 @@ def parity(
     """Compare BUNDLE with the CHECKPOINT it came from, on frames of INPUT. Exit code 6 where they differ."""
     from ..calibration.frames import frames_for
     from ..models.checkpoint import Checkpoint
-    from ..runtime.bundle import Bundle
-    from .parity import Target, compare_all, reference_of
-    from .parity_report import reports_as_json, reports_as_junit, reports_as_markdown
+    from ..runtime.bundle.bundle import Bundle
+    from .parity.compare import Target, compare_all, reference_of
+    from .parity.report import reports_as_json, reports_as_junit, reports_as_markdown
 
     loaded, trained = Bundle.load(bundle), Checkpoint.load(checkpoint)
     targets = [
@@ -111,7 +111,7 @@ def parity(
 def _devices(words: tuple[str, ...]) -> list[str]:
     """Devices that were asked for; `all` stands for those that work here, and the others are named."""
     from ..runtime.engines.probe import probe
-    from ..runtime.session import ENGINES
+    from ..runtime.engines.session import ENGINES
 
     if "all" not in words:
         return list(dict.fromkeys(words))

@@ -1,6 +1,6 @@
 """Which graphs each task's bundle is made of.
 
-Owns the modules that stand around a trained network in its graphs (colour order, scaling, layout) and the parts of
+Owns the modules that stand around a trained network in its graphs (color order, scaling, layout) and the parts of
 the manifest that follow from them. One function a task, found by the task's name.
 """
 
@@ -19,8 +19,8 @@ from ..models.colorize.evaluate import COLOR_PREPROCESS, GLOBAL_PREPROCESS
 from ..models.pose import graph as pose_graph
 from ..models.stylize import net as stylize_net
 from ..models.stylize.reference import PREPROCESS as STYLIZE_PREPROCESS
+from ..runtime.bundle.manifest import Preprocess, Skeleton
 from ..runtime.errors import BundleError, UsageError
-from ..runtime.manifest import Preprocess, Skeleton
 from .to_onnx import FrameToTensor, GraphSource
 
 _Net = TypeVar("_Net", bound=nn.Module)
@@ -59,7 +59,7 @@ class _Luma(nn.Module):
 
 
 class ColorGraph(nn.Module):
-    """Colour branch: frame and global features to `ab`, (1, H/2, W/2, 2) in CIELAB units."""
+    """Color branch: frame and global features to `ab`, (1, H/2, W/2, 2) in CIELAB units."""
 
     def __init__(self, net: colorize_net.Colorizer) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class GlobalGraph(nn.Module):
         self.net, self.luma = net, _Luma()
 
     def forward(self, frame: Tensor) -> Tensor:
-        """Describe the picture."""
+        """Describe the image."""
         return self.net.describe(self.luma(frame))[0]
 
 
@@ -164,7 +164,7 @@ class PoseFrameGraph(nn.Module):
 
 
 def of_pose(checkpoint: Checkpoint) -> TaskGraphs:
-    """Graph `pose`, which serves both the whole picture and the squares around people."""
+    """Graph `pose`, which serves both the whole image and the squares around people."""
     size = int(checkpoint.config["size"])
     pose = pose_graph.of_checkpoint(checkpoint)
     pose.detector.fine.fold()

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 if TYPE_CHECKING:
-    from ..runtime.bundle import Bundle
+    from ..runtime.bundle.bundle import Bundle
     from ..runtime.frame import Frame
-    from .parity_report import ParityReport
+    from .parity.report import ParityReport
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,10 +39,10 @@ def steadyframe_parity(
 
     - bundle : a `Bundle`, its name or its folder
     - trained : an `OwnNetwork`, a `Checkpoint` or the path of one, or any `Reference`
-    - frames : the address of a source (``clip.mp4``, ``photos/``), or `Frame`s, or (H, W, 3) uint8 BGR pictures
+    - frames : the address of a source (``clip.mp4``, ``photos/``), or `Frame`s, or (H, W, 3) uint8 BGR images
     - devices, precisions : where; the default is ``--steadyframe-device`` and every precision of the bundle
     - tolerances : stage -> tolerance that replaces the default
-    - goal : a `Goal` that replaces the task's measure
+    - goal : a `QualityMetric` that replaces the task's measure
     - most : frames taken from a source, spread over it
 
     Returns
@@ -54,9 +54,9 @@ def steadyframe_parity(
         bundle: Bundle | str | Path, trained: Any, frames: Any, *, devices: Sequence[str] = (),
         precisions: Sequence[str] = (), most: int = 20, **how: Any,
     ) -> list[ParityReport]:  # fmt: skip
-        from ..runtime.bundle import Bundle
-        from .parity import Target, compare_all
-        from .parity_report import reports_as_markdown
+        from ..runtime.bundle.bundle import Bundle
+        from .parity.compare import Target, compare_all
+        from .parity.report import reports_as_markdown
 
         loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
         where = devices or request.config.getoption("--steadyframe-device") or ("cpu",)
@@ -75,8 +75,8 @@ def steadyframe_parity(
 def _reference(bundle: Bundle, trained: Any) -> Any:
     """Build the trained side from whatever stands for it."""
     from ..models.checkpoint import Checkpoint
-    from .own import OwnNetwork, OwnReference
-    from .parity import reference_of
+    from .module import OwnNetwork, OwnReference
+    from .parity.compare import reference_of
 
     if isinstance(trained, OwnNetwork):
         return OwnReference(trained)
@@ -86,7 +86,7 @@ def _reference(bundle: Bundle, trained: Any) -> Any:
 
 
 def _frames(bundle: Bundle, frames: Any, most: int) -> list[Frame]:
-    """Read a source, or number pictures."""
+    """Read a source, or number images."""
     from ..calibration.frames import frames_for
     from ..runtime.frame import Frame
 

@@ -27,7 +27,7 @@ class _Tasks(click.Group):
 
 @click.command(cls=_Tasks)
 def train() -> None:
-    """Train a network on your own pictures."""
+    """Train a network on your own images."""
 
 
 @click.command(

@@ -1,6 +1,6 @@
 """Any folder of photos, decoded once into squares that a training step can index.
 
-Owns finding, decoding and caching of photos. Knows nothing of colour spaces or losses.
+Owns finding, decoding and caching of photos. Knows nothing of color spaces or losses.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The training loop that every trainer shares: steps, progress, validation, pictures, checkpoints, resume.
+"""The training loop that every trainer shares: steps, progress, validation, images, checkpoints, resume.
 
 Owns the loop and its log. What is trained, on what and with which loss belongs to the trainers.
 """
@@ -52,7 +52,7 @@ class Trainer(Protocol):
         """Measure the network (in eval mode) on the validation set."""
 
     def sheet(self, net: nn.Module) -> NDArray[np.uint8] | None:
-        """Draw a picture sheet of the validation set, (H, W, 3) BGR, or nothing."""
+        """Draw an image sheet of the validation set, (H, W, 3) BGR, or nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

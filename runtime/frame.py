@@ -1,4 +1,4 @@
-"""One picture on its way through the runtime, and the two small facts that travel with it.
+"""One image on its way through the runtime, and the two small facts that travel with it.
 
 Owns `Frame`. Imports numpy, OpenCV and the error tree only.
 """
@@ -16,17 +16,17 @@ from .errors import ShapeMismatch
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A picture, and when and where it was taken.
+    """An image, and when and where it was taken.
 
     Parameters
     ----------
     pixels : (H, W, 3) uint8, BGR (OpenCV's order, here and in every graph's input)
     index : position in the source; a gap is a drop
     captured_ns : capture clock in nanoseconds, monotonic; the age of a result counts from here
-    source : address of the source, or path of the picture
-    media_ns : position on the source's own time line in nanoseconds; time steps are taken from here, because a file
+    source : address of the source, or path of the image
+    time_ns : position on the source's own time line in nanoseconds; time steps are taken from here, because a file
         is decoded faster than it was filmed. Of a live source it is `captured_ns`.
-    alone : a picture of its own: no frame after it will show the same scene, so what is to be found in it is to be
+    alone : an image of its own: no frame after it will show the same scene, so what is to be found in it is to be
         found now
 
     Raises
@@ -44,7 +44,7 @@ class Frame:
     index: int = 0
     captured_ns: int = 0
     source: str = ""
-    media_ns: int = 0
+    time_ns: int = 0
     alone: bool = True
     _luma: NDArray[np.uint8] | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -54,7 +54,7 @@ class Frame:
         if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
             raise ShapeMismatch("A frame holds 8-bit pixels", expected="(H, W, 3) uint8 BGR", found=found)
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
-            raise ShapeMismatch("A frame holds colour pixels", expected="(H, W, 3) uint8 BGR", found=found)
+            raise ShapeMismatch("A frame holds color pixels", expected="(H, W, 3) uint8 BGR", found=found)
 
     @property
     def size_wh(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Resizes and colour arithmetic, written once for training, calibration, parity and run.
+"""Resizes and color arithmetic, written once for training, calibration, parity and run.
 
 Owns every resize that happens outside a graph, and the luma-preserving composition of predicted chroma. Pure
 functions over numpy arrays; imports cv2 only.
@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .bundle.manifest import Preprocess
 from .errors import ShapeMismatch
-from .manifest import Preprocess
 
-OUTSIDE = 128  # grey level that networks see beyond the border of a picture
+OUTSIDE = 128  # grey level that networks see beyond the border of an image
 
 NEUTRAL = 128.0  # Cr and Cb of grey
 _OFFSETS = np.array([[0, 1.773], [-0.714, -0.344], [1.403, 0]], np.float32)  # BGR minus luma, BT.601
@@ -43,7 +43,7 @@ def network_size_wh(size_wh: tuple[int, int], preprocess: Preprocess) -> tuple[i
         return width, height
     assert preprocess.short_side is not None  # the manifest allows exactly one of the two
     scale = preprocess.short_side / min(size_wh)
-    longest = 4 * preprocess.short_side  # beyond 4:1 the picture is squeezed, so that memory stays bounded
+    longest = 4 * preprocess.short_side  # beyond 4:1 the image is squeezed, so that memory stays bounded
     step = preprocess.multiple
     width, height = (max(step, round(min(side * scale, longest) / step) * step) for side in size_wh)
     return width, height
@@ -70,7 +70,7 @@ def preprocess_pixels(pixels: NDArray[np.uint8], preprocess: Preprocess) -> NDAr
 
 
 def cut_square(pixels: NDArray[np.uint8], corner_xy: tuple[int, int], side: int, size: int) -> NDArray[np.uint8]:
-    """Cut a square and resize it; what lies outside the picture is mid-grey.
+    """Cut a square and resize it; what lies outside the image is mid-grey.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def luma(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def crcb_from_ab(luma_small: NDArray[np.uint8], ab: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Turn predicted CIELAB a and b into Cr and Cb for a picture of known luma.
+    """Turn predicted CIELAB a and b into Cr and Cb for an image of known luma.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def crcb_from_ab(luma_small: NDArray[np.uint8], ab: NDArray[np.float32]) -> NDAr
 
     Notes
     -----
-    L* comes from the luma as if the pixel were grey, as in the authors' released code; colours outside the gamut are
+    L* comes from the luma as if the pixel were grey, as in the authors' released code; colors outside the gamut are
     clipped here, at low resolution, and not at full size.
 
     References
@@ -150,7 +150,7 @@ def merge_chroma(grey: NDArray[np.uint8], crcb: NDArray[np.float32]) -> NDArray[
 
     Returns
     -------
-    (H, W, 3) uint8 BGR. Its luma is `grey` to rounding, except where the colour leaves the RGB gamut.
+    (H, W, 3) uint8 BGR. Its luma is `grey` to rounding, except where the color leaves the RGB gamut.
     """
     height, width = grey.shape
     # Chroma becomes an offset on each channel while it is small; at full size one saturating addition is left. It is

@@ -78,7 +78,7 @@ def test_importing_the_runtime_loads_next_to_nothing():
 
 def test_the_public_names_are_there_and_load_lazily():
     loaded = modules_after("import steadyframe.runtime as r\nassert [getattr(r, name) for name in r.__all__]")
-    assert {"steadyframe.runtime.streaming", "steadyframe.runtime.tasks"} <= loaded
+    assert {"steadyframe.runtime.stream", "steadyframe.runtime.tasks"} <= loaded
     assert "onnxruntime" not in loaded
     assert "steadyframe.runtime.commands" not in loaded
 
@@ -87,8 +87,8 @@ def test_the_public_names_are_these():
     from steadyframe import runtime
 
     assert set(runtime.__all__) == {
-        *("Bundle", "Frame", "Picture", "Session", "SteadyframeError", "Stream", "StreamResult", "Task"),
-        *("open_session", "open_sink", "open_source", "open_task", "read_picture", "shipped_bundles"),
+        *("Bundle", "Frame", "Image", "Session", "SteadyframeError", "Stream", "Result", "Task"),
+        *("open_session", "open_sink", "open_source", "open_task", "read_image", "shipped_bundles"),
     }
     assert set(runtime.__all__) == set(runtime._HOMES)
     with pytest.raises(AttributeError):

@@ -1,4 +1,4 @@
-"""A picture of every noisy activation: `python -m steadyframe.models.activations.curves noisy-activations.png`."""
+"""An image of every noisy activation: `python -m steadyframe.models.activations.curves noisy-activations.png`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from .factory import KINDS, Noise, sigmoid, tanh
 
 SHOWN_P, DRAWS = 1.0, 4000
-# The authors' noise is too small to be seen in a picture of this size.
+# The authors' noise is too small to be seen in an image of this size.
 SHOWN_C = {"nan": 4.0, "nah": 4.0, "nani": 0.5, "nanis": 0.5, "nanil": 0.5}
 
 
@@ -48,5 +48,5 @@ def draw_curves(path: Path) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m steadyframe.models.activations.curves", description=__doc__)
-    parser.add_argument("picture", type=Path)
-    draw_curves(parser.parse_args().picture)
+    parser.add_argument("image", type=Path)
+    draw_curves(parser.parse_args().image)

@@ -1,4 +1,4 @@
-"""How good a colorizer is: squared error against grey, colourfulness, and pictures to look at.
+"""How good a colorizer is: squared error against grey, colorfulness, and pictures to look at.
 
 Owns the metrics that training, cards and benchmarks share. Pictures are composed by the runtime's own code.
 """
@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...runtime.bundle.manifest import Preprocess
 from ...runtime.image import crcb_from_ab, luma, merge_chroma, preprocess_pixels, resize
-from ...runtime.manifest import Preprocess
 from ..data import find_photos
 from .net import GLOBAL_SIZE, Colorizer, ab_from_chroma
 
@@ -44,7 +44,7 @@ class PhotoSet:
 
 
 def torch_colorizer(net: Colorizer, device: str = "cpu", *, gain: float = 1.0) -> Colorize:
-    """Make a function that colours one picture with a PyTorch network and the runtime's composition.
+    """Make a function that colors one picture with a PyTorch network and the runtime's composition.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def lab_chroma(pixels: Pixels) -> NDArray[np.float32]:
 
 
 def colorfulness(pixels: Pixels) -> float:
-    """Colourfulness of a picture.
+    """Colorfulness of a picture.
 
     References
     ----------
@@ -91,7 +91,7 @@ def colorfulness(pixels: Pixels) -> float:
 
 
 def measure_pictures(originals: Sequence[Pixels], colorize: Colorize) -> dict[str, float]:
-    """Compare coloured pictures with their originals.
+    """Compare colored pictures with their originals.
 
     Returns
     -------

@@ -39,7 +39,7 @@ def mean_chroma(squares: Squares) -> NDArray[np.float32]:
 
 
 def of_classifier(squares: Squares, model: Path) -> NDArray[np.float16]:
-    """Ask a classifier for its opinion on every square, in colour.
+    """Ask a classifier for its opinion on every square, in color.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """What the colorizer minimises, and the re-weighting that keeps it from painting everything brown.
 
-Owns the soft colour bins, the rarity of colours, and the sum of the losses.
+Owns the soft color bins, the rarity of colors, and the sum of the losses.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ BIN_REACH = 100
 
 
 def bin_centres() -> Tensor:
-    """Centres of the colour bins, (Q, 2) in CIELAB a* and b*: a square grid, all of it."""
+    """Centres of the color bins, (Q, 2) in CIELAB a* and b*: a square grid, all of it."""
     line = torch.arange(-BIN_REACH, BIN_REACH + 1, BIN_STEP, dtype=torch.float32)
     return torch.cartesian_prod(line, line)
 
 
 def soft_bins(ab: Tensor) -> Tensor:
-    """Spread colours bilinearly over the four bins around them.
+    """Spread colors bilinearly over the four bins around them.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def soft_bins(ab: Tensor) -> Tensor:
 
 
 def look_up(table: Tensor, ab: Tensor) -> Tensor:
-    """Read a table over the bins at given colours, bilinearly: the mean of `table` under `soft_bins`.
+    """Read a table over the bins at given colors, bilinearly: the mean of `table` under `soft_bins`.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def look_up(table: Tensor, ab: Tensor) -> Tensor:
 
 
 def rarity(frequency: Tensor, *, mix: float = 0.5, most: float = 5.0) -> Tensor:
-    """Weights of the bins, so that rare and vivid colours count beside the many dull ones.
+    """Weights of the bins, so that rare and vivid colors count beside the many dull ones.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The network of *Let there be Color!*: local and global features, fused, and a colour branch at half size.
+"""The network of *Let there be Color!*: local and global features, fused, and a color branch at half size.
 
 Owns the architecture. `width=1.0` without batch norm is the paper's network, layer for layer; the edge network is
 the same drawing with a quarter of the channels and with batch norm, which folds into the convolutions at export.
@@ -27,7 +27,7 @@ class ColorizerOptions:
     batch_norm : batch norm after every convolution; the paper's own use of it is not certain
     noise : `None` for plain sigmoids, else a variant of `steadyframe.models.activations`
     classes : outputs of the classification head; 0 leaves it out
-    bins : outputs of the auxiliary soft-binned colour head, used in training only; 0 leaves it out
+    bins : outputs of the auxiliary soft-binned color head, used in training only; 0 leaves it out
     """
 
     width: float = 1.0
@@ -46,7 +46,7 @@ class Colorizer(nn.Module):
 
     References
     ----------
-    Iizuka et al. 2016, section 3 and table 1; fusion by their equation 4. The auxiliary colour head is ours, after
+    Iizuka et al. 2016, section 3 and table 1; fusion by their equation 4. The auxiliary color head is ours, after
     the soft bins of Zhang et al. 2016.
     """
 

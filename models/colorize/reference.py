@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from ...runtime.image import preprocess_pixels
-from ...runtime.task import Picture
+from ...runtime.tasks.task import Image
 from ..checkpoint import Checkpoint
 from .evaluate import COLOR_PREPROCESS, GLOBAL_PREPROCESS, compose
 from .net import ab_from_chroma, build
@@ -39,7 +39,7 @@ class ColorizeReference:
         "picture": 1.0,
     }
     exact = ("global.frame", "color.frame")
-    result: Picture
+    result: Image
 
     def __init__(self, checkpoint: Checkpoint, settings: dict[str, Any]) -> None:
         self._net = build(checkpoint.config)
@@ -54,7 +54,7 @@ class ColorizeReference:
         small = preprocess_pixels(pixels, COLOR_PREPROCESS)
         features, _ = self._net.describe(_luma(square))
         ab = ab_from_chroma(self._net.color(_luma(small), features))[0].permute(1, 2, 0).numpy()
-        self.result = Picture(compose(pixels, small, np.ascontiguousarray(ab * self._saturation)))
+        self.result = Image(compose(pixels, small, np.ascontiguousarray(ab * self._saturation)))
         return {
             "global.frame": square[None],
             "global.global_features": features.numpy(),

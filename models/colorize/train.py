@@ -146,7 +146,7 @@ class ColorizeTrainer:
         return colorized_sheet(net, self.val, self.device)
 
     def _pixel_weights(self) -> Tensor:
-        """Rarity of every colour bin, counted on a sample of the training photos."""
+        """Rarity of every color bin, counted on a sample of the training photos."""
         count = torch.zeros(len(bin_centres()))
         for _ in range(max(1, 1024 // self.batch_size)):
             rgb, _ = self.photos.draw()
@@ -182,7 +182,7 @@ def start_from(net: Colorizer, checkpoint: Checkpoint) -> None:
 
 
 def vary_luma(luma: Tensor) -> Tensor:
-    """Vary exposure, contrast and noise of the input only: webcams differ, the colours asked for do not.
+    """Vary exposure, contrast and noise of the input only: webcams differ, the colors asked for do not.
 
     Parameters
     ----------
@@ -219,7 +219,7 @@ def parse_prefixes(words: Sequence[str]) -> dict[str, float]:
 @click.option("--class-folders", is_flag=True, help="The folder of a photo is its class.")
 @click.option("--optimizer", type=click.Choice(["adamw", "adadelta"]), default="adamw", show_default=True)
 @click.option("--learning-rate", default=2e-3, show_default=True)
-@click.option("--rebalance", default=0.5, show_default=True, help="Weight of rare colours; 0 is plain MSE.")
+@click.option("--rebalance", default=0.5, show_default=True, help="Weight of rare colors; 0 is plain MSE.")
 @click.option("--crop", default=GLOBAL_SIZE, show_default=True, help="Side of the training squares.")
 @click.option("--init", type=click.Path(path_type=Path, exists=True), help="Checkpoint to start from.")
 @click.option("--prefix", multiple=True, metavar="PREFIX=FACTOR", help="Sample such photos more or less often.")

@@ -1,6 +1,6 @@
 """The table of the counting experiment beside the paper's, and its curves.
 
-`python -m steadyframe.models.counting.table runs/counting --picture counting.png`
+`python -m steadyframe.models.counting.table runs/counting --image counting.png`
 """
 
 from __future__ import annotations
@@ -103,12 +103,12 @@ def draw_curves(results: dict[str, dict[str, Any]], path: Path) -> None:
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="python -m steadyframe.models.counting.table", description=__doc__)
     parser.add_argument("folder", type=Path, help="has one folder for each row, each with a result.json")
-    parser.add_argument("--picture", type=Path, help="draw the curves here (PNG)")
+    parser.add_argument("--image", type=Path, help="draw the curves here (PNG)")
     options = parser.parse_args()
     results = read_results(options.folder)
     print(table(results))
-    if options.picture:
-        draw_curves(results, options.picture)
+    if options.image:
+        draw_curves(results, options.image)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...runtime.bundle.manifest import Skeleton
 from ...runtime.image import OUTSIDE
-from ...runtime.manifest import Skeleton
 from .people import CONTEXT, People
 
 BOX_MARGIN = 1.25  # side of a crop over the side of the person's box, in training and at run time
@@ -182,7 +182,7 @@ class Cropper:
 
 
 def disturb(image: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
-    """Change light and colour, blur, coarsen, add noise and put patches of `other` in front, each now and then."""
+    """Change light and color, blur, coarsen, add noise and put patches of `other` in front, each now and then."""
     size = image.shape[0]
     for _ in range(2):
         if rng.random() < 0.15:
@@ -213,7 +213,7 @@ def disturb(image: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _light(image: Pixels, rng: np.random.Generator) -> Pixels:
-    """Make one table a channel, (1, 256, 3): contrast, brightness, gamma and the colour of the light."""
+    """Make one table a channel, (1, 256, 3): contrast, brightness, gamma and the color of the light."""
     levels = np.arange(256, dtype=np.float32)[:, None]
     mean = float(image[::4, ::4].mean())
     table = (levels - mean) * rng.uniform(0.6, 1.4) + mean * rng.uniform(0.55, 1.4)
@@ -239,7 +239,7 @@ def _motion(rng: np.random.Generator, size: int) -> Floats:
 
 
 def _patch(image: Pixels, other: Pixels, rng: np.random.Generator) -> None:
-    """Cover a rectangle with a piece of another picture, or with one colour."""
+    """Cover a rectangle with a piece of another picture, or with one color."""
     size = image.shape[0]
     width, height = (int(v) for v in rng.uniform(0.08, 0.4, 2) * size)
     x, y = int(rng.integers(-width // 2, size - width // 2)), int(rng.integers(-height // 2, size - height // 2))

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...runtime.bundle.manifest import Skeleton
 from ...runtime.errors import SourceNotFound
-from ...runtime.manifest import Skeleton
 from ..data import find_photos, photo_squares
 from .augment import Cropper, Sample
 from .people import People, load_frames, load_people

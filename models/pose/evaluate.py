@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...runtime.manifest import Skeleton
-from ...runtime.session import Session
+from ...runtime.bundle.manifest import Skeleton
+from ...runtime.engines.session import Session
 from .augment import Cropper
 from .batches import collate
 from .edge import STRIDE

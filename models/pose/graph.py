@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...runtime.bundle.manifest import Skeleton
 from ...runtime.errors import BundleError
-from ...runtime.manifest import Skeleton
 from ..checkpoint import Checkpoint
 from .edge import CENTRE_STRIDE, STRIDE, EdgeDetector
 from .messages import FourierMessages, LowRankMessages

@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from ...runtime.bundle.manifest import Skeleton
 from ...runtime.errors import SourceNotFound
 from ...runtime.image import cut_square
-from ...runtime.manifest import Skeleton
 from .skeleton import PARENTS, placed
 
 CONTEXT = 2.0  # side of a stored square over the side of the person's box

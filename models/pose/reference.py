@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...runtime.bundle.manifest import Graph, GraphFile, Manifest, Preprocess, TensorSpec
+from ...runtime.engines.session import Tensors
 from ...runtime.frame import Frame
-from ...runtime.manifest import Graph, GraphFile, Manifest, Preprocess, TensorSpec
-from ...runtime.people import People
-from ...runtime.session import Tensors
-from ...runtime.tasks.pose import ROLE, Pose
+from ...runtime.tasks.pose.people import People
+from ...runtime.tasks.pose.task import ROLE, Pose
 from ..checkpoint import Checkpoint
 from .graph import OUTPUTS, PoseGraph, of_checkpoint, skeleton_of
 

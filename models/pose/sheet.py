@@ -1,4 +1,4 @@
-"""Picture sheets for the eye: skeletons on crops, their heat-maps, and scenes with the people that were found.
+"""Image sheets for the eye: skeletons on crops, their heat-maps, and scenes with the people that were found.
 
 Owns drawing for training; the overlay of the runtime is the task's.
 """
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...runtime.manifest import Skeleton
+from ...runtime.bundle.manifest import Skeleton
 from .edge import CENTRE_STRIDE, STRIDE
 from .scenes import BOX_UNIT
 from .targets import decode, to_pixels
@@ -36,8 +36,8 @@ def draw_skeleton(
     for a, b in skeleton.bones:
         if min(scores[a], scores[b]) >= least:
             name = skeleton.joints[b]
-            colour = _LEFT if name.startswith("left") else _RIGHT if name.startswith("right") else _MIDDLE
-            cv2.line(picture, *(tuple(round(float(v)) for v in joints[i]) for i in (a, b)), colour, 2, cv2.LINE_AA)
+            color = _LEFT if name.startswith("left") else _RIGHT if name.startswith("right") else _MIDDLE
+            cv2.line(picture, *(tuple(round(float(v)) for v in joints[i]) for i in (a, b)), color, 2, cv2.LINE_AA)
     for i in range(len(joints)):
         if scores[i] >= least:
             cv2.circle(picture, tuple(round(float(v)) for v in joints[i]), 2, (255, 255, 255), -1, cv2.LINE_AA)

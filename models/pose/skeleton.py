@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...runtime.bundle.manifest import Skeleton
 from ...runtime.errors import BundleError
-from ...runtime.manifest import Skeleton
 
 # child -> parent; drawn as bones, and used to tell a joint outside the picture from one that nobody marked
 PARENTS = {

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...runtime.manifest import Skeleton
+from ...runtime.bundle.manifest import Skeleton
 from ..training import WorkClock
 from .augment import Cropper
 from .batches import Batch, PoseBatches, collate

@@ -1,6 +1,6 @@
 """The curves of the recall experiment.
 
-`python -m steadyframe.models.recall.curves runs/recall --picture recall.png`
+`python -m steadyframe.models.recall.curves runs/recall --image recall.png`
 """
 
 from __future__ import annotations
@@ -76,12 +76,12 @@ def draw_curves(results: dict[str, dict[str, Any]], path: Path) -> None:
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="python -m steadyframe.models.recall.curves", description=__doc__)
     parser.add_argument("folder", type=Path, help="has the folders plain and noisy")
-    parser.add_argument("--picture", type=Path, help="draw the curves here (PNG)")
+    parser.add_argument("--image", type=Path, help="draw the curves here (PNG)")
     options = parser.parse_args()
     results = read_results(options.folder)
     print(table(results))
-    if options.picture:
-        draw_curves(results, options.picture)
+    if options.image:
+        draw_curves(results, options.image)
 
 
 if __name__ == "__main__":

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from ...runtime.errors import SourceNotFound
-from ...runtime.steady.flow import FlowEstimator, FlowOptions
-from ...runtime.steady.sight import SightOptions, sight_of
+from ...runtime.motion.flow import FlowEstimator, FlowOptions
+from ...runtime.temporal.scene_change import MotionAnalysisOptions, analyze_motion
 from .motion import Sequence
 
 SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm")
@@ -117,7 +117,7 @@ def _read(clip: Path, count: int) -> tuple[NDArray[np.uint8], NDArray[np.float16
     masks = np.zeros((len(frames), height, width), np.uint8)
     estimator = FlowEstimator(FlowOptions(short_side=height))
     for n, pixels in enumerate(frames):
-        sight = sight_of(estimator.step(pixels), SightOptions())
+        sight = analyze_motion(estimator.step(pixels), MotionAnalysisOptions())
         if sight.pair is not None and sight.trusted is not None:
             flows[n], masks[n] = sight.pair.backward.vectors, np.round(255 * sight.trusted)
     return np.stack(frames), flows, masks

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from .backbone import Backbone
 from .clips import ClipSource, clip_cache
-from .goals import Goal
 from .losses import gram, style_distance
 from .motion import Sequence, warp
+from .targets import QualityMetric
 
 FRAMES = 12
 
@@ -47,7 +47,7 @@ class HeldOut:
         return cls(list(whole), Sequence(*(torch.stack(part, 1) for part in zip(*cuts, strict=True))))
 
     @torch.no_grad()
-    def measure(self, net: nn.Module, goal: Goal, backbone: Backbone) -> dict[str, float]:
+    def measure(self, net: nn.Module, goal: QualityMetric, backbone: Backbone) -> dict[str, float]:
         """Compare a network with the teacher, or, where there is none, with itself frame by frame.
 
         Returns
@@ -75,7 +75,7 @@ class HeldOut:
         return metrics
 
     @torch.no_grad()
-    def sheet(self, net: nn.Module, goal: Goal) -> NDArray[np.uint8]:
+    def sheet(self, net: nn.Module, goal: QualityMetric) -> NDArray[np.uint8]:
         """Draw frame, per-frame picture, first-frame picture and last picture of a few clips."""
         styled, taught = run(net, self.clips), self._per_frame(net, goal)
         rows = []
@@ -85,7 +85,7 @@ class HeldOut:
         sheet = torch.cat(rows, 1).permute(1, 2, 0).clamp(0, 1) * 255
         return sheet.round().byte().cpu().numpy()
 
-    def _per_frame(self, net: nn.Module, goal: Goal) -> Tensor:
+    def _per_frame(self, net: nn.Module, goal: QualityMetric) -> Tensor:
         """(T, B, 3, H, W) without any memory: the teacher's, kept; or the network's own in first-frame mode."""
         if self.taught is None:
             pictures = [goal.picture(frame) for frame in self.clips.frames]

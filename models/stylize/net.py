@@ -70,7 +70,7 @@ class StylizeNet(nn.Module):
             *(InvertedResidual(eighth, eighth * options.expansion, norm=norm) for _ in range(options.blocks))
         )
         self.up = ConvNorm(eighth, 4 * quarter, 1, norm=norm, relu=False)
-        # Four planes of 4x4 sub-pixels: three colours and the gate.
+        # Four planes of 4x4 sub-pixels: three colors and the gate.
         self.head = nn.Conv2d(quarter, 4 * 16, 3, padding=1)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ...runtime.bundle.manifest import Graph, GraphFile, Manifest, Preprocess, TensorSpec
+from ...runtime.engines.session import Tensors
 from ...runtime.errors import UsageError
 from ...runtime.frame import Frame
-from ...runtime.manifest import Graph, GraphFile, Manifest, Preprocess, TensorSpec
-from ...runtime.session import Tensors
-from ...runtime.steady import SteadyOptions
-from ...runtime.task import Picture
 from ...runtime.tasks.stylize import ROLE, Stylize
+from ...runtime.tasks.task import Image
+from ...runtime.temporal.dense import SteadyOptions
 from ..checkpoint import Checkpoint
 from .net import MULTIPLE, StylizeNet, StylizeOptions
 
@@ -68,7 +68,7 @@ class StylizeReference:
         "picture": 4.0,
     }
     exact = (f"{ROLE}.frame", f"{ROLE}.mask")
-    result: Picture
+    result: Image
 
     def __init__(self, checkpoint: Checkpoint, settings: dict[str, Any]) -> None:
         if settings.get("strength", 1.0) != 1.0 or settings.get("keep_colors", 0.0):

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from ..data import BatchSource, Squares, prefix_weights
 from .clips import ClipSource, clip_cache
-from .goals import Goal
 from .motion import Sequence, synthesize
+from .targets import QualityMetric
 
 PREFIXES = {"ccp": 0.3, "clothing": 0.3, "grocery": 0.3, "houses": 0.3}  # photos that repeat themselves
 _PARTS = ("frames", "flows", "masks")
@@ -106,7 +106,9 @@ class ScenePool:
     length : frames of each; the network is never unrolled further
     """
 
-    def __init__(self, live: LiveScenes, goal: Goal, *, name: str, count: int, length: int, seed: int) -> None:
+    def __init__(
+        self, live: LiveScenes, goal: QualityMetric, *, name: str, count: int, length: int, seed: int
+    ) -> None:
         options = live.options
         key = f"{live.stamp} {count} {length} {options.size} {options.num_clips}/{options.batch_size} {_VERSION}"
         folder = options.cache / f"scenes-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
@@ -137,7 +139,7 @@ class ScenePool:
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self._device)
 
-    def _load_pictures(self, path: Path, goal: Goal) -> NDArray[np.uint8] | None:
+    def _load_pictures(self, path: Path, goal: QualityMetric) -> NDArray[np.uint8] | None:
         """Read the goal's pictures of all last frames, painted once."""
         if not path.exists():
             last = self._arrays[0][:, -1]

@@ -24,11 +24,11 @@ from ..training import LoopOptions, WorkClock, fit, one_cycle, seed_all
 from .backbone import load_backbone
 from .clips import find_clips
 from .evaluate import HeldOut
-from .goals import Target, load_goal
 from .losses import feature_distance, gram, style_distance, temporal_loss, total_variation
 from .motion import Sequence, add_noise, warp
 from .net import NORMS, StylizeNet, StylizeOptions
 from .scenes import LiveScenes, SceneOptions, ScenePool, Scenes
+from .targets import Target, load_goal
 
 # Share of the budget -> frames run before the one that is learned from. The paper's 50k, 60k and 90k iterations are
 # shares 0.55, 0.67 and 1; the last stage is ours: what is stylized for minutes must not blur or drift.

@@ -1,4 +1,4 @@
-"""Flicker and fidelity against speed, drawn as a picture.
+"""Flicker and fidelity against speed, drawn as an image.
 
 Owns `draw_plot`. Drawn with cv2: the runtime has no plotting library, and two charts of three points need none.
 """
@@ -17,7 +17,7 @@ _SIZE_WH = (620, 460)
 _MARGIN = 76  # pixels around the axes
 _INK = (60, 60, 60)
 _FAINT = (225, 225, 225)
-_COLOURS = ((90, 90, 90), (200, 120, 20), (40, 140, 40), (40, 40, 200))  # BGR
+_COLORS = ((90, 90, 90), (200, 120, 20), (40, 140, 40), (40, 40, 200))  # BGR
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -78,13 +78,13 @@ def _chart(title: str, points: Sequence[tuple[str, float, float, str]]) -> NDArr
     _write(canvas, title, (_MARGIN - 40, 34), 0.5)
     _write(canvas, "frames per second", (width // 2 - 70, height - 18), 0.5)
     for number, (name, x, y, note) in enumerate(points):
-        colour = _COLOURS[number % len(_COLOURS)]
+        color = _COLORS[number % len(_COLORS)]
         at_x, at_y = place(x, y)
-        cv2.circle(canvas, (at_x, at_y), 7, colour, -1, cv2.LINE_AA)
+        cv2.circle(canvas, (at_x, at_y), 7, color, -1, cv2.LINE_AA)
         beside = at_x - 96 if x > 0.8 * top_x else at_x + 12
-        _write(canvas, name, (beside, at_y - 10), 0.55, colour)
+        _write(canvas, name, (beside, at_y - 10), 0.55, color)
         if note:
-            _write(canvas, note, (beside, at_y + 20), 0.45, colour)
+            _write(canvas, note, (beside, at_y + 20), 0.45, color)
     return canvas
 
 
@@ -99,6 +99,6 @@ def _axis(values: Sequence[float]) -> tuple[float, list[float]]:
 
 
 def _write(
-    canvas: NDArray[np.uint8], text: str, at: tuple[int, int], size: float, colour: tuple[int, int, int] = _INK
+    canvas: NDArray[np.uint8], text: str, at: tuple[int, int], size: float, color: tuple[int, int, int] = _INK
 ) -> None:
-    cv2.putText(canvas, text, at, _FONT, size, colour, 1, cv2.LINE_AA)
+    cv2.putText(canvas, text, at, _FONT, size, color, 1, cv2.LINE_AA)

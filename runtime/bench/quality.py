@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..frame import Frame
-from ..steady import Flow, FlowEstimator, FlowOptions, delta_e_2000, warping_error
-from ..steady.masks import reliable
-from ..streaming import AheadSteadier, Fresh, Motion, Steadier
-from ..task import Outputs, Picture, Placement, Task
+from ..motion.flow import Flow, FlowEstimator, FlowOptions
+from ..motion.masks import reliable
+from ..tasks.task import Image, Outputs, Placement, Task
+from ..temporal.stage import AheadSteadier, Fresh, Motion, Steadier
+from .metrics import delta_e_2000, warping_error
 from .subject import Subject
 
 # Slower and better than any flow that the runtime steadies with.
@@ -34,8 +35,8 @@ class Quality:
     Parameters
     ----------
     masked, all_pixels : E_warp of every pair of frames, on the task's own channels in 0..1, before any rounding
-    squared_error : mean squared difference of every frame's picture to that of `off`, in grey levels
-    delta_e : mean CIEDE2000 to the picture of `off`, every fifth frame
+    squared_error : mean squared difference of every frame's image to that of `off`, in grey levels
+    delta_e : mean CIEDE2000 to the image of `off`, every fifth frame
     """
 
     masked: list[float] = field(default_factory=list)
@@ -97,7 +98,7 @@ def measure_quality(
     Returns
     -------
     dict of mode -> Quality, or None
-        None for a task whose result is no picture.
+        None for a task whose result is no image.
 
     References
     ----------
@@ -113,12 +114,12 @@ def measure_quality(
     results = [lane.results(frames) for lane in lanes.values()]
     for number, (frame, *found) in enumerate(zip(frames, *results, strict=True)):
         pair = estimator.step(frame.pixels)
-        pictures: dict[str, NDArray[np.uint8]] = {}
+        images: dict[str, NDArray[np.uint8]] = {}
         for (mode, lane), (outputs, result) in zip(lanes.items(), found, strict=True):
             value = outputs[lane.task.carried or ""]
-            if not isinstance(result, Picture) or value.ndim != 3:
+            if not isinstance(result, Image) or value.ndim != 3:
                 return None
-            pictures[mode] = result.pixels
+            images[mode] = result.pixels
             channels = np.asarray(value, np.float32) / np.float32(_WHITE)
             if pair is not None:
                 # From frame t to t + 1: the earlier frame is compared with the later one, brought back to it.
@@ -127,15 +128,15 @@ def measure_quality(
                 figures[mode].masked.append(error.masked)
                 figures[mode].all_pixels.append(error.all_pixels)
             before[mode] = channels
-        _compare(figures, pictures, with_delta_e=number % _DELTA_E_EVERY == 0)
+        _compare(figures, images, with_delta_e=number % _DELTA_E_EVERY == 0)
         on_frame()
     return figures
 
 
-def _compare(figures: dict[str, Quality], pictures: dict[str, NDArray[np.uint8]], *, with_delta_e: bool) -> None:
-    """Note how far every mode's picture is from that of `off`."""
-    expected = pictures["off"]
-    for mode, found in pictures.items():
+def _compare(figures: dict[str, Quality], images: dict[str, NDArray[np.uint8]], *, with_delta_e: bool) -> None:
+    """Note how far every mode's image is from that of `off`."""
+    expected = images["off"]
+    for mode, found in images.items():
         difference = found.astype(np.float32) - expected
         figures[mode].squared_error.append(float(np.mean(difference * difference, dtype=np.float64)))
         if with_delta_e:

@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..frame import Frame
-from ..streaming import Signal, Source, SourceInfo, Stats, Stream
+from ..io.info import Signal, Source, SourceInfo
+from ..stream.stats import Stats
+from ..stream.stream import Stream
 from .subject import Subject
 
 

@@ -9,14 +9,16 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
-from ..bundle import Bundle
+from ..bundle.bundle import Bundle
+from ..engines.session import Session, open_session
 from ..errors import SourceError, UsageError
 from ..frame import Frame
-from ..session import Session, open_session
-from ..steady import SteadyOptions, open_steadier
-from ..streaming import AheadSteadier, Source, Steadier, open_source
-from ..task import Task
+from ..io.info import Source
+from ..io.sources import open_source
 from ..tasks import build_task, choose_precision
+from ..tasks.task import Task
+from ..temporal.dense import SteadyOptions, open_steadier
+from ..temporal.stage import AheadSteadier, Steadier
 
 
 class Subject:
@@ -33,7 +35,7 @@ class Subject:
     Raises
     ------
     UsageError
-        If the source is live, or its pictures are unrelated: neither can be compared frame by frame.
+        If the source is live, or its images are unrelated: neither can be compared frame by frame.
     BundleError, DeviceError, SourceError
         If one of them cannot be opened.
     """

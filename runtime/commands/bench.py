@@ -16,12 +16,12 @@ from rich.table import Table
 
 from ..bench import Quality, Speed, Subject, draw_plot, measure_live, measure_quality, measure_speed
 from ..bench.plot import Point
-from ..bundle import Bundle
+from ..bundle.bundle import Bundle
+from ..engines.session import DEVICES
 from ..errors import SinkError
 from ..files import write_whole
-from ..session import DEVICES
-from ..steady import MODES, SteadyOptions
-from ..streaming import Stats
+from ..stream.stats import Stats
+from ..temporal.dense import MODES, SteadyOptions
 from .report import console
 
 
@@ -70,8 +70,8 @@ def bench(bundle: str, input_address: str, json_file: Path | None, plot_file: Pa
     if json_file is not None:
         write_whole(json_file, (json.dumps(as_json(subject, speeds, qualities, lives), indent=2) + "\n").encode())
     if plot_file is not None and qualities is not None:
-        picture = draw_plot(_points(speeds, qualities), "{bundle} on {device}: {source}".format(**subject.facts()))
-        write_whole(plot_file, cv2.imencode(".png", picture)[1].tobytes())
+        image = draw_plot(_points(speeds, qualities), "{bundle} on {device}: {source}".format(**subject.facts()))
+        write_whole(plot_file, cv2.imencode(".png", image)[1].tobytes())
 
 
 def _measure(
@@ -148,7 +148,7 @@ def _print(
         cells = ["-" if one is None else f"{one.p50:.2f} / {one.p95:.2f} / {one.p99:.2f}" for one in spreads]
         table.add_row(f"{stage}, p50 / p95 / p99 ms", *cells)
     if qualities is None:
-        table.caption = "The results of this task are no pictures: no flicker and no fidelity."
+        table.caption = "The results of this task are no images: no flicker and no fidelity."
     console().print(table)
 
 

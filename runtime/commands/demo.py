@@ -1,4 +1,4 @@
-"""`steadyframe demo`: colours come back to a moving camera's grey pictures, side by side."""
+"""`steadyframe demo`: colors come back to a moving camera's grey images, side by side."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import Bundle
+from ..bundle.bundle import Bundle
 from ..image import luma
-from ..streaming import Sink, Stream, open_sink, open_source
-from ..task import Picture, StreamResult
+from ..io.sinks import open_sink
+from ..io.sinks.sink import Sink
+from ..io.sources import open_source
+from ..stream.stream import Stream
 from ..tasks import choose_precision, open_task
+from ..tasks.task import Image, Result
 from .report import StreamProgress, console, stats_table
 
 _PANELS = ("original", "grey: all the network sees", "colorized")
@@ -23,7 +26,7 @@ _BUNDLE = "colorize"
 
 
 class SideBySide:
-    """Hand the original, its grey picture and the result to another sink, as one picture."""
+    """Hand the original, its grey image and the result to another sink, as one image."""
 
     in_callers_thread = False
 
@@ -31,10 +34,10 @@ class SideBySide:
         self.address = sink.address
         self._sink = sink
 
-    def write(self, result: StreamResult) -> None:
+    def write(self, result: Result) -> None:
         """Lay three panels side by side."""
         panels = side_by_side(result.frame.pixels, result.result.pixels)
-        self._sink.write(replace(result, result=Picture(panels)))
+        self._sink.write(replace(result, result=Image(panels)))
 
     def close(self) -> None:
         """Close the other sink."""
@@ -52,9 +55,9 @@ def side_by_side(original: NDArray[np.uint8], colorized: NDArray[np.uint8]) -> N
     scale = original.shape[0] / 960
     for panel, name in zip(panels, _PANELS, strict=True):
         place = (round(16 * scale), panel.shape[0] - round(24 * scale))
-        for colour, width in (((0, 0, 0), 8 * scale), ((255, 255, 255), 3 * scale)):
+        for color, width in (((0, 0, 0), 8 * scale), ((255, 255, 255), 3 * scale)):
             thickness = max(1, round(width))
-            cv2.putText(panel, name, place, cv2.FONT_HERSHEY_SIMPLEX, 1.6 * scale, colour, thickness, cv2.LINE_AA)
+            cv2.putText(panel, name, place, cv2.FONT_HERSHEY_SIMPLEX, 1.6 * scale, color, thickness, cv2.LINE_AA)
     return np.hstack(panels)
 
 
@@ -63,7 +66,7 @@ def side_by_side(original: NDArray[np.uint8], colorized: NDArray[np.uint8]) -> N
 @click.option("-o", "--output", default="demo.mp4", show_default=True, metavar="FILE", help="Where the video goes.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N frames.")
 def demo(input_address: str, output: str, limit: int | None) -> None:
-    """Write a video of original, grey and colorized pictures, side by side.
+    """Write a video of original, grey and colorized images, side by side.
 
     INPUT is a moving camera over photographs, unless another one is named. No window is needed.
     """

@@ -13,13 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..bundle import SHIPPED, Bundle, shipped_bundles
+from ..bundle.bundle import SHIPPED, Bundle, shipped_bundles
 from ..engines.probe import probe, probe_engine
+from ..engines.session import ENGINES
 from ..errors import DeviceError, SteadyframeError
-from ..session import ENGINES
-from ..streaming.sinks.display import display_problem
-from ..streaming.sources.camera import cameras
-from ..streaming.sources.capture import has_backend, open_capture
+from ..io.sinks.display import display_problem
+from ..io.sources.camera import cameras
+from ..io.sources.capture import has_backend, open_capture
 from .info import installed
 
 _STYLES = {"works": "green", "missing": "yellow", "broken": "red"}
@@ -142,7 +142,7 @@ def opencv_findings() -> list[Finding]:
 
 
 def camera_findings() -> list[Finding]:
-    """Take one picture with every camera; on Linux, where cameras are files."""
+    """Take one image with every camera; on Linux, where cameras are files."""
     findings = []
     for path in cameras():
         capture = open_capture(path, cv2.CAP_V4L2)
@@ -152,12 +152,12 @@ def camera_findings() -> list[Finding]:
         if good and pixels is not None:
             findings.append(Finding(f"camera {path}", "works", f"{pixels.shape[1]}x{pixels.shape[0]}"))
         elif _is_capture_device(path):
-            findings.append(Finding(f"camera {path}", "broken", "it gives no picture; another program may use it"))
+            findings.append(Finding(f"camera {path}", "broken", "it gives no image; another program may use it"))
     return findings or [Finding("cameras", "missing", "none found; sample:// needs none")]
 
 
 def _is_capture_device(path: str) -> bool:
-    """Whether the kernel calls the device file a camera's first; the others carry metadata and have no pictures."""
+    """Whether the kernel calls the device file a camera's first; the others carry metadata and have no images."""
     index = Path("/sys/class/video4linux") / Path(path).name / "index"
     try:
         return index.read_text().strip() == "0"

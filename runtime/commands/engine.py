@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from ..bundle import Bundle
-from ..engines.building import EngineBuilder, target_of
-from ..engines.cache import FOLDER_VARIABLE, EngineCache
+from ..bundle.bundle import Bundle
+from ..bundle.manifest import PRECISIONS
 from ..engines.cuda import Gpu, find_gpu
-from ..engines.plan import LIBRARIES
+from ..engines.tensorrt.build import EngineBuilder, target_of
+from ..engines.tensorrt.cache import FOLDER_VARIABLE, EngineCache
+from ..engines.tensorrt.plan import LIBRARIES
 from ..errors import BackendNotInstalled, BundleError, DeviceError
-from ..manifest import PRECISIONS
 
 
 @click.command()

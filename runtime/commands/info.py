@@ -14,11 +14,11 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table
 
-from ..bundle import CARD_FILE, Bundle, shipped_bundles
+from ..bundle.bundle import CARD_FILE, Bundle, shipped_bundles
+from ..bundle.manifest import PRECISIONS, Preprocess, TensorSpec
+from ..engines.autotune import Choice, auto_precision, recall
+from ..engines.session import ENGINES
 from ..errors import UsageError
-from ..manifest import PRECISIONS, Preprocess, TensorSpec
-from ..precision import Choice, auto_precision, recall
-from ..session import ENGINES
 
 # distribution -> what it is for
 LIBRARIES = {

@@ -12,7 +12,9 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..streaming import Signal, Spread, Stats, Stream
+from ..io.info import Signal
+from ..stream.stats import Spread, Stats
+from ..stream.stream import Stream
 
 _REFRESH_HZ = 5.0
 

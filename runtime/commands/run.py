@@ -9,13 +9,14 @@ from typing import Any
 
 import click
 
-from ..bundle import Bundle
+from ..bundle.bundle import Bundle
+from ..engines.session import DEVICES
 from ..errors import SinkError, SteadyframeError, UsageError
-from ..session import DEVICES
-from ..steady import MODES, SteadyOptions, open_steadier
-from ..streaming import Stream, open_source
-from ..streaming.sources.camera import cameras
+from ..io.sources import open_source
+from ..io.sources.camera import cameras
+from ..stream.stream import Stream
 from ..tasks import choose_precision, open_task
+from ..temporal.dense import MODES, SteadyOptions, open_steadier
 from .report import StreamProgress, console, stats_table
 
 _EPILOG = """\b
@@ -99,12 +100,12 @@ class RunOptions:
     "--steady", default="off", show_default=True, type=click.Choice(MODES), help="Steadying from frame to frame."
 )
 @click.option("--every", metavar="N|auto", help="keyframe: run the network on every n-th frame, or when needed.")
-@click.option("--flow", metavar="PRESET[:SIZE]", help="ultrafast, fast or medium; SIZE: its picture's shorter side.")
-@click.option("--reference", metavar="IMAGE", help="colorize: take the mood of the colours from this picture.")
+@click.option("--flow", metavar="PRESET[:SIZE]", help="ultrafast, fast or medium; SIZE: its image's shorter side.")
+@click.option("--reference", metavar="IMAGE", help="colorize: take the mood of the colors from this image.")
 @click.option("--strength", type=click.FloatRange(0, 1), metavar="0..1", help="stylize: share of the painting.")
-@click.option("--keep-colors", is_flag=True, help="stylize: keep the frame's own colours.")
+@click.option("--keep-colors", is_flag=True, help="stylize: keep the frame's own colors.")
 @click.option("--overlay/--no-overlay", default=True, show_default=True, help="pose: draw the skeletons.")
-@click.option("--sequence", is_flag=True, help="The pictures of a folder are frames of one video.")
+@click.option("--sequence", is_flag=True, help="The images of a folder are frames of one video.")
 @click.option("--headless", is_flag=True, help="Open no window.")
 @click.option(
     "--stats", "stats_file", type=click.Path(path_type=Path), metavar="FILE.json", help="Write the figures."

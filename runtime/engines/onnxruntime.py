@@ -10,9 +10,9 @@ from typing import Any
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from ..bundle.manifest import Graph, TensorSpec
 from ..errors import BundleError, ShapeMismatch
-from ..manifest import Graph, TensorSpec
-from ..session import Tensors, check_feeds
+from .session import Tensors, check_feeds
 
 _DTYPES = {
     "tensor(uint8)": "uint8",

@@ -16,13 +16,13 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from ..bundle.manifest import Graph
 from ..errors import BackendNotInstalled, BundleError, DeviceError, DeviceUnavailable, ShapeMismatch
-from ..manifest import Graph
-from ..session import Tensors, check_feeds
-from .cache import EngineCache
 from .cuda import find_gpu
-from .extent import Extent, extents_of
 from .onnxruntime import check_values
+from .session import Tensors, check_feeds
+from .shape_range import ShapeRange, shape_ranges_of
+from .tensorrt.cache import EngineCache
 
 # provider -> (ONNX Runtime's name, device in use, where its memory is); the CPU is for machines without a GPU, to try
 # the same binding there
@@ -33,7 +33,7 @@ PROVIDERS = {
 }
 # Both distributions install the same module: while one of them is there, the other cannot be had.
 _INSTALL = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu cuda-python"
-_MAX_BINDINGS = 4  # shapes whose memory stays bound; a stream has one, a folder of pictures a few
+_MAX_BINDINGS = 4  # shapes whose memory stays bound; a stream has one, a folder of images a few
 _NO_CAPTURE = "-1"
 
 
@@ -94,7 +94,7 @@ class OnnxRuntimeGpuSession:
         cuda = {"device_id": "0", "use_tf32": "0", "enable_cuda_graph": "1" if self.captures else "0"}
         providers: list[Any] = [wanted] if self._place == "cpu" else [(PROVIDERS["cuda"][0], cuda)]
         if provider == "tensorrt":
-            providers.insert(0, (wanted, tensorrt_options(content, extents_of(graph))))
+            providers.insert(0, (wanted, tensorrt_options(content, shape_ranges_of(graph))))
         try:
             # Without the fallback, which would open it again on the CPU.
             session = ort.InferenceSession(content, options, providers=providers, enable_fallback=0)
@@ -183,7 +183,7 @@ def _run_options(graph_id: str) -> ort.RunOptions:
     return options
 
 
-def tensorrt_options(content: bytes, extents: dict[str, Extent]) -> dict[str, str]:
+def tensorrt_options(content: bytes, shape_ranges: dict[str, ShapeRange]) -> dict[str, str]:
     """Options of the TensorRT execution provider.
 
     Its own engine cache knows neither shapes nor driver; so each gets a private folder named after them. Explicit
@@ -197,7 +197,7 @@ def tensorrt_options(content: bytes, extents: dict[str, Extent]) -> dict[str, st
     gpu = find_gpu()
     key = "\n".join([
         *(hashlib.sha256(content).hexdigest(), gpu.compute_capability, gpu.driver, ort.__version__),
-        *(f"{name}={extent}" for name, extent in sorted(extents.items())),
+        *(f"{name}={extent}" for name, extent in sorted(shape_ranges.items())),
     ])  # fmt: skip
     folder = EngineCache().private_folder(f"ort-{hashlib.sha256(key.encode()).hexdigest()[:16]}")
     options = {
@@ -206,9 +206,9 @@ def tensorrt_options(content: bytes, extents: dict[str, Extent]) -> dict[str, st
         "trt_engine_cache_path": os.fspath(folder),
         "trt_int8_enable": "1" if b"QuantizeLinear" in content else "0",
     }
-    if not all(extent.fixed for extent in extents.values()):
+    if not all(extent.fixed for extent in shape_ranges.values()):
         for word, end in (("min", "smallest"), ("opt", "usual"), ("max", "largest")):
             options[f"trt_profile_{word}_shapes"] = ",".join(
-                f"{name}:{'x'.join(map(str, getattr(extent, end)))}" for name, extent in extents.items()
+                f"{name}:{'x'.join(map(str, getattr(extent, end)))}" for name, extent in shape_ranges.items()
             )
     return options

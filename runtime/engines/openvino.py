@@ -13,9 +13,9 @@ from typing import Any
 import openvino as ov
 from numpy.typing import NDArray
 
+from ..bundle.manifest import Graph, TensorSpec
 from ..errors import BundleError, DeviceUnavailable, ShapeMismatch
-from ..manifest import Graph, TensorSpec
-from ..session import Tensors, check_feeds
+from .session import Tensors, check_feeds
 
 HINTS = {"latency": "LATENCY", "throughput": "THROUGHPUT"}
 ARITHMETIC = {"float32": "f32", "bfloat16": "bf16"}
@@ -88,7 +88,7 @@ class OpenVinoSession:
         outputs = {spec.name: results[spec.name] for spec in self.outputs}
         self._idle.append(request)
         empty = [name for name, array in outputs.items() if array.size == 0]
-        if empty:  # some versions pool a picture that is too small down to nothing, and raise nothing
+        if empty:  # some versions pool an image that is too small down to nothing, and raise nothing
             raise self._misfit(feeds, f"nothing is left of {', '.join(empty)}")
         return outputs
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..bundle.manifest import Graph, GraphFile, TensorSpec
 from ..errors import BackendNotInstalled, DeviceUnavailable, SteadyframeError
-from ..manifest import Graph, GraphFile, TensorSpec
-from ..session import load_session
+from .session import load_session
 
 _SIDE = 128
 _RUNS = 30
@@ -78,11 +78,13 @@ def probe_engine() -> tuple[bytes, float]:
     BackendNotInstalled, BundleError
         If the library is not there, or cannot build.
     """
-    from .extent import extents_of
-    from .plan import build_plan
+    from .shape_range import shape_ranges_of
+    from .tensorrt.plan import build_plan
 
     started = time.monotonic()
-    plan = build_plan(probe_graph(), extents_of(_described()), library="tensorrt-rtx", name="probe", timeout_s=60)
+    plan = build_plan(
+        probe_graph(), shape_ranges_of(_described()), library="tensorrt-rtx", name="probe", timeout_s=60
+    )
     return plan, time.monotonic() - started
 
 

@@ -10,18 +10,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..bundle import Bundle
+from ..bundle.bundle import Bundle
+from ..bundle.manifest import Manifest
+from ..engines.session import Session, open_session
 from ..errors import BundleError
-from ..manifest import Manifest
-from ..session import Session, open_session
-from ..task import Task
+from .task import Task
 
 # name in the manifest -> (module in this folder, its opener: (manifest, sessions, options) -> Task)
 TASKS = {
     "colorize": ("colorize", "open_colorize"),
     "pose": ("pose", "open_pose"),
     "stylize": ("stylize", "open_stylize"),
-    "own": ("own", "open_own"),
+    "own": ("own", "open_custom"),
 }
 
 
@@ -107,7 +107,7 @@ def choose_precision(
         If something must be measured on a device that cannot be had.
     """
     if wanted == "auto":
-        from ..precision import auto_precision
+        from ..engines.autotune import auto_precision
 
         return auto_precision(bundle, device, tell=tell).precision
     have = bundle.precisions()

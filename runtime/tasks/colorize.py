@@ -14,13 +14,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bundle.manifest import Manifest, Preprocess
+from ..engines.session import Session
 from ..errors import BundleError, UsageError
 from ..frame import Frame
 from ..image import crcb_from_ab, luma, merge_chroma, preprocess_pixels, resize
-from ..manifest import Manifest, Preprocess
-from ..pictures import read_picture
-from ..session import Session
-from ..task import Feeds, Outputs, Picture, Placement
+from ..image_file import read_image
+from .task import Feeds, Image, Outputs, Placement
 
 ROLES = ("global", "color")
 _THUMBNAIL_WH = (32, 24)
@@ -33,9 +33,9 @@ class ColorizeSettings:
     Parameters
     ----------
     saturation : factor on the predicted a* and b*
-    global_every : frames between two looks at the whole picture
+    global_every : frames between two looks at the whole image
     global_share : weight of a new look in the running average of global features, 1 takes it as it is
-    cut_level : mean luma difference between small pictures, in grey levels, that counts as another scene
+    cut_level : mean luma difference between small images, in grey levels, that counts as another scene
     """
 
     saturation: float = 1.0
@@ -67,18 +67,18 @@ class ColorizeSettings:
 
 
 class Colorize:
-    """Colours the frames of one stream.
+    """Colors the frames of one stream.
 
     Parameters
     ----------
     manifest : of a colorize bundle
     sessions : role -> session, shared with other streams if need be
-    reference : (H, W, 3) BGR picture whose global features are used instead of the stream's own, or None
+    reference : (H, W, 3) BGR image whose global features are used instead of the stream's own, or None
     settings : overrides of the bundle's settings
 
     References
     ----------
-    Iizuka et al. 2016, sections 3 and 4.5 (another picture's global features); the luma-preserving composition is
+    Iizuka et al. 2016, sections 3 and 4.5 (another image's global features); the luma-preserving composition is
     their released code's idea, done in YCrCb.
     """
 
@@ -111,7 +111,7 @@ class Colorize:
         self._thumbnail: NDArray[np.uint8] | None = None
 
     def preprocess(self, frame: Frame) -> tuple[Feeds, Placement]:
-        """Resize the frame for the colour branch, and for the global branch where a new look is due.
+        """Resize the frame for the color branch, and for the global branch where a new look is due.
 
         Returns
         -------
@@ -143,15 +143,15 @@ class Colorize:
                 self._remember(self._describe(feeds["global_frame"]), forget=bool(feeds["cut"]))
             features = self._features
         if features is None:
-            raise BundleError("The colour branch was run before any global features were computed")
+            raise BundleError("The color branch was run before any global features were computed")
         ab = self._sessions["color"].run({"frame": feeds["frame"], "global_features": features})["ab"][0]
         height, width = ab.shape[:2]
         small_luma = resize(luma(feeds["frame"][0]), (width, height), "area")
         return {"crcb": crcb_from_ab(small_luma, ab * np.float32(self.settings.saturation))}
 
-    def postprocess(self, outputs: Outputs, placement: Placement) -> Picture:
+    def postprocess(self, outputs: Outputs, placement: Placement) -> Image:
         """Merge the chroma with the frame's own luma, at the frame's own size."""
-        return Picture(merge_chroma(placement.frame.luma, outputs["crcb"]))
+        return Image(merge_chroma(placement.frame.luma, outputs["crcb"]))
 
     def close(self) -> None:
         """Close the sessions."""
@@ -159,7 +159,7 @@ class Colorize:
             session.close()
 
     def _network_frame(self, pixels: NDArray[np.uint8], role: str) -> NDArray[np.uint8]:
-        """Resize a picture for one graph, (1, h, w, 3) uint8."""
+        """Resize an image for one graph, (1, h, w, 3) uint8."""
         return np.ascontiguousarray(preprocess_pixels(pixels, self._preprocess[role])[None])
 
     def _describe(self, global_frame: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -167,14 +167,14 @@ class Colorize:
         return features
 
     def _remember(self, features: NDArray[np.float32], *, forget: bool) -> None:
-        """Take in a new look: at once after a cut, else as a running average so that colours do not jump."""
+        """Take in a new look: at once after a cut, else as a running average so that colors do not jump."""
         if self._features is None or forget:
             self._features = features
         else:
             self._features = self._features + np.float32(self.settings.global_share) * (features - self._features)
 
     def _is_cut(self, small: NDArray[np.uint8]) -> bool:
-        """Tell whether the picture differs from the one before as another scene would."""
+        """Tell whether the image differs from the one before as another scene would."""
         thumbnail = luma(resize(small, _THUMBNAIL_WH, "area"))
         before, self._thumbnail = self._thumbnail, thumbnail
         return before is not None and float(cv2.absdiff(before, thumbnail).mean()) > self.settings.cut_level
@@ -196,7 +196,7 @@ def open_colorize(manifest: Manifest, sessions: Mapping[str, Session], options: 
     Parameters
     ----------
     manifest, sessions : of the bundle
-    options : `reference`, the path of a picture or None; and any field of `ColorizeSettings`, None for the bundle's
+    options : `reference`, the path of an image or None; and any field of `ColorizeSettings`, None for the bundle's
 
     Raises
     ------
@@ -214,6 +214,6 @@ def open_colorize(manifest: Manifest, sessions: Mapping[str, Session], options: 
     return Colorize(
         manifest,
         sessions,
-        reference=None if reference is None else read_picture(Path(reference)),
+        reference=None if reference is None else read_image(Path(reference)),
         settings=ColorizeSettings.of_manifest(manifest, **overrides),
     )

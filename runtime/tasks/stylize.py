@@ -1,4 +1,4 @@
-"""Stylization: a picture painted anew on every keyframe, by a network that knows what it painted before.
+"""Stylization: an image painted anew on every keyframe, by a network that knows what it painted before.
 
 Owns the stylize bundle's contract with its one graph, `stylize`, the last output of one stream, and the composition
 with the frame.
@@ -14,16 +14,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bundle.manifest import Manifest
+from ..engines.session import Session
 from ..errors import BundleError, UsageError
 from ..frame import Frame
 from ..image import preprocess_pixels, resize
-from ..manifest import Manifest
-from ..session import Session
-from ..steady.feedback import FeedbackSteadier
-from ..steady.flow import Flow
-from ..steady.steadier import SteadyOptions
-from ..steady.warp import warp
-from ..task import Feeds, Outputs, Picture, Placement
+from ..motion.flow import Flow
+from ..motion.warp import warp
+from ..temporal.dense import SteadyOptions
+from ..temporal.feedback import FeedbackSteadier
+from .task import Feeds, Image, Outputs, Placement
 
 ROLE = "stylize"
 
@@ -34,8 +34,8 @@ class StylizeSettings:
 
     Parameters
     ----------
-    strength : share of the painted picture in the result; 0 is the frame, 1 the painting
-    keep_colors : 1 to keep the frame's own colours and take only light and shade from the painting
+    strength : share of the painted image in the result; 0 is the frame, 1 the painting
+    keep_colors : 1 to keep the frame's own colors and take only light and shade from the painting
     """
 
     strength: float = 1.0
@@ -141,7 +141,7 @@ class Stylize:
         self._last = styled
         return {"styled": styled}
 
-    def postprocess(self, outputs: Outputs, placement: Placement) -> Picture:
+    def postprocess(self, outputs: Outputs, placement: Placement) -> Image:
         """Bring the painting to the frame's own size, and mix it with the frame as the settings say."""
         frame, styled = placement.frame.pixels, outputs["styled"]
         if styled.dtype != np.uint8:  # carried by the steadier
@@ -153,7 +153,7 @@ class Stylize:
         if self.settings.strength < 1:
             share = self.settings.strength
             pixels = np.asarray(cv2.addWeighted(pixels, share, frame, 1 - share, 0), np.uint8)
-        return Picture(pixels)
+        return Image(pixels)
 
     def close(self) -> None:
         """Close the sessions."""
@@ -173,7 +173,7 @@ class Stylize:
 
 
 def _with_colors_of(frame: NDArray[np.uint8], painted: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Luma of one picture, chroma of another, both (H, W, 3) uint8 BGR."""
+    """Luma of one image, chroma of another, both (H, W, 3) uint8 BGR."""
     ycrcb = cv2.cvtColor(frame, cv2.COLOR_BGR2YCrCb)
     ycrcb[..., 0] = cv2.cvtColor(painted, cv2.COLOR_BGR2GRAY)
     return np.asarray(cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2BGR), np.uint8)

@@ -10,7 +10,7 @@ import pytest
 from steadyframe.calibration.diversity import content_hash, diverse_frames, neighbour_correlation, signature_of
 from steadyframe.runtime.errors import CalibrationError
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.streaming.sources import open_source
+from steadyframe.runtime.io.sources import open_source
 
 
 def scene(seed, level=128):

@@ -6,19 +6,26 @@ import math
 
 import numpy as np
 import pytest
-from steadyframe.calibration.quality import GOALS, delta_e, goal_of, lost_joints, psnr_db, signal_db
+from steadyframe.calibration.quality import (
+    QUALITY_METRICS,
+    delta_e,
+    lost_joints,
+    psnr_db,
+    quality_metric_of,
+    signal_db,
+)
+from steadyframe.runtime.bundle.manifest import Skeleton
 from steadyframe.runtime.errors import UsageError
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.manifest import Skeleton
-from steadyframe.runtime.people import People, Person
-from steadyframe.runtime.task import Picture
-from steadyframe.runtime.tasks.own import Values
+from steadyframe.runtime.tasks.custom import Values
+from steadyframe.runtime.tasks.pose.people import People, Person
+from steadyframe.runtime.tasks.task import Image
 
 SKELETON = Skeleton("two", ("left_eye", "right_eye"), ((0, 1),), (1, 0))
 
 
 def flat(*bgr):
-    return Picture(np.full((8, 8, 3), bgr, np.uint8))
+    return Image(np.full((8, 8, 3), bgr, np.uint8))
 
 
 def people(*joints):
@@ -48,21 +55,21 @@ def test_joints_are_lost_when_they_are_far_or_nobody_is_there():
     assert lost_joints(people([(10, 10, 0.1), (30, 10, 0.9)]), far) == 100  # a joint in doubt is no measure
 
 
-@pytest.mark.parametrize("task", sorted(GOALS))
+@pytest.mark.parametrize("task", sorted(QUALITY_METRICS))
 def test_nan_never_holds(task):
     for precision in ("fp16", "int8"):
-        assert not goal_of(task).holds(float("nan"), precision)
+        assert not quality_metric_of(task).holds(float("nan"), precision)
 
 
 def test_the_direction_of_every_measure():
-    assert goal_of("colorize").holds(0.9, "int8") and not goal_of("colorize").holds(1.1, "int8")
-    assert goal_of("stylize").holds(36, "fp16") and not goal_of("stylize").holds(34, "fp16")
-    assert goal_of("stylize").holds(29, "int8")
+    assert quality_metric_of("colorize").holds(0.9, "int8") and not quality_metric_of("colorize").holds(1.1, "int8")
+    assert quality_metric_of("stylize").holds(36, "fp16") and not quality_metric_of("stylize").holds(34, "fp16")
+    assert quality_metric_of("stylize").holds(29, "int8")
 
 
 def test_a_task_without_a_measure_is_refused():
     with pytest.raises(UsageError, match="no measure"):
-        goal_of("policy")
+        quality_metric_of("policy")
 
 
 def test_a_tenth_of_the_signal_is_20_db_and_the_worst_output_counts():
@@ -76,6 +83,10 @@ def test_a_tenth_of_the_signal_is_20_db_and_the_worst_output_counts():
 
 
 def test_what_decides_must_be_better_than_the_limit():
-    assert goal_of("pose").holds(0.9, "int8") and not goal_of("pose").holds(0.9, "int8", with_reserve=True)
-    assert goal_of("stylize").holds(28.5, "int8") and not goal_of("stylize").holds(28.5, "int8", with_reserve=True)
-    assert goal_of("stylize").holds(29.5, "int8", with_reserve=True)
+    assert quality_metric_of("pose").holds(0.9, "int8") and not quality_metric_of("pose").holds(
+        0.9, "int8", with_reserve=True
+    )
+    assert quality_metric_of("stylize").holds(28.5, "int8") and not quality_metric_of("stylize").holds(
+        28.5, "int8", with_reserve=True
+    )
+    assert quality_metric_of("stylize").holds(29.5, "int8", with_reserve=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from steadyframe.calibration.recording import RecordingSession, recorded_feeds
-from steadyframe.runtime.bundle import Bundle
+from steadyframe.runtime.bundle.bundle import Bundle
+from steadyframe.runtime.engines.session import open_session
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.image import preprocess_pixels
-from steadyframe.runtime.session import open_session
 
 FRAMES = [Frame(np.random.default_rng(i).integers(0, 256, (90, 120, 3), dtype=np.uint8), index=i) for i in range(3)]
 

@@ -9,7 +9,7 @@ import torch
 from steadyframe.export.bundle import BundleFacts, export_bundle
 from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.models.colorize.net import Colorizer, ColorizerOptions
-from steadyframe.runtime.bundle import Bundle
+from steadyframe.runtime.bundle.bundle import Bundle
 
 
 def small_checkpoint(noise: str | None) -> Checkpoint:

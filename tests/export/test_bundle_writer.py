@@ -8,7 +8,7 @@ import pytest
 import torch
 from steadyframe.export.bundle import BundleFacts, export_bundle
 from steadyframe.models.checkpoint import Checkpoint
-from steadyframe.runtime.bundle import Bundle
+from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.errors import BundleError
 
 from .conftest import small_checkpoint

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 from steadyframe.export.bundle import BundleFacts, export_bundle
-from steadyframe.export.parity import compare
+from steadyframe.export.parity.compare import compare
 from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.models.pose.edge import EdgeDetector, EdgeOptions
 from steadyframe.models.pose.graph import CANDIDATES, find_people, of_checkpoint
@@ -20,10 +20,10 @@ from steadyframe.models.pose.scenes import BOX_UNIT
 from steadyframe.models.pose.skeleton import SKELETONS
 from steadyframe.models.pose.spatial import SpatialModel, SpatialOptions
 from steadyframe.models.pose.targets import decode, gaussians
-from steadyframe.runtime.bundle import Bundle
+from steadyframe.runtime.bundle.bundle import Bundle
+from steadyframe.runtime.engines.session import open_session
 from steadyframe.runtime.errors import BundleError
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.session import open_session
 from steadyframe.runtime.tasks import open_task
 
 JOINTS = SKELETONS["union-19"].joints

@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from steadyframe.calibration.diversity import diverse_frames
 from steadyframe.calibration.frames import frames_for
-from steadyframe.export.precision import Judge, add_to_bundle, judging_devices, make_precision
+from steadyframe.calibration.precision import Judge, add_to_bundle, judging_devices, make_precision
 from steadyframe.models.pose.evaluate import session_pck
 from steadyframe.models.pose.people import load_people
 from steadyframe.models.pose.skeleton import SKELETONS
-from steadyframe.runtime.bundle import Bundle, shipped_bundles
-from steadyframe.runtime.engines.extent import extents_of
-from steadyframe.runtime.engines.plan import build_plan, plan_version
-from steadyframe.runtime.manifest import PRECISIONS
-from steadyframe.runtime.session import open_session
+from steadyframe.runtime.bundle.bundle import Bundle, shipped_bundles
+from steadyframe.runtime.bundle.manifest import PRECISIONS
+from steadyframe.runtime.engines.session import open_session
+from steadyframe.runtime.engines.shape_range import shape_ranges_of
+from steadyframe.runtime.engines.tensorrt.plan import build_plan, plan_version
 
 # task -> what calibrates, what judges; addresses in the data folder, and frames
 SOURCES = {
@@ -95,4 +95,4 @@ def test_every_precision_becomes_an_engine(whole, precision):
     bundle, _ = whole
     for role, graph in Bundle.load(bundle.manifest.name).manifest.graphs.items():
         content = bundle.graph_bytes(role, precision)
-        assert plan_version(build_plan(content, extents_of(graph), library="tensorrt-rtx", name=role))
+        assert plan_version(build_plan(content, shape_ranges_of(graph), library="tensorrt-rtx", name=role))

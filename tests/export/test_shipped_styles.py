@@ -1,4 +1,4 @@
-"""The shipped styles on pictures that no camera should give: black, white, noise, and each after itself."""
+"""The shipped styles on images that no camera should give: black, white, noise, and each after itself."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from steadyframe.export.ranges import refuse_not_finite, scan
-from steadyframe.runtime.bundle import Bundle, shipped_bundles
+from steadyframe.calibration.activation_ranges import refuse_not_finite, scan
+from steadyframe.runtime.bundle.bundle import Bundle, shipped_bundles
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.steady import SteadyOptions, open_steadier
-from steadyframe.runtime.streaming.temporal import Fresh
 from steadyframe.runtime.tasks import open_task
+from steadyframe.runtime.temporal.dense import SteadyOptions, open_steadier
+from steadyframe.runtime.temporal.stage import Fresh
 
 STYLES = [name for name in shipped_bundles() if name.startswith("stylize-")]
 KINDS = ("black", "white", "noise")
 
 
-def pictures(kind: str, count: int) -> Iterator[NDArray[np.uint8]]:
+def images(kind: str, count: int) -> Iterator[NDArray[np.uint8]]:
     rng = np.random.default_rng(3)
     for _ in range(count):
         if kind == "noise":
@@ -38,7 +38,7 @@ def test_every_value_inside_is_finite(name: str) -> None:
         for kind in KINDS:
             for previous in KINDS:
                 for trust in (0, 255):
-                    (frame,), (before,) = pictures(kind, 1), pictures(previous, 1)
+                    (frame,), (before,) = images(kind, 1), images(previous, 1)
                     mask = np.full((1, 96, 128, 1), trust, np.uint8)
                     yield {"frame": frame[None], "previous": before[None], "mask": mask}
 
@@ -55,7 +55,7 @@ def test_what_is_fed_back_settles(name: str, kind: str) -> None:
     steadier = open_steadier(task, SteadyOptions.of("blend"))
     assert steadier is not None
     means = []
-    for index, pixels in enumerate(pictures(kind, 60)):
+    for index, pixels in enumerate(images(kind, 60)):
         frame = Frame(pixels, index, index / 30, "made")
         motion = steadier.observe(frame, may_run=True)
         feeds, placement = task.preprocess(frame)

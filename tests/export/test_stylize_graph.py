@@ -1,4 +1,4 @@
-"""The exported stylizer: the same pictures as the trained one, with and without a memory, at any size."""
+"""The exported stylizer: the same images as the trained one, with and without a memory, at any size."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import onnx
 import pytest
 import torch
 from steadyframe.calibration.frames import frames_for
+from steadyframe.calibration.int8 import collect_ranges, to_int8
 from steadyframe.export.bundle import BundleFacts, export_bundle
-from steadyframe.export.int8 import collect_ranges, to_int8
-from steadyframe.export.parity import Target, compare, compare_all, reference_of
+from steadyframe.export.parity.compare import Target, compare, compare_all, reference_of
 from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.models.stylize.net import StylizeNet, StylizeOptions
-from steadyframe.runtime.bundle import Bundle
-from steadyframe.runtime.engines.extent import extents_of
-from steadyframe.runtime.engines.plan import build_plan, plan_version
+from steadyframe.runtime.bundle.bundle import Bundle
+from steadyframe.runtime.engines.session import open_session
+from steadyframe.runtime.engines.shape_range import shape_ranges_of
+from steadyframe.runtime.engines.tensorrt.plan import build_plan, plan_version
 from steadyframe.runtime.errors import UsageError
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.session import open_session
 
 
 @pytest.fixture(scope="module", params=["batch", "standardized"])
@@ -74,7 +74,9 @@ def test_int8_becomes_an_engine_of_tensorrt(bundle: Bundle) -> None:
     made = {name: node.op_type for node in int8.graph.node for name in node.output}
     sums = [node for node in int8.graph.node if node.op_type in ("Add", "Sub")]
     assert any(made.get(name) == "DequantizeLinear" for node in sums for name in node.input)
-    plan = build_plan(int8.SerializeToString(), extents_of(bundle.manifest.graphs["stylize"]), library="tensorrt-rtx")
+    plan = build_plan(
+        int8.SerializeToString(), shape_ranges_of(bundle.manifest.graphs["stylize"]), library="tensorrt-rtx"
+    )
     assert plan_version(plan)
 
 
@@ -85,7 +87,7 @@ def test_the_whole_path_is_that_of_the_trained_network(
     frames = [Frame(cv2.imread(str(path)), index, 0, path.name) for index, path in enumerate(photos)]
     report = compare(bundle, checkpoint, frames)
     assert report.passed, report.to_json()
-    assert report.frames == 4  # a picture that stands alone is shown twice, so that there is something to remember
+    assert report.frames == 4  # an image that stands alone is shown twice, so that there is something to remember
     weights = dict(checkpoint.weights) | {"head.bias": checkpoint.weights["head.bias"] + 0.1}
     wrong = compare(bundle, Checkpoint("stylize", checkpoint.config, weights), frames)
     assert wrong.first_diverging == "stylize.styled"
@@ -96,11 +98,11 @@ def test_what_is_remembered_is_compared_too(checkpoint: Checkpoint, bundle: Bund
     assert [frame.index for frame in frames] == [0, 1, 2, 3]
     right = reference_of(bundle, checkpoint)
     # A network that is not trained makes a lot of one grey level.
-    wide = {"stylize.styled": 16, "picture": 16}
+    wide = {"stylize.styled": 16, "image": 16}
     (report,) = compare_all(bundle, right, frames[:3], [Target()], tolerances=wide)
     assert report.passed, report.to_json()
     memory = checkpoint.weights["stem.conv.weight"].clone()
-    memory[:, 3:6] *= 3  # what comes from the last picture, and from nowhere else
+    memory[:, 3:6] *= 3  # what comes from the last image, and from nowhere else
     wrong = reference_of(
         bundle, Checkpoint("stylize", checkpoint.config, checkpoint.weights | {"stem.conv.weight": memory})
     )

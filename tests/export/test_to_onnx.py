@@ -13,7 +13,7 @@ import torch
 from steadyframe.export.graphs import task_graphs
 from steadyframe.export.to_onnx import GraphSource, export_onnx, fold_batch_norm
 from steadyframe.models.checkpoint import Checkpoint
-from steadyframe.runtime.bundle import Bundle
+from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.errors import BundleError, UsageError
 from torch import Tensor, nn
 

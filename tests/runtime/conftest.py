@@ -17,13 +17,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from steadyframe.runtime.frame import Frame
+from steadyframe.runtime.io.sources import open_source
 from steadyframe.runtime.quiet import quiet
-from steadyframe.runtime.streaming import open_source
-from steadyframe.runtime.task import Picture, Placement
+from steadyframe.runtime.tasks.task import Image, Placement
 
 
 def _global_graph() -> onnx.ModelProto:
-    """frame (1, 224, 224, 3) uint8 -> global_features (1, 3): the mean colour, 0..1."""
+    """frame (1, 224, 224, 3) uint8 -> global_features (1, 3): the mean color, 0..1."""
     nodes = [
         helper.make_node("Cast", ["frame"], ["floats"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["floats", "axes"], ["mean"], keepdims=0),
@@ -39,7 +39,7 @@ def _global_graph() -> onnx.ModelProto:
 
 
 def _color_graph() -> onnx.ModelProto:
-    """frame (1, h, w, 3) uint8, global_features (1, 3) -> ab (1, h/2, w/2, 2): colour differences, halved."""
+    """frame (1, h, w, 3) uint8, global_features (1, 3) -> ab (1, h/2, w/2, 2): color differences, halved."""
     # a* from red minus green, b* from the mean of red and green minus blue; BGR in.
     kernel = np.array([[0.0, -0.3, 0.3], [-0.3, 0.15, 0.15]], np.float32).reshape(2, 3, 1, 1)
     nodes = [
@@ -139,7 +139,7 @@ def tiny_bundle(make_bundle: Callable[..., Path]) -> Path:
 
 
 class Negative:
-    """A task that inverts pictures, and notes what was asked of it; it may be slow, and fail at an index."""
+    """A task that inverts images, and notes what was asked of it; it may be slow, and fail at an index."""
 
     name = "negative"
     carried = "inverted"
@@ -168,7 +168,7 @@ class Negative:
         return {"inverted": 255 - feeds["frame"]}
 
     def postprocess(self, outputs, placement):
-        return Picture(outputs["inverted"])
+        return Image(outputs["inverted"])
 
     def reset(self) -> None:
         assert self._busy == 0, "reset while a frame was under way"

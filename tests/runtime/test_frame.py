@@ -34,7 +34,7 @@ def test_one_pixel_is_a_frame():
     ],
     ids=lambda pixels: f"{getattr(pixels, 'shape', pixels)} {getattr(pixels, 'dtype', '')}",
 )
-def test_anything_but_8_bit_colour_is_refused_and_named(pixels):
+def test_anything_but_8_bit_color_is_refused_and_named(pixels):
     with pytest.raises(ShapeMismatch) as raised:
         Frame(pixels)
     assert raised.value.expected == "(H, W, 3) uint8 BGR"

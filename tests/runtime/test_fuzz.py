@@ -13,11 +13,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from steadyframe.runtime.engines.extent import extents_of
-from steadyframe.runtime.engines.plan import build_plan
+from steadyframe.runtime.bundle.manifest import Graph, GraphFile, TensorSpec
 from steadyframe.runtime.engines.probe import probe_graph
+from steadyframe.runtime.engines.shape_range import shape_ranges_of
+from steadyframe.runtime.engines.tensorrt.plan import build_plan
 from steadyframe.runtime.errors import BundleError
-from steadyframe.runtime.manifest import Graph, GraphFile, TensorSpec
 
 TIMES = int(os.environ.get("STEADYFRAME_FUZZ", "1"))
 WORKER = Path(__file__).with_name("fuzzing.py")
@@ -73,7 +73,7 @@ def test_graphs_in_openvino(folder):
 def plan(folder: Path) -> bytes:
     content = bytes(range(256)) * 16
     if HAS_RTX:
-        content = build_plan(probe_graph(), extents_of(PROBE), library="tensorrt-rtx")
+        content = build_plan(probe_graph(), shape_ranges_of(PROBE), library="tensorrt-rtx")
     (folder / "plan.original").write_bytes(content)
     return content
 
@@ -105,7 +105,7 @@ def test_what_makes_a_native_parser_crash_is_only_an_error(tmp_path):
     for number in range(10 * TIMES):
         content = fuzzing.mutate_bytes(probe_graph(), random.Random(f"build {number}"))
         try:
-            build_plan(content, extents_of(PROBE), library="tensorrt-rtx", timeout_s=60)
+            build_plan(content, shape_ranges_of(PROBE), library="tensorrt-rtx", timeout_s=60)
         except BundleError as error:
             assert "cannot build" in str(error) or "a process of its own" in str(error)
             refused += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from steadyframe.runtime.bundle.manifest import Preprocess
 from steadyframe.runtime.errors import ShapeMismatch
 from steadyframe.runtime.image import (
     crcb_from_ab,
@@ -15,7 +16,6 @@ from steadyframe.runtime.image import (
     preprocess_pixels,
     resize,
 )
-from steadyframe.runtime.manifest import Preprocess
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_area_averages_when_shrinking_and_is_linear_when_enlarging():
     assert len(np.unique(larger)) > len(np.unique(pixels)) - 1
 
 
-def test_a_resize_to_the_same_size_is_the_same_picture():
+def test_a_resize_to_the_same_size_is_the_same_image():
     pixels = np.zeros((4, 4, 3), np.uint8)
     assert resize(pixels, (4, 4), "cubic") is pixels
 
@@ -86,8 +86,8 @@ def test_the_frames_own_chroma_gives_the_frame_back(photo):
     assert cv2.absdiff(merge_chroma(luma(photo), crcb), photo).max() <= 2
 
 
-def test_ab_turns_into_the_crcb_of_the_same_colour():
-    """A colour inside the gamut: CIELAB's a and b of it must lead to its own Cr and Cb."""
+def test_ab_turns_into_the_crcb_of_the_same_color():
+    """A color inside the gamut: CIELAB's a and b of it must lead to its own Cr and Cb."""
     bgr = np.array([[[90, 120, 180]]], np.uint8)
     lab = cv2.cvtColor(bgr.astype(np.float32) / 255, cv2.COLOR_BGR2LAB)
     grey_of_its_lightness = cv2.cvtColor(np.dstack((lab[..., 0], lab[..., 1:] * 0)), cv2.COLOR_LAB2BGR)
@@ -105,9 +105,9 @@ def test_luma_and_ab_of_two_sizes_are_refused():
 def test_a_cut_square_is_about_the_average_of_its_areas(side):
     random = np.random.default_rng(side)
     coarse = random.integers(0, 256, (side // 8 + 2, side // 8 + 2, 3), np.uint8)
-    picture = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
-    truth = cv2.resize(picture, (192, 192), interpolation=cv2.INTER_AREA).astype(int)
-    error = np.abs(cut_square(picture, (0, 0), side, 192) - truth)
+    image = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
+    truth = cv2.resize(image, (192, 192), interpolation=cv2.INTER_AREA).astype(int)
+    error = np.abs(cut_square(image, (0, 0), side, 192) - truth)
     assert error.mean() < 1.5 and error.max() <= 16
     noise = random.integers(0, 256, (side, side, 3), np.uint8)
     averaged = cv2.resize(noise, (192, 192), interpolation=cv2.INTER_AREA)

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ....runtime.errors import SourceNotFound, UsageError
-from ....runtime.pictures import read_picture
+from ....runtime.image_file import read_image
 from ...data import SUFFIXES
 from ..backbone import load_backbone
 from .flows import Motion
@@ -57,7 +57,7 @@ def _pictures(source: Path, skip: int, limit: int | None) -> list[NDArray[np.uin
     end = None if limit is None else skip + limit
     if source.is_dir():
         paths = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)[skip:end]
-        return [read_picture(path) for path in paths]
+        return [read_image(path) for path in paths]
     capture, frames = cv2.VideoCapture(str(source)), []
     for _ in range(skip):
         capture.grab()
@@ -167,7 +167,7 @@ def command(**given: Any) -> None:
     console, source, folder = Console(stderr=True), given["video"], given["folder"]
     options, weights = _options(given)
     frames = read_frames(source, short_side=given["size"], limit=given["limit"], skip=given["skip"])
-    painting = read_picture(given["painting"])
+    painting = read_image(given["painting"])
     digest = hashlib.sha256(b"".join(frame.tobytes() for frame in frames) + painting.tobytes()).hexdigest()
     settings = dataclasses.asdict(options) | dataclasses.asdict(weights) | {
         "pictures": digest, "backbone": Path(given["backbone"]).name, "style_scale": given["style_scale"],

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ....runtime.errors import ShapeMismatch, SourceNotFound
-from ....runtime.steady.flow import Flow
-from ....runtime.steady.masks import reliable, reliable_smooth
-from ....runtime.steady.warp import warp
+from ....runtime.motion.flow import Flow
+from ....runtime.motion.masks import reliable, reliable_smooth
+from ....runtime.motion.warp import warp
 
 _FLO_MAGIC = 202021.25
 MEAN_BGR = np.array((103.939, 116.779, 123.68), np.float32)  # of ImageNet, in grey levels: what unknown pixels get
@@ -47,7 +47,7 @@ class Motion:
         return self._kept[here, there]
 
     def carry(self, picture: NDArray[np.float32], source: int, target: int) -> NDArray[np.float32]:
-        """Warp a picture of frame `source` to frame `target`; what comes from outside gets the mean colour."""
+        """Warp a picture of frame `source` to frame `target`; what comes from outside gets the mean color."""
         warped = warp(picture, Flow(self.vectors(target, source)))
         pixels = np.asarray(warped.pixels, np.float32).copy()
         pixels[~warped.valid] = MEAN_BGR / 255

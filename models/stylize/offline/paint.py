@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ....runtime.errors import UsageError
-from ....runtime.steady.masks import long_term
+from ....runtime.motion.masks import long_term
 from .flows import MEAN_BGR, Motion
 from .objective import Anchor, Objective
 from .solver import Solution, SolverOptions, minimise

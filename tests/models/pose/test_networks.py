@@ -116,7 +116,7 @@ def test_a_network_is_built_again_from_its_configuration():
     assert again.config() == net.config()
     assert build(PoseNet(PaperDetector(PaperOptions(features=4, window=4))).config()).config()["network"] == "paper"
     with pytest.raises(BundleError, match="does not describe"):
-        build({"network": "edge", "detector": {"colour": 1}, "spatial": None})
+        build({"network": "edge", "detector": {"color": 1}, "spatial": None})
 
 
 # --- the spatial model ----------------------------------------------------------------------------------------------

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from steadyframe.models.stylize.losses import (
-    feature_distance,
-    gram,
-    style_distance,
-    temporal_loss,
-    total_variation,
-)
+from steadyframe.models.stylize.losses import feature_distance, gram, style_distance, temporal_loss, total_variation
 
 
 def test_gram_counts_how_channels_go_together() -> None:

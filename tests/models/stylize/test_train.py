@@ -12,9 +12,9 @@ import torch
 from click.testing import CliRunner
 from steadyframe.models.stylize.backbone import Teacher
 from steadyframe.models.stylize.clips import SIZE_WH, ClipSource, clip_cache, find_clips
-from steadyframe.models.stylize.goals import TeacherGoal, read_painting
 from steadyframe.models.stylize.motion import warp
 from steadyframe.models.stylize.scenes import LiveScenes, SceneOptions, ScenePool
+from steadyframe.models.stylize.targets import TeacherGoal, read_painting
 from steadyframe.models.stylize.train import command, load_net
 from steadyframe.runtime.errors import SourceNotFound
 

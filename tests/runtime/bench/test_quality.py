@@ -7,12 +7,14 @@ import math
 import numpy as np
 import pytest
 from steadyframe.runtime.bench import Subject, measure_quality
+from steadyframe.runtime.bench.metrics import warping_error
 from steadyframe.runtime.bench.quality import REFERENCE_FLOW, Lane, Quality
-from steadyframe.runtime.bundle import Bundle
+from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.errors import SourceError, UsageError
-from steadyframe.runtime.steady import Flow, FlowEstimator, SteadyOptions, warping_error
-from steadyframe.runtime.steady.masks import reliable
-from steadyframe.runtime.streaming import Stream
+from steadyframe.runtime.motion.flow import Flow, FlowEstimator
+from steadyframe.runtime.motion.masks import reliable
+from steadyframe.runtime.stream.stream import Stream
+from steadyframe.runtime.temporal.dense import SteadyOptions
 
 MODES = {mode: SteadyOptions.of(mode) for mode in ("off", "blend", "keyframe")}
 
@@ -24,7 +26,7 @@ def webcam(data_root):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_replay_gives_the_pictures_of_a_stream(webcam, mode):
+def test_the_replay_gives_the_images_of_a_stream(webcam, mode):
     lane = Lane(*webcam.stream(mode))
     replayed = [result.pixels for _, result in lane.results(webcam.frames())]
     task, steadier = webcam.stream(mode)

@@ -7,9 +7,10 @@ import time
 import pytest
 from steadyframe.runtime.bench import Subject, measure_live, measure_speed
 from steadyframe.runtime.bench.speed import PacedSource
-from steadyframe.runtime.bundle import Bundle
-from steadyframe.runtime.steady import SteadyOptions
-from steadyframe.runtime.streaming import Stream, open_source
+from steadyframe.runtime.bundle.bundle import Bundle
+from steadyframe.runtime.io.sources import open_source
+from steadyframe.runtime.stream.stream import Stream
+from steadyframe.runtime.temporal.dense import SteadyOptions
 
 MODES = {mode: SteadyOptions.of(mode) for mode in ("off", "keyframe")}
 

@@ -17,7 +17,7 @@ def call(*arguments):
     return result
 
 
-def test_a_table_figures_and_a_picture(tiny_bundle, tmp_path):
+def test_a_table_figures_and_a_image(tiny_bundle, tmp_path):
     out, plot = tmp_path / "b.json", tmp_path / "b.png"
     result = call(
         tiny_bundle, "test://?size=96x64&frames=14", "--rounds", 2, "--limit", 12, "--json", out, "--plot", plot
@@ -33,10 +33,10 @@ def test_a_table_figures_and_a_picture(tiny_bundle, tmp_path):
         assert {"masked_mean", "masked_p95", "all_pixels_mean", "all_pixels_p95"} <= mode["flicker"].keys()
         assert {"p50", "p95", "p99"} <= mode["stages_ms"]["decode"].keys()
         assert mode["live"]["decoded"] == 12
-    assert figures["modes"]["off"]["fidelity"]["psnr_db"] is None  # the same pictures: no finite figure
-    picture = cv2.imread(str(plot))
-    assert picture.shape[1] > 1000
-    assert picture.std() > 5
+    assert figures["modes"]["off"]["fidelity"]["psnr_db"] is None  # the same images: no finite figure
+    image = cv2.imread(str(plot))
+    assert image.shape[1] > 1000
+    assert image.std() > 5
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix in (".json", ".png")) == ["b.json", "b.png"]
 
 

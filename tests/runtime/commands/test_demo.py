@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from steadyframe.runtime import bundle
+from steadyframe.runtime.bundle import bundle
 from steadyframe.runtime.commands import main
 from steadyframe.runtime.commands.demo import side_by_side
-from steadyframe.runtime.streaming import open_source
+from steadyframe.runtime.io.sources import open_source
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_an_output_that_cannot_be_written_is_told_first(demo, tmp_path):
     assert [path.name for path in (tmp_path / "here").iterdir()] == ["file"]
 
 
-def test_the_panels_are_the_pictures_and_the_arguments_stay_as_they_were():
+def test_the_panels_are_the_images_and_the_arguments_stay_as_they_were():
     original = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     colorized = 255 - original
     before = original.copy(), colorized.copy()

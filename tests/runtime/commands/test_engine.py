@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from steadyframe.runtime.commands.engine import engine
-from steadyframe.runtime.engines.cache import FOLDER_VARIABLE
+from steadyframe.runtime.engines.tensorrt.cache import FOLDER_VARIABLE
 from steadyframe.runtime.errors import BundleError, DeviceError
 
 pytest.importorskip("tensorrt_rtx", reason="the extra [tensorrt-rtx] is not installed")

@@ -91,11 +91,11 @@ def test_a_runtime_command_loads_no_other_layer(tmp_path):
 
 
 def test_a_mistyped_bundle_is_guessed(monkeypatch, tmp_path, tiny_bundle):
-    from steadyframe.runtime import bundle
+    from steadyframe.runtime.bundle import bundle
 
     (tmp_path / "shipped").mkdir()
     tiny_bundle.rename(tmp_path / "shipped" / "colorize")
     monkeypatch.setattr(bundle, "SHIPPED", tmp_path / "shipped")
-    result = CliRunner().invoke(main, ["info", "colourize"])
+    result = CliRunner().invoke(main, ["info", "colorize"])
     assert result.exit_code == 3
     assert "Did you mean colorize?" in result.stderr

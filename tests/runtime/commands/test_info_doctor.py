@@ -7,7 +7,7 @@ import json
 import numpy
 import pytest
 from click.testing import CliRunner
-from steadyframe.runtime.bundle import shipped_bundles
+from steadyframe.runtime.bundle.bundle import shipped_bundles
 from steadyframe.runtime.commands import doctor, main
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from steadyframe.runtime.commands import main
-from steadyframe.runtime.streaming import open_source
+from steadyframe.runtime.io.sources import open_source
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_an_album_keeps_its_names_and_sizes(call, tiny_bundle, tmp_path):
         assert before.shape == after.shape
 
 
-def test_a_sequence_of_pictures_becomes_a_video(call, tiny_bundle, tmp_path):
+def test_a_sequence_of_images_becomes_a_video(call, tiny_bundle, tmp_path):
     for index in range(6):
         cv2.imwrite(str(tmp_path / f"f{index}.png"), np.full((32, 48, 3), 30 * index, np.uint8))
     result = call("run", tiny_bundle, "f*.png", "out.mp4", "--sequence")
@@ -114,7 +114,7 @@ def test_a_sequence_of_pictures_becomes_a_video(call, tiny_bundle, tmp_path):
     assert len(list(open_source(str(tmp_path / "out.mp4")))) == 6
 
 
-def test_the_reference_changes_the_colours(call, tiny_bundle, tmp_path):
+def test_the_reference_changes_the_colors(call, tiny_bundle, tmp_path):
     cv2.imwrite(str(tmp_path / "white.png"), np.full((8, 8, 3), 255, np.uint8))
     clip = "test://?size=32x32&frames=1"
     assert call("run", tiny_bundle, clip, "plain_%d.png").exit_code == 0
@@ -134,7 +134,7 @@ def test_the_reference_changes_the_colours(call, tiny_bundle, tmp_path):
         (("tiny", "text.mp4", "null://"), 5, "cannot be read as a video"),
         (("tiny", "test://?frames=3", "text.mp4/out.mp4"), 5, "Nothing can be written"),
         (("tiny", "test://?frames=3", "out.mp3"), 2, "out.mp3"),
-        (("tiny", "test://?frames=3", "out.png"), 5, "holds one picture"),
+        (("tiny", "test://?frames=3", "out.png"), 5, "holds one image"),
         (("tiny", "test://?frames=3", "null://", "null://"), 2, "twice"),
         (("tiny", "test://?frames=3", "null://", "--device", "abacus"), 4, "cpu"),
         (("tiny", "test://?frames=3", "null://", "--precision", "int8"), 3, "fp32"),
@@ -168,7 +168,7 @@ def test_a_bundle_with_a_wrong_hash_is_refused(call, tiny_bundle):
     assert "sha256" in result.stderr
 
 
-def test_pictures_of_two_sizes_do_not_make_a_video_and_leave_none(call, tiny_bundle, tmp_path):
+def test_images_of_two_sizes_do_not_make_a_video_and_leave_none(call, tiny_bundle, tmp_path):
     for name, size in (("a.png", (32, 48)), ("b.png", (48, 32))):
         cv2.imwrite(str(tmp_path / name), np.zeros((*size, 3), np.uint8))
     result = call("run", tiny_bundle, "*.png", "out.mp4")

@@ -7,13 +7,13 @@ import threading
 import numpy as np
 import onnxruntime
 import pytest
-from steadyframe.runtime.bundle import Bundle
-from steadyframe.runtime.engines.cache import EngineCache
+from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.engines.cuda import Gpu
-from steadyframe.runtime.engines.extent import extents_of
 from steadyframe.runtime.engines.onnxruntime_gpu import OnnxRuntimeGpuSession, tensorrt_options
+from steadyframe.runtime.engines.session import open_session
+from steadyframe.runtime.engines.shape_range import shape_ranges_of
+from steadyframe.runtime.engines.tensorrt.cache import EngineCache
 from steadyframe.runtime.errors import BackendNotInstalled, BundleError, DeviceUnavailable, ShapeMismatch
-from steadyframe.runtime.session import open_session
 
 
 @pytest.fixture
@@ -98,12 +98,12 @@ def test_the_tensorrt_providers_engines_are_private_and_keyed(color, monkeypatch
     found = Gpu("GPU", "8.7", "CUDA 12.6")
     monkeypatch.setattr("steadyframe.runtime.engines.onnxruntime_gpu.find_gpu", lambda: found)
     content, graph = color
-    options = tensorrt_options(content, extents_of(graph))
+    options = tensorrt_options(content, shape_ranges_of(graph))
     assert options["trt_profile_min_shapes"] == "frame:1x96x96x3,global_features:1x3"
     assert options["trt_profile_opt_shapes"] == "frame:1x96x168x3,global_features:1x3"
     assert options["trt_int8_enable"] == "0"
     folder = EngineCache().folder
     assert options["trt_engine_cache_path"].startswith(str(folder / "ort-"))
     found = Gpu("GPU", "8.7", "CUDA 12.8")
-    other = tensorrt_options(content + b"QuantizeLinear", extents_of(graph))
+    other = tensorrt_options(content + b"QuantizeLinear", shape_ranges_of(graph))
     assert other["trt_engine_cache_path"] != options["trt_engine_cache_path"] and other["trt_int8_enable"] == "1"

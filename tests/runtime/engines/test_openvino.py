@@ -9,11 +9,11 @@ import threading
 
 import numpy as np
 import pytest
-from steadyframe.runtime.bundle import Bundle
+from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.commands.doctor import device_findings
 from steadyframe.runtime.engines.probe import probe
+from steadyframe.runtime.engines.session import load_session, open_session
 from steadyframe.runtime.errors import BackendNotInstalled, BundleError, ShapeMismatch
-from steadyframe.runtime.session import load_session, open_session
 from steadyframe.runtime.tasks import open_task
 
 ov = pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
@@ -87,7 +87,7 @@ def test_streams_share_one_session(tiny_bundle):
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda graph: graph["inputs"][0].update(name="picture"),
+        lambda graph: graph["inputs"][0].update(name="image"),
         lambda graph: graph["inputs"][0].update(dtype="float32"),
         lambda graph: graph["inputs"][1].update(axes=[1, 4]),
         lambda graph: graph["outputs"][0].update(axes=["height", "width", 2], layout="HWC"),

@@ -1,4 +1,4 @@
-"""The shipped colorizer at work: its own luma, its looks at the whole picture, another picture's mood."""
+"""The shipped colorizer at work: its own luma, its looks at the whole image, another image's mood."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from steadyframe.runtime.bundle import Bundle
+from steadyframe.runtime.bundle.bundle import Bundle
+from steadyframe.runtime.engines.session import open_session
 from steadyframe.runtime.errors import BundleError, SourceError, UsageError
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.image import luma
-from steadyframe.runtime.session import open_session
-from steadyframe.runtime.streaming.sources import open_source
+from steadyframe.runtime.io.sources import open_source
 from steadyframe.runtime.tasks import open_task
 from steadyframe.runtime.tasks.colorize import Colorize, ColorizeSettings
 
@@ -52,7 +52,7 @@ def counted() -> Iterator[tuple[Bundle, dict[str, Counting]]]:
         session.close()
 
 
-def colour(task: Colorize, frame: Frame) -> np.ndarray:
+def color(task: Colorize, frame: Frame) -> np.ndarray:
     feeds, placement = task.preprocess(frame)
     return task.postprocess(task.infer(feeds), placement).pixels
 
@@ -60,28 +60,28 @@ def colour(task: Colorize, frame: Frame) -> np.ndarray:
 def test_luma_is_the_frames_own(film: list[Frame], data_root: Path) -> None:
     task = open_task("colorize")
     photos = [cv2.imread(str(path)) for path in sorted((data_root / "photos" / "val").iterdir())[::20]]
-    coloured = 0
+    colored = 0
     for pixels in [film[0].pixels, *photos]:
         task.reset()
-        picture = colour(task, Frame(pixels))
-        assert picture.shape == pixels.shape
-        inside = ((picture > 0) & (picture < 255)).all(axis=2)  # elsewhere a colour may have left the gamut
-        error = np.abs(luma(picture).astype(int) - luma(pixels))[inside]
+        image = color(task, Frame(pixels))
+        assert image.shape == pixels.shape
+        inside = ((image > 0) & (image < 255)).all(axis=2)  # elsewhere a color may have left the gamut
+        error = np.abs(luma(image).astype(int) - luma(pixels))[inside]
         assert error.mean() <= 0.5
         assert error.max() <= 2
-        coloured += np.ptp(picture.astype(int), axis=2).mean() > 5
-    assert coloured > len(photos) // 2
+        colored += np.ptp(image.astype(int), axis=2).mean() > 5
+    assert colored > len(photos) // 2
     task.close()
 
 
-def test_the_whole_picture_is_looked_at_now_and_then(
+def test_the_whole_image_is_looked_at_now_and_then(
     film: list[Frame], counted: tuple[Bundle, dict[str, Counting]]
 ) -> None:
     bundle, sessions = counted
     task = Colorize(bundle.manifest, sessions, settings=ColorizeSettings(global_every=8))
     runs = []
     for frame in film:
-        colour(task, frame)
+        color(task, frame)
         runs.append(sessions["global"].runs)
     looks = [i for i, (before, now) in enumerate(zip([0, *runs], runs, strict=False)) if now > before]
     assert looks == [0, 8, 16, 20, 28, 36]  # every eighth frame, and at the cut
@@ -94,13 +94,13 @@ def test_a_new_look_is_taken_in_slowly_and_a_cut_at_once(film: list[Frame]) -> N
     sessions = {role: open_session(bundle, role) for role in bundle.manifest.graphs}
     task = Colorize(bundle.manifest, sessions, settings=settings)
     for frame in film[:8]:
-        colour(task, frame)
+        color(task, frame)
     before = task._features.copy()
-    colour(task, film[8])
+    color(task, film[8])
     looked = task._describe(task._network_frame(film[8].pixels, "global"))
     np.testing.assert_allclose(task._features, before + 0.25 * (looked - before), atol=1e-6)
     for frame in film[9:21]:
-        colour(task, frame)
+        color(task, frame)
     after_cut = task._describe(task._network_frame(film[20].pixels, "global"))
     np.testing.assert_array_equal(task._features, after_cut)
     task.close()
@@ -108,11 +108,11 @@ def test_a_new_look_is_taken_in_slowly_and_a_cut_at_once(film: list[Frame]) -> N
 
 def test_reset_forgets(film: list[Frame]) -> None:
     task = open_task("colorize")
-    alone = colour(task, film[25])
+    alone = color(task, film[25])
     for frame in film[:20]:
-        colour(task, frame)
+        color(task, frame)
     task.reset()
-    np.testing.assert_array_equal(colour(task, film[25]), alone)
+    np.testing.assert_array_equal(color(task, film[25]), alone)
     task.close()
 
 
@@ -121,21 +121,21 @@ def test_a_reference_gives_the_mood(
 ) -> None:
     bundle, sessions = counted
     references = sorted((data_root / "photos" / "val").iterdir())[::60]
-    pictures = []
+    images = []
     for path in references:
         task = Colorize(bundle.manifest, sessions, reference=cv2.imread(str(path)))
-        pictures.append(colour(task, film[0]).astype(int))
+        images.append(color(task, film[0]).astype(int))
     assert sessions["global"].runs == len(references)  # never on the stream itself
-    assert np.abs(pictures[0] - pictures[1]).mean() > 0.1
-    for picture in pictures:
-        assert np.abs(luma(picture.astype(np.uint8)).astype(int) - luma(film[0].pixels)).mean() <= 0.5
+    assert np.abs(images[0] - images[1]).mean() > 0.1
+    for image in images:
+        assert np.abs(luma(image.astype(np.uint8)).astype(int) - luma(film[0].pixels)).mean() <= 0.5
 
 
 def test_saturation(film: list[Frame]) -> None:
     spreads = []
     for saturation in (0.0, 0.5, 1.0):
         task = open_task("colorize", options={"saturation": saturation})
-        spreads.append(np.ptp(colour(task, film[0]).astype(int), axis=2).mean())
+        spreads.append(np.ptp(color(task, film[0]).astype(int), axis=2).mean())
         task.close()
     assert spreads[0] == 0
     assert spreads[0] < spreads[1] < spreads[2]
@@ -145,8 +145,8 @@ def test_saturation(film: list[Frame]) -> None:
 def test_any_size(size_wh: tuple[int, int]) -> None:
     width, height = size_wh
     task = open_task("colorize")
-    picture = colour(task, Frame(np.full((height, width, 3), 90, np.uint8)))
-    assert picture.shape == (height, width, 3)
+    image = color(task, Frame(np.full((height, width, 3), 90, np.uint8)))
+    assert image.shape == (height, width, 3)
     task.close()
 
 

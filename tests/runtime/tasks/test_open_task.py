@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from steadyframe.runtime.bundle import Bundle
+from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.errors import BundleError, DeviceUnavailable, SourceNotFound, UsageError
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.tasks import TASKS, choose_precision, open_task
@@ -15,8 +15,8 @@ def test_a_task_is_opened_by_name_path_or_bundle(tiny_bundle, form):
     task = open_task(form(tiny_bundle))
     assert (task.name, task.device) == ("colorize", "cpu")
     feeds, placement = task.preprocess(Frame(np.zeros((48, 64, 3), np.uint8)))
-    picture = task.postprocess(task.infer(feeds), placement)
-    assert picture.pixels.shape == (48, 64, 3)
+    image = task.postprocess(task.infer(feeds), placement)
+    assert image.pixels.shape == (48, 64, 3)
     task.close()
 
 
@@ -41,7 +41,7 @@ def test_a_device_that_is_not_there_is_an_error_not_a_fallback(tiny_bundle):
 
 @pytest.mark.parametrize(
     ("options", "kind"),
-    [({"colour": 1}, UsageError), ({"reference": "none.jpg"}, SourceNotFound), ({"saturation": 99}, BundleError)],
+    [({"color": 1}, UsageError), ({"reference": "none.jpg"}, SourceNotFound), ({"saturation": 99}, BundleError)],
 )
 def test_options_that_make_no_sense_are_refused(tiny_bundle, options, kind):
     with pytest.raises(kind):

@@ -17,10 +17,10 @@ from onnx import TensorProto, helper, numpy_helper
 from steadyframe.runtime.errors import BundleError, UsageError
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.image import luma
-from steadyframe.runtime.steady.steadier import SteadyOptions
-from steadyframe.runtime.streaming.temporal import Fresh
 from steadyframe.runtime.tasks import open_task
 from steadyframe.runtime.tasks.stylize import Stylize
+from steadyframe.runtime.temporal.dense import SteadyOptions
+from steadyframe.runtime.temporal.stage import Fresh
 
 
 def _graph() -> bytes:
@@ -84,7 +84,7 @@ def moving(photo: NDArray[np.uint8], count: int) -> list[Frame]:
 def paint(task: Stylize, frames: list[Frame], mode: str | None) -> list[NDArray[np.uint8]]:
     """Run frames in the order of a stream, in one thread."""
     steadier = None if mode is None else task.steadier(SteadyOptions.of(mode))
-    pictures = []
+    images = []
     for frame in frames:
         motion = None if steadier is None else steadier.observe(frame)
         if motion is None or motion.keyframe:
@@ -92,29 +92,29 @@ def paint(task: Stylize, frames: list[Frame], mode: str | None) -> list[NDArray[
             outputs = task.infer(feeds)
         if steadier is not None and motion is not None:
             outputs = steadier.steady(motion, Fresh(frame, outputs) if motion.keyframe else None)
-        pictures.append(task.postprocess(outputs, placement).pixels)
-    return pictures
+        images.append(task.postprocess(outputs, placement).pixels)
+    return images
 
 
 def test_without_a_steadier_every_frame_is_a_first_one(make_bundle: Callable[..., Path], photo: Any) -> None:
     task = open_task(make_bundle())
     frames = moving(photo, 3)
-    for frame, picture in zip(frames, paint(task, frames, None), strict=True):
-        assert np.array_equal(picture, 255 - frame.pixels)
+    for frame, image in zip(frames, paint(task, frames, None), strict=True):
+        assert np.array_equal(image, 255 - frame.pixels)
 
 
 def test_the_network_is_shown_its_last_output_where_it_went(make_bundle: Callable[..., Path], photo: Any) -> None:
     task = open_task(make_bundle())
     frames = moving(photo, 4)
-    pictures = paint(task, frames, "blend")
-    assert np.array_equal(pictures[0], 255 - frames[0].pixels)
+    images = paint(task, frames, "blend")
+    assert np.array_equal(images[0], 255 - frames[0].pixels)
     # The graph keeps what it is shown: the first painting, two pixels further left every frame.
     inner = slice(16, -16), slice(16, -24)
-    for n, picture in enumerate(pictures[1:], 1):
-        expected = np.roll(pictures[0], -2 * n, axis=1)[inner].astype(int)
-        assert np.abs(picture[inner] - expected).mean() < 6
+    for n, image in enumerate(images[1:], 1):
+        expected = np.roll(images[0], -2 * n, axis=1)[inner].astype(int)
+        assert np.abs(image[inner] - expected).mean() < 6
     # What comes into view at the right was never painted before.
-    assert np.abs(pictures[1][20:-20, -1].astype(int) - (255 - frames[1].pixels[20:-20, -1])).mean() < 1
+    assert np.abs(images[1][20:-20, -1].astype(int) - (255 - frames[1].pixels[20:-20, -1])).mean() < 1
 
 
 @pytest.mark.parametrize("forget", ["cut", "reset"])
@@ -149,18 +149,18 @@ def test_between_keyframes_the_painting_is_carried(make_bundle: Callable[..., Pa
 
     task.infer = counted
     frames = moving(photo, 9)
-    pictures = paint(task, frames, "keyframe")
+    images = paint(task, frames, "keyframe")
     assert runs == 2
     inner = slice(16, -16), slice(16, -40)
     for n in (1, 3, 5, 8):
-        assert np.abs(pictures[n][inner].astype(int) - (255 - frames[n].pixels[inner])).mean() < 12
+        assert np.abs(images[n][inner].astype(int) - (255 - frames[n].pixels[inner])).mean() < 12
 
 
 def test_a_larger_frame_gets_its_painting_at_its_own_size(make_bundle: Callable[..., Path], photo: Any) -> None:
     large = cv2.resize(photo, (500, 334), interpolation=cv2.INTER_CUBIC)
-    (picture,) = paint(open_task(make_bundle()), [Frame(large, 0, 0, "large")], None)
-    assert picture.shape == large.shape
-    assert np.abs(picture.astype(int) - (255 - large)).mean() < 12
+    (image,) = paint(open_task(make_bundle()), [Frame(large, 0, 0, "large")], None)
+    assert image.shape == large.shape
+    assert np.abs(image.astype(int) - (255 - large)).mean() < 12
 
 
 def test_strength_mixes_and_keep_colors_keeps_chroma(make_bundle: Callable[..., Path], photo: Any) -> None:
@@ -170,7 +170,7 @@ def test_strength_mixes_and_keep_colors_keeps_chroma(make_bundle: Callable[..., 
     (half,) = paint(open_task(folder, options={"strength": 0.5}), [frame], None)
     assert np.abs(half.astype(int) - 127.5).max() <= 1
     (own,) = paint(open_task(folder, options={"keep_colors": True}), [frame], None)
-    inside = (own > 0).all(-1) & (own < 255).all(-1)  # elsewhere the colour leaves the gamut
+    inside = (own > 0).all(-1) & (own < 255).all(-1)  # elsewhere the color leaves the gamut
     chroma = [cv2.cvtColor(p, cv2.COLOR_BGR2YCrCb)[..., 1:][inside].astype(int) for p in (own, frame.pixels)]
     assert inside.mean() > 0.3 and np.abs(chroma[0] - chroma[1]).max() <= 3
     assert np.abs(luma(own)[inside].astype(int) - luma(255 - frame.pixels)[inside]).max() <= 2
@@ -184,6 +184,6 @@ def test_wrong_bundles_and_options_are_refused(make_bundle: Callable[..., Path])
 def test_unknown_options_are_refused(make_bundle: Callable[..., Path]) -> None:
     folder = make_bundle()
     with pytest.raises(UsageError, match="no such option"):
-        open_task(folder, options={"colour": 1})
+        open_task(folder, options={"color": 1})
     with pytest.raises(BundleError, match="out of range"):
         open_task(folder, options={"strength": 2.0})

@@ -49,7 +49,7 @@ def test_a_painting_gets_the_area_of_the_frame() -> None:
     assert abs(fitted.shape[1] / fitted.shape[0] - 2) < 0.1
 
 
-def test_the_motion_is_found_and_unknown_pixels_get_the_mean_colour(frames: list[NDArray[np.uint8]]) -> None:
+def test_the_motion_is_found_and_unknown_pixels_get_the_mean_color(frames: list[NDArray[np.uint8]]) -> None:
     motion = Motion(frames)
     inner = motion.vectors(1, 0)[16:-16, 16:-16]
     assert np.abs(inner - (2, 0)).mean() < 0.2

@@ -1,0 +1,177 @@
+"""Any PyTorch module on the same path as ours: exported, calibrated, proven equal, run.
+
+Owns the graph that stands around a user's module, and its trained side for parity. The trained side prepares pixels
+in numpy on its own, so that a mistake in the graph's color order or scaling shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..runtime.bundle.bundle import Bundle
+from ..runtime.bundle.manifest import Graph, GraphFile, Manifest, Preprocess, TensorSpec
+from ..runtime.engines.session import Tensors
+from ..runtime.errors import UsageError
+from ..runtime.frame import Frame
+from ..runtime.image import network_size_wh, preprocess_pixels
+from ..runtime.tasks.custom import IMAGE, ROLE, Custom, Values
+from .bundle import BundleFacts, write_bundle
+from .graphs import TaskGraphs
+from .to_onnx import FrameToTensor, GraphSource
+
+_RGB = [2, 1, 0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnNetwork:
+    """A module of yours, and what it wants to see.
+
+    Parameters
+    ----------
+    module : takes (1, 3, H, W) float32, gives a tensor or a tuple of them
+    preprocess : how a frame is resized; with `short_side` the graph takes any size
+    outputs : names of what the module gives; one named `image`, (1, 3, h, w) in [0, 1], becomes the result
+    rgb : the module's color order is RGB (as in torchvision) and not BGR
+    mean, std : one figure a channel, in the module's order; the module sees (pixels / 255 - mean) / std
+    tolerances : output -> largest absolute difference in fp32; 1e-3 where none is given, 1 grey level for `image`
+    """
+
+    module: nn.Module
+    preprocess: Preprocess
+    outputs: Sequence[str] = (IMAGE,)
+    rgb: bool = True
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    tolerances: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.tolerances) - set(self.outputs))
+        if not self.outputs or len(set(self.outputs)) != len(self.outputs) or unknown or "frame" in self.outputs:
+            raise UsageError(
+                "The outputs of the network are not valid",
+                expected="distinct names, none of them `frame`, and tolerances only for them",
+                found=f"outputs {list(self.outputs)}, tolerances for {sorted(self.tolerances)}",
+            )
+        if IMAGE in self.outputs and len(self.outputs) > 1:
+            raise UsageError("A network gives an image or values", expected="`image` as the only output")
+
+
+class OwnGraph(nn.Module):
+    """Frame, (1, H, W, 3) uint8 BGR, to the module's outputs; an image becomes (1, h, w, 3) uint8 BGR."""
+
+    def __init__(self, network: OwnNetwork) -> None:
+        super().__init__()
+        self.net, self.to_tensor = network.module, FrameToTensor()
+        self._rgb, self._image = network.rgb, IMAGE in network.outputs
+        std = torch.tensor(network.std).view(1, 3, 1, 1)
+        self.register_buffer("scale", 1 / std)
+        self.register_buffer("shift", -torch.tensor(network.mean).view(1, 3, 1, 1) / std)
+        self._plain = network.mean == (0.0, 0.0, 0.0) and network.std == (1.0, 1.0, 1.0)
+
+    def forward(self, frame: Tensor) -> Any:
+        """Prepare, run, and turn an image back."""
+        image = self.to_tensor(frame)
+        image = image[:, _RGB] if self._rgb else image
+        outputs = self.net(image if self._plain else image * self.scale + self.shift)
+        if not self._image:
+            return outputs
+        image = outputs[:, _RGB] if self._rgb else outputs
+        return (image.clamp(0, 1) * 255 + 0.5).permute(0, 2, 3, 1).to(torch.uint8)
+
+
+def export_module(network: OwnNetwork, folder: Path, facts: BundleFacts) -> Bundle:
+    """Export a module as a bundle that `steadyframe run`, `calibrate`, `engine` and parity take like ours.
+
+    Raises
+    ------
+    BundleError
+        If the module cannot be exported, or `folder` holds something that is no bundle.
+    """
+    wanted = network.preprocess
+    width, height = network_size_wh((640, 480), wanted)
+    example = {"frame": torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8)}
+    step = wanted.multiple
+    dynamic = {} if wanted.size_hw is not None else {"frame": {1: ("height", step), 2: ("width", step)}}
+    graph = OwnGraph(network)
+    parts = TaskGraphs(
+        graphs={ROLE: GraphSource(module=graph, example=example, outputs=network.outputs, dynamic=dynamic)},
+        preprocess={ROLE: wanted},
+        layouts={"frame": "NHWC", IMAGE: "NHWC"},
+    )
+    provenance = {"network": type(network.module).__name__, "torch": torch.__version__}
+    return write_bundle(parts, "own", provenance, folder, facts)
+
+
+class OwnReference:
+    """A module of yours as it was trained, for parity.
+
+    Parameters
+    ----------
+    network : the same description that was exported
+    """
+
+    def __init__(self, network: OwnNetwork) -> None:
+        self._network = network
+        self._network.module.eval()
+        default = {name: 1.0 if name == IMAGE else 1e-3 for name in network.outputs}
+        tolerances = {f"{ROLE}.{name}": value for name, value in (default | dict(network.tolerances)).items()}
+        result = {"image": 2.0} if IMAGE in network.outputs else {}
+        self.tolerances: Mapping[str, float] = {f"{ROLE}.frame": 0.0, **tolerances, **result}
+        self.exact = (f"{ROLE}.frame",)
+        self.result: Any = None
+        spec = TensorSpec("frame", "uint8", (1, "height", "width", 3), "NHWC")
+        outputs = tuple(TensorSpec(name, "float32", ()) for name in network.outputs)
+        file = GraphFile("none.onnx", "0" * 64)
+        graph = Graph({"fp32": file}, (spec,), outputs, network.preprocess)
+        manifest = Manifest(name="reference", task="own", version="1", licence="none", graphs={ROLE: graph})
+        self._task = Custom(manifest, {ROLE: _TorchSession(network)})
+
+    def stages(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """Run one image, (H, W, 3) BGR, and give every stage under the name it has in the bundle."""
+        small = preprocess_pixels(pixels, self._network.preprocess)[None]
+        outputs = self._task.infer({"frame": small})
+        self.result = self._task.postprocess(outputs, self._task.preprocess(Frame(pixels))[1])
+        stages = {f"{ROLE}.frame": small}
+        if isinstance(self.result, Values):
+            return stages | {f"{ROLE}.{name}": value for name, value in outputs.items()}
+        return stages | {f"{ROLE}.{IMAGE}": outputs[IMAGE][None], "image": self.result.pixels}
+
+    def reset(self) -> None:
+        """Nothing is remembered."""
+
+
+class _TorchSession:
+    """The module in the place of an engine, with pixels prepared in numpy."""
+
+    device = "torch"
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+
+    def __init__(self, network: OwnNetwork) -> None:
+        self._network = network
+
+    @torch.no_grad()
+    def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
+        """Run once."""
+        network = self._network
+        image = feeds["frame"].astype(np.float32) / 255
+        image = image[..., ::-1] if network.rgb else image
+        image = (image - np.array(network.mean, np.float32)) / np.array(network.std, np.float32)
+        found = network.module(torch.from_numpy(np.ascontiguousarray(image.transpose(0, 3, 1, 2))))
+        tensors = found if isinstance(found, tuple | list) else (found,)
+        named = {name: tensor.numpy() for name, tensor in zip(network.outputs, tensors, strict=True)}
+        if IMAGE not in named:
+            return named
+        image = np.rint(np.clip(named[IMAGE], 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
+        return {IMAGE: np.ascontiguousarray(image[..., ::-1] if network.rgb else image)}
+
+    def close(self) -> None:
+        """Do nothing: memory is freed with the object."""

@@ -1,0 +1,1 @@
+"""Parity: is the exported network the trained one? Comparison, report, and the first node that differs."""

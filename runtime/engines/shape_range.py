@@ -1,0 +1,95 @@
+"""How large the inputs of a graph may become: an engine is built for a range of shapes.
+
+Owns the rule by which the range follows from the manifest. Imports no engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..bundle.manifest import Graph, Preprocess, TensorSpec
+from ..errors import BundleError
+from ..image import network_size_wh
+
+# Frames between 2.4:1 and 1:2.4 fit: that is every camera, and the widest cinema format.
+_SQUARE_WH, _USUAL_WH, _WIDEST_WH = (1000, 1000), (1920, 1080), (2400, 1000)
+_SIDES = {"H": 1, "W": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class ShapeRange:
+    """The smallest, the usual and the largest shape of one input; all the same where it has no dynamic axis."""
+
+    smallest: tuple[int, ...]
+    usual: tuple[int, ...]
+    largest: tuple[int, ...]
+
+    @property
+    def fixed(self) -> bool:
+        """Whether there is only one shape."""
+        return self.smallest == self.largest
+
+    def holds(self, shape: tuple[int, ...]) -> bool:
+        """Whether a shape lies within."""
+        return len(shape) == len(self.largest) and all(
+            low <= size <= high for low, size, high in zip(self.smallest, shape, self.largest, strict=True)
+        )
+
+    def __str__(self) -> str:
+        """Write it as ``1x192x192x3..1x460x460x3``, or as the one shape there is."""
+        ends = (self.smallest,) if self.fixed else (self.smallest, self.usual, self.largest)
+        return "..".join("x".join(map(str, shape)) for shape in ends)
+
+
+def shape_ranges_of(graph: Graph) -> dict[str, ShapeRange]:
+    """Find the range of every input's shape.
+
+    Height and width follow from the preprocessing of the manifest: the short side is given, and the long one is at
+    most 2.4 times as long.
+
+    Returns
+    -------
+    dict
+        Input name -> `ShapeRange`; usual is that of a 16:9 image, lying.
+
+    Raises
+    ------
+    BundleError
+        If an axis is dynamic and the manifest does not say how long it becomes.
+
+    References
+    ----------
+    Ours.
+    """
+    return {spec.name: _extent(spec, graph.preprocess) for spec in graph.inputs}
+
+
+def shapes_text(shape_ranges: Mapping[str, ShapeRange]) -> str:
+    """Write the ranges in one line, the same for the same ranges."""
+    return "; ".join(f"{name}={extent}" for name, extent in sorted(shape_ranges.items()))
+
+
+def _extent(spec: TensorSpec, preprocess: Preprocess | None) -> ShapeRange:
+    """Range of one input."""
+    letters = spec.layout or " " * len(spec.axes)
+    shapes: list[tuple[int, int, int]] = []
+    for axis, letter in zip(spec.axes, letters, strict=True):
+        if isinstance(axis, int):
+            shapes.append((axis, axis, axis))
+        elif preprocess is not None and letter in _SIDES:
+            shapes.append(_lengths(preprocess, _SIDES[letter]))
+        else:
+            raise BundleError(
+                f"An engine needs a range, and nobody says how long the axis {axis!r} of {spec.name!r} becomes",
+                expected="fixed axes; or a layout with H and W, and a preprocess with short_side or size_hw",
+                todo="Export the graph with this axis fixed, or say it in the manifest",
+            )
+    smallest, usual, largest = (tuple(lengths) for lengths in zip(*shapes, strict=True)) if shapes else ((), (), ())
+    return ShapeRange(smallest, usual, largest)
+
+
+def _lengths(preprocess: Preprocess, side: int) -> tuple[int, int, int]:
+    """Smallest, usual and largest length of one side in pixels; the longer side may be either."""
+    square, usual, widest = (network_size_wh(size, preprocess) for size in (_SQUARE_WH, _USUAL_WH, _WIDEST_WH))
+    return min(square), usual[side], max(widest)

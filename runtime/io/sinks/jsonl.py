@@ -1,0 +1,95 @@
+"""One JSON object a result, in a file or on stdout.
+
+Owns `JsonLinesSink` and the fields that results of every task share; a result adds its own by `as_json()`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+from ...errors import SinkError
+from ...files import remove, unfinished_name
+from ...quiet import drop_stdout
+from ...tasks.task import Result
+from .sink import StopStream, make_folder
+
+SCHEMA = 1
+
+
+def as_line(result: Result, task: str) -> dict[str, Any]:
+    """Turn a result into the object that is written for it; lengths in pixels of the frame, times in ms."""
+    frame = result.frame
+    own = getattr(result.result, "as_json", None)
+    return {
+        "schema": SCHEMA,
+        "source": frame.source,
+        "index": frame.index,
+        "captured_ns": frame.captured_ns,
+        "age_ms": round(result.age_ms, 3),
+        "size": list(frame.size_wh),
+        "task": task,
+        "keyframe": result.keyframe,
+        **(own() if own is not None else {}),
+        "timings_ms": {stage: round(spent, 4) for stage, spent in result.timings_ms.items()},
+    }
+
+
+class JsonLinesSink:
+    """Write one line of JSON a result.
+
+    Parameters
+    ----------
+    address : a path ending in .jsonl, or ``-`` for stdout
+    task : name of the task
+
+    Raises
+    ------
+    SinkError
+        If the file cannot be written.
+    """
+
+    in_callers_thread = False
+
+    def __init__(self, address: str, task: str) -> None:
+        self.address = address
+        self._task = task
+        self._path = None if address == "-" else Path(address)
+        self._unfinished = unfinished_name(self._path) if self._path else None
+        self._file: TextIO = sys.stdout
+        if self._path is not None and self._unfinished is not None:
+            if self._path.is_dir():
+                raise SinkError(f"{self._path} is a folder, not a file")
+            make_folder(self._path.parent)
+            self._file = self._unfinished.open("w", encoding="utf-8")
+
+    def write(self, result: Result) -> None:
+        """Append one line."""
+        try:
+            self._file.write(json.dumps(as_line(result, self._task), separators=(",", ":")) + "\n")
+            if self._path is None:
+                self._file.flush()  # the reader of a pipe wants each result when it is ready
+        except BrokenPipeError as error:
+            drop_stdout()  # whoever read the lines has gone, and has seen enough
+            raise StopStream from error
+        except OSError as error:
+            raise SinkError(f"{self.address} cannot be written ({error.strerror})") from error
+
+    def close(self) -> None:
+        """Finish the file and give it its name."""
+        if self._path is None or self._unfinished is None:
+            return
+        try:
+            self._file.close()
+            self._unfinished.replace(self._path)
+        except OSError as error:
+            self.discard()
+            raise SinkError(f"{self._path} cannot be written ({error.strerror})") from error
+
+    def discard(self) -> None:
+        """Remove what was begun."""
+        if self._unfinished is not None:
+            self._file.close()
+            remove(self._unfinished)

@@ -1,0 +1,74 @@
+"""What every sink offers.
+
+Owns the `Sink` protocol, `StopStream`, and the small checks that several sinks share.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import SinkError
+from ...tasks.task import Result
+from ..info import SourceInfo
+
+
+class StopStream(Exception):
+    """Raised by a sink when its user has seen enough; the stream ends cleanly."""
+
+
+class Sink(Protocol):
+    """A place where results go. Opening one raises `SinkError` if it could not be written later.
+
+    `write` is called in one thread; with `in_callers_thread` that thread is the one that consumes the stream, which
+    windows insist on.
+    """
+
+    address: str
+    in_callers_thread: bool
+
+    def write(self, result: Result) -> None:
+        """Take one result."""
+
+    def close(self) -> None:
+        """End well: what was written stays."""
+
+    def discard(self) -> None:
+        """End after a failure: nothing half-written stays."""
+
+
+def image_of(result: Any) -> NDArray[np.uint8]:
+    """Pixels to show of a result: (H, W, 3) uint8 BGR.
+
+    Raises
+    ------
+    SinkError
+        If the result has no pixels.
+    """
+    pixels = getattr(result, "pixels", None)
+    if pixels is None:
+        raise SinkError(f"A {type(result).__name__} has no image to write", todo="Write it to a .jsonl file")
+    return np.asarray(pixels, np.uint8)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder, parents included, and prove that a file can be written in it."""
+    probe = folder / f".write-test.{os.getpid()}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise SinkError(
+            f"Nothing can be written in {folder} ({error.strerror})", todo="Name another folder, or change its rights"
+        ) from error
+
+
+def refuse_inputs_folder(folder: Path, info: SourceInfo, what: str) -> None:
+    """Refuse to write over the images that are being read."""
+    if str(folder.resolve()) in info.folders and info.independent:
+        raise SinkError(f"{what} would write over the images it reads in {folder}", todo="Name another folder")

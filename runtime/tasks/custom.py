@@ -1,0 +1,124 @@
+"""A network of the user's own: any graph from a frame to an image or to named values.
+
+Owns the bundle contract of task `own`: one graph `net`, whose input is `frame`, (1, H, W, 3) uint8 BGR. An output
+named `image`, (1, h, w, 3) uint8 BGR, is the result; without one, the result is every output under its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle.manifest import Manifest
+from ..engines.session import Session
+from ..errors import BundleError, UsageError
+from ..frame import Frame
+from ..image import preprocess_pixels, resize
+from .task import Feeds, Image, Outputs, Placement
+
+ROLE = "net"
+IMAGE = "image"
+_MOST_IN_JSON = 1000  # numbers of an output that a line of JSON holds; of larger ones it says the shape
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The result of a network that makes no image.
+
+    Parameters
+    ----------
+    values : output -> array, as the network gave it
+    frame : that it was made from
+    """
+
+    values: Mapping[str, NDArray[Any]]
+    frame: Frame
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """The frame itself, (H, W, 3) uint8 BGR, for sinks that show images."""
+        return self.frame.pixels
+
+    def as_json(self) -> dict[str, Any]:
+        """Give the fields of a JSON line."""
+        return {
+            "values": {
+                name: value.tolist() if value.size <= _MOST_IN_JSON else {"shape": list(value.shape)}
+                for name, value in self.values.items()
+            }
+        }
+
+
+class Custom:
+    """Runs one network on every frame.
+
+    Parameters
+    ----------
+    manifest : of a bundle of task `own`
+    sessions : role -> session, shared with other streams if need be
+    """
+
+    name = "own"
+
+    def __init__(self, manifest: Manifest, sessions: Mapping[str, Session]) -> None:
+        graph = manifest.graphs.get(ROLE)
+        if graph is None or graph.preprocess is None or [spec.name for spec in graph.inputs] != ["frame"]:
+            raise BundleError(
+                f"Bundle {manifest.name!r} is not complete",
+                expected=f"one graph {ROLE!r} with preprocess, whose input is `frame`",
+                found=f"graphs {sorted(manifest.graphs)}",
+                todo="Export it again with `steadyframe.export.module.export_module`",
+            )
+        self._preprocess = graph.preprocess
+        self._session = sessions[ROLE]
+        self.carried = IMAGE if any(spec.name == IMAGE for spec in graph.outputs) else None
+
+    @property
+    def device(self) -> str:
+        """The device in use."""
+        return self._session.device
+
+    def preprocess(self, frame: Frame) -> tuple[Feeds, Placement]:
+        """Resize the frame, (1, h, w, 3) uint8 BGR."""
+        small = np.ascontiguousarray(preprocess_pixels(frame.pixels, self._preprocess)[None])
+        width, height = frame.size_wh
+        return {"frame": small}, Placement(frame, scale_xy=(width / small.shape[2], height / small.shape[1]))
+
+    def infer(self, feeds: Feeds) -> Outputs:
+        """Run the network; an image loses its batch axis, so that it can be carried from frame to frame."""
+        outputs = self._session.run({"frame": feeds["frame"]})
+        return outputs if self.carried is None else {IMAGE: outputs[IMAGE][0]}
+
+    def postprocess(self, outputs: Outputs, placement: Placement) -> Image | Values:
+        """Bring the image to the frame's own size, or name the values."""
+        if self.carried is None:
+            return Values(outputs, placement.frame)
+        image = outputs[IMAGE]
+        if image.dtype != np.uint8:  # carried by a steadier
+            image = np.clip(image + 0.5, 0, 255).astype(np.uint8)
+        size_wh = placement.frame.size_wh
+        return Image(resize(image, size_wh, "cubic" if size_wh[0] > image.shape[1] else "area"))
+
+    def reset(self) -> None:
+        """Do nothing: no frame depends on an earlier one."""
+
+    def close(self) -> None:
+        """Close the session."""
+        self._session.close()
+
+
+def open_custom(manifest: Manifest, sessions: Mapping[str, Session], options: Mapping[str, Any]) -> Custom:
+    """Open the task; it has no options.
+
+    Raises
+    ------
+    UsageError
+        If there are any.
+    """
+    if options:
+        raise UsageError("Task own has no options", found=", ".join(options))
+    return Custom(manifest, sessions)

@@ -1,0 +1,1 @@
+"""Pose: people and their joints, found, followed and smoothed."""

@@ -1,0 +1,97 @@
+"""What one frame shows against the one before: motion, what of the memory still holds, whether the scene is new.
+
+Owns `MotionAnalysis` and the figures that a keyframe rule needs. Pure functions over a flow pair; knows no results.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UsageError
+from ..motion.flow import FlowPair, positions, sample
+from ..motion.masks import disocclusion, motion_boundary, reliable_smooth
+
+_NEIGHBOURS = np.ones((3, 3), np.uint8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MotionAnalysisOptions:
+    """When memory is not to be trusted.
+
+    Parameters
+    ----------
+    smooth_mask : use the released code's soft mask instead of the paper's binary one
+    surface_level : grey levels by which a small neighbourhood may change along the flow; beyond, it is taken for
+        another surface, however well the two flows agree
+    cut_share : trusted share of the image below which the whole scene counts as new
+    """
+
+    smooth_mask: bool = False
+    surface_level: float = 20.0
+    cut_share: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.surface_level <= 0 or not 0 <= self.cut_share < 1:
+            expected = "surface_level > 0 and cut_share in 0..1"
+            raise UsageError("The options of a sight are out of range", expected=expected, found=self)
+
+
+@dataclass(frozen=True, slots=True)
+class MotionAnalysis:
+    """How a frame follows from the one before.
+
+    Parameters
+    ----------
+    pair : flows between the two, at reduced size; None where there is nothing before: the first frame, another size
+    trusted : (h, w) float32 in 0..1 at the flow's size: what is carried along the flow still holds; None with `pair`
+    residual : mean change along the flow of what is trusted, in grey levels, noise averaged out
+    cut : nothing remembered is of any use here
+    appeared : (h, w) float32, 0 or 1: surely not there in the frame before; None with `pair`
+    """
+
+    pair: FlowPair | None = None
+    trusted: NDArray[np.float32] | None = None
+    residual: float = 0.0
+    cut: bool = True
+    appeared: NDArray[np.float32] | None = None
+
+
+def analyze_motion(pair: FlowPair | None, options: MotionAnalysisOptions) -> MotionAnalysis:
+    """Judge the motion into a frame.
+
+    References
+    ----------
+    The masks are Ruder et al. 2016's; the photometric check and the cut by trusted share are ours. Small
+    neighbourhoods (5x5) are compared rather than pixels, because camera noise is not a change of surface.
+    """
+    if pair is None:
+        return MotionAnalysis()
+    uncovered = _uncovered(pair)
+    if options.smooth_mask:
+        mask = reliable_smooth(pair.backward, pair.forward.scaled(pair.backward.size_wh))
+    else:
+        mask = np.asarray(~(uncovered | motion_boundary(pair.backward)), np.float32)
+    carried = sample(pair.previous, positions(pair.backward))
+    change = cv2.subtract(pair.current, carried, dtype=cv2.CV_32F)
+    change = np.abs(cv2.blur(change, (5, 5), borderType=cv2.BORDER_REPLICATE))
+    trusted = np.asarray(mask * (change < options.surface_level), np.float32)
+    total = float(trusted.sum())
+    residual = float((trusted * change).sum()) / total if total else float("inf")
+    # Flow is off by a pixel at any edge; only what is further inside has surely appeared.
+    appeared = cv2.erode(uncovered.view(np.uint8), _NEIGHBOURS, borderValue=1).astype(np.float32)
+    return MotionAnalysis(pair, trusted, residual, cut=total < options.cut_share * trusted.size, appeared=appeared)
+
+
+def _uncovered(pair: FlowPair) -> NDArray[np.bool_]:
+    """Tell where content appears, at the size of the backward flow.
+
+    The two flows agree or not to within what the coarser of them can tell, so they are compared at its size.
+    """
+    found = disocclusion(pair.backward.scaled(pair.forward.size_wh), pair.forward)
+    if pair.forward.size_wh == pair.backward.size_wh:
+        return found
+    return cv2.resize(found.view(np.uint8), pair.backward.size_wh, interpolation=cv2.INTER_NEAREST) > 0

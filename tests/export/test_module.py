@@ -1,0 +1,160 @@
+"""A network that is not ours: exported, calibrated, proven equal, run; and the pytest fixture for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from steadyframe.calibration.diversity import diverse_frames
+from steadyframe.calibration.precision import add_to_bundle, make_precision
+from steadyframe.calibration.quality import QualityMetric, signal_db
+from steadyframe.export.bundle import BundleFacts
+from steadyframe.export.module import OwnNetwork, OwnReference, export_module
+from steadyframe.export.parity.compare import Target, compare_all
+from steadyframe.runtime.bundle.manifest import Preprocess
+from steadyframe.runtime.errors import ParityError, UsageError
+from steadyframe.runtime.frame import Frame
+from steadyframe.runtime.tasks import open_task
+from steadyframe.runtime.tasks.custom import Values
+from torch import nn
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "own_network.py"
+
+
+class Classifier(nn.Module):
+    """Two outputs; the channels are weighed differently, so that their order matters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, 2), nn.ReLU()
+        )
+        self.scores = nn.Linear(8, 4)
+
+    def forward(self, image):
+        found = self.features(image)
+        return self.scores(found.mean((2, 3))), found
+
+
+class Swap(nn.Module):
+    """Red and blue change places, green halves; no fixed size."""
+
+    def forward(self, image):
+        return torch.stack([image[:, 2], image[:, 1] / 2, image[:, 0]], dim=1)
+
+
+@pytest.fixture(scope="module")
+def frames(data_root):
+    from steadyframe.runtime.io.sources import open_source
+
+    source = open_source(str(data_root / "photos" / "val" / "osie*"))
+    selection = diverse_frames((frame for frame, _ in zip(source, range(16), strict=False)), 8)
+    source.close()
+    return selection
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return OwnNetwork(
+        module=Classifier().eval(), outputs=("scores", "features"), preprocess=Preprocess("area", size_hw=(96, 96)),
+        mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bundle(network, tmp_path_factory):
+    return export_module(network, tmp_path_factory.mktemp("own") / "mine", BundleFacts(name="mine"))
+
+
+@pytest.fixture(scope="module")
+def whole(bundle, frames, tmp_path_factory):
+    made = [make_precision(bundle, frames, precision) for precision in ("fp16", "int8")]
+    return add_to_bundle(bundle, tmp_path_factory.mktemp("whole") / "whole", made)
+
+
+def test_values_are_those_of_the_module_in_every_precision(network, whole, frames):
+    targets = [Target("cpu", precision) for precision in ("fp32", "fp16", "int8")]
+    reports = compare_all(whole, OwnReference(network), frames.frames, targets)
+    assert [report.passed for report in reports] == [True, True, True]
+    assert [stage.name for stage in reports[0].stages] == ["net.frame", "net.scores", "net.features"]
+    means = [report.task.mean for report in reports]
+    assert means[0] > means[1] > means[2] > 20
+    task = open_task(whole, device="cpu", precision="int8")
+    feeds, placement = task.preprocess(frames.frames[0])
+    result = task.postprocess(task.infer(feeds), placement)
+    assert isinstance(result, Values) and result.values["scores"].shape == (1, 4)
+
+
+@pytest.mark.parametrize("change", [{"rgb": False}, {"mean": (0.4, 0.456, 0.406)}, {"std": (0.3, 0.224, 0.225)}])
+def test_another_color_order_or_scaling_is_found(network, bundle, frames, change):
+    import dataclasses
+
+    other = OwnReference(dataclasses.replace(network, **change))
+    (report,) = compare_all(bundle, other, frames.frames[:2], [Target()])
+    assert report.first_diverging == "net.scores"
+    assert report.node is None  # the graph runs as it is written: what is written is another network
+
+
+def test_a_image_network_takes_any_size(tmp_path):
+    network = OwnNetwork(module=Swap(), preprocess=Preprocess("area", short_side=48, multiple=4))
+    bundle = export_module(network, tmp_path / "swap", BundleFacts(name="swap"))
+    task = open_task(bundle, device="cpu")
+    for height, width in ((48, 64), (96, 48)):
+        frame = Frame(np.full((height, width, 3), (200, 100, 50), np.uint8))
+        feeds, placement = task.preprocess(frame)
+        image = task.postprocess(task.infer(feeds), placement).pixels
+        assert image.shape == (height, width, 3)
+        assert np.abs(image.reshape(-1, 3).mean(0) - (50, 50, 200)).max() < 1
+    noise = [Frame(np.random.default_rng(i).integers(0, 256, (60, 80, 3), dtype=np.uint8)) for i in range(2)]
+    (report,) = compare_all(bundle, OwnReference(network), noise, [Target()])
+    report.check()
+    assert [stage.name for stage in report.stages] == ["net.frame", "net.image", "image"]
+
+
+def test_a_measure_of_ones_own_replaces_the_tasks(network, whole, frames):
+    goal = QualityMetric("dB that nobody reaches", signal_db, {"fp32": 1000.0}, higher_is_better=True)
+    (report,) = compare_all(whole, OwnReference(network), frames.frames[:1], [Target()], goal=goal)
+    assert report.first_diverging == "dB that nobody reaches"
+    with pytest.raises(UsageError, match="no limit for int8"):
+        compare_all(whole, OwnReference(network), frames.frames[:1], [Target("cpu", "int8")], goal=goal)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"outputs": ()}, {"outputs": ("a", "a")}, {"outputs": ("image", "a")}, {"tolerances": {"z": 1.0}}]
+)
+def test_descriptions_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(UsageError):
+        OwnNetwork(**{"module": Swap(), "preprocess": Preprocess("area", size_hw=(8, 8)), **wrong})
+
+
+def test_the_fixture_passes_and_fails(steadyframe_parity, network, bundle, frames):
+    (report,) = steadyframe_parity(bundle, network, frames.frames[:2])
+    assert (report.device, report.precision, report.passed) == ("cpu", "fp32", True)
+    with pytest.raises(ParityError, match=r"net\.scores"):
+        steadyframe_parity(
+            bundle.folder, network, [f.pixels for f in frames.frames[:1]], tolerances={"net.scores": 0}
+        )
+    with pytest.raises(ParityError, match="Nothing was compared"):
+        steadyframe_parity(bundle, network, [])
+
+
+def test_pytest_starts_without_pytorch(tmp_path):
+    (tmp_path / "test_x.py").write_text("import sys\ndef test_x():\n    assert 'torch' not in sys.modules\n")
+    command = [sys.executable, "-m", "pytest", "-q", "--steadyframe-device", "cpu", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_example_runs(data_root, tmp_path):
+    clip = data_root / "videos" / "webcam_bird.mkv"
+    command = [sys.executable, str(EXAMPLE), str(clip), str(tmp_path / "cleaner"), "20"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "cleaner" / "cleaned.mp4").stat().st_size > 10_000
+    titles = [line for line in done.stdout.splitlines() if line.startswith("## Parity of cleaner")]
+    assert [title.rpartition(": ")[2] for title in titles] == ["passed"] * 3

@@ -1,0 +1,192 @@
+"""Live sources over a real socket, and cameras that are not there."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import cv2
+import pytest
+from steadyframe.runtime.errors import SignalLost, SourceNotFound
+from steadyframe.runtime.io.info import Signal
+from steadyframe.runtime.io.sources import open_source
+from steadyframe.runtime.io.sources.camera import LiveSource, cameras, capture_stamp, csi_pipeline, own_pipeline
+from steadyframe.runtime.io.sources.capture import NETWORK_OPTIONS, has_backend, open_capture
+from steadyframe.runtime.stream.stream import Stream
+
+
+def live(server, backoff_s=(0.05,) * 40):
+    """A live source with short waits."""
+    connect = lambda: open_capture(server.address, cv2.CAP_FFMPEG, NETWORK_OPTIONS)  # noqa: E731
+    return LiveSource(server.address, connect, todo="", backoff_s=backoff_s)
+
+
+def test_a_network_camera_is_live_and_stamps_its_frames_on_the_monotonic_clock(camera_server):
+    source = open_source(camera_server().address)
+    assert source.info.live
+    assert source.info.count is None
+    frames = []
+    before = time.monotonic_ns()
+    for frame in source:
+        frames.append(frame)
+        if len(frames) == 10:
+            source.stop()
+    source.close()
+    assert [frame.index for frame in frames] == list(range(10))
+    stamps = [frame.captured_ns for frame in frames]
+    assert before < stamps[0]
+    assert stamps == sorted(stamps)
+    assert stamps[-1] < time.monotonic_ns()
+    assert all(frame.time_ns == frame.captured_ns for frame in frames)
+    assert source.signal is Signal.ENDED
+
+
+def test_a_loss_of_signal_is_a_state_and_the_source_comes_back(camera_server):
+    first = camera_server()
+    source = live(first)
+    frames, states = [], []
+
+    def unplug_and_replug():
+        first.unplug()
+        while source.signal is not Signal.NO_SIGNAL:
+            time.sleep(0.005)
+        states.append((source.signal, len(frames)))
+        time.sleep(0.1)
+        states.append((source.signal, len(frames)))
+        camera_server(port=first.port)
+
+    for frame in source:
+        frames.append(frame)
+        if len(frames) == 8:
+            threading.Thread(target=unplug_and_replug, daemon=True).start()
+        if source.reconnects and len(frames) > states[0][1] + 8:
+            break
+    source.stop()
+    source.close()
+    assert source.reconnects == 1
+    assert states[0] == states[1]  # while there is no signal, there is no frame: no black one, no old one
+    assert source.signal is Signal.GOOD
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    assert all(frame.pixels.mean() > 40 for frame in frames)
+
+
+def test_after_the_last_attempt_the_loss_is_raised_with_what_was_delivered(camera_server, capfd):
+    server = camera_server()
+    source = live(server, backoff_s=(0.01, 0.02))
+    frames = []
+    with pytest.raises(SignalLost, match="2 failed attempts") as raised:
+        for frame in source:
+            frames.append(frame)
+            if len(frames) == 5:
+                server.unplug()
+    assert f"{len(frames)} frames" in str(raised.value)
+    assert source.signal is Signal.ENDED
+    assert capfd.readouterr().err == ""
+
+
+def test_stopping_wakes_a_source_that_waits_to_reconnect(camera_server):
+    server = camera_server()
+    source = live(server, backoff_s=(600.0,))
+
+    def stop_once_lost():
+        while source.signal is not Signal.NO_SIGNAL:
+            time.sleep(0.005)
+        source.stop()
+
+    for frame in source:
+        if frame.index == 3:
+            server.unplug()
+            threading.Thread(target=stop_once_lost, daemon=True).start()
+    assert source.signal is Signal.ENDED
+
+
+def test_a_stream_on_a_network_camera_drops_and_shows_its_signal(camera_server, negative):
+    stream = Stream(camera_server(fps=200).address, negative(slow_s=0.02), limit=15)
+    assert len(list(stream)) == 15
+    assert stream.stats.dropped > 0
+
+
+def test_a_camera_that_comes_back_with_another_size_resets_the_task(camera_server, negative):
+    task = negative()
+    first = camera_server()
+    source = live(first)
+    sizes = []
+    for result in Stream(source, task, limit=20):
+        sizes.append(result.frame.size_wh)
+        if len(sizes) == 8:
+            first.unplug()
+            camera_server(port=first.port, size="80x64")
+    assert sizes[0] == (160, 120)
+    assert sizes[-1] == (80, 64)
+    assert len(task.resets) == 2
+
+
+def test_a_whole_file_behind_http_is_a_file(make_clip):
+    from functools import partial
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args):
+            """Keep quiet."""
+
+    path = make_clip("clip.mkv", frames=20)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(path.parent)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    source = open_source(f"http://127.0.0.1:{server.server_port}/clip.mkv")
+    assert not source.info.live
+    assert len(list(source)) == 20
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("address", ["97", "/dev/video97", "v4l2:///dev/video97"])
+def test_a_camera_that_is_not_there_is_told_quietly(address, capfd):
+    with pytest.raises(SourceNotFound) as raised:
+        open_source(address)
+    assert "/dev/video97" in str(raised.value)
+    assert "sample://" in raised.value.todo
+    assert raised.value.available == (cameras() or ("no camera",))
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.skipif(has_backend(cv2.CAP_GSTREAMER), reason="this OpenCV has GStreamer")
+@pytest.mark.parametrize("address", ["csi://0", "gst://rtspsrc location=rtsp://me:secret@camera/1 ! decodebin"])
+def test_pipelines_without_gstreamer_say_what_is_missing(address, capfd):
+    with pytest.raises(SourceNotFound, match="built without it") as raised:
+        open_source(address)
+    assert "GStreamer" in str(raised.value.expected)
+    assert "secret" not in str(raised.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_pipeline_of_ones_own_hands_over_bgr_unless_it_says_how():
+    pipeline = own_pipeline("gst://filesrc location=a.mp4 ! decodebin")
+    assert pipeline.startswith("filesrc location=a.mp4 ! decodebin ! videoconvert")
+    assert pipeline.endswith("format=BGR ! appsink drop=true max-buffers=1 sync=false")
+    assert own_pipeline("gst://videotestsrc ! appsink") == "videotestsrc ! appsink"
+
+
+def test_the_csi_pipeline_hands_over_bgr_and_keeps_only_the_newest():
+    pipeline = csi_pipeline(1)
+    assert "sensor-id=1" in pipeline
+    assert pipeline.endswith("appsink drop=true max-buffers=1 sync=false")
+    assert "format=BGR !" in pipeline
+
+
+def test_csi_with_something_else_than_a_number_is_refused():
+    with pytest.raises(SourceNotFound, match="a number"):
+        open_source("csi://front")
+
+
+@pytest.mark.parametrize(
+    ("position_ms", "now_s", "expected_s"),
+    [
+        (9_990.0, 10.0, 9.99),  # the driver's stamp, 10 ms ago
+        (10_001.0, 10.0, 10.0),  # in the future: another clock
+        (5_000.0, 10.0, 10.0),  # too long ago: time since the start of the stream
+        (0.0, 10.0, 10.0),
+        (float("nan"), 10.0, 10.0),
+    ],
+)
+def test_the_drivers_stamp_is_taken_only_if_it_is_one_of_the_monotonic_clock(position_ms, now_s, expected_s):
+    assert capture_stamp(position_ms, round(now_s * 1e9)) == round(expected_s * 1e9)

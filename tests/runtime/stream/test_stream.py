@@ -1,0 +1,432 @@
+"""Source, task and sinks at work together: order, drops, ends and errors."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+
+import cv2
+import numpy as np
+import pytest
+from steadyframe.runtime.errors import SignalLost, SinkError, SourceNotFound, UsageError
+from steadyframe.runtime.frame import Frame
+from steadyframe.runtime.io.info import Signal, SourceInfo
+from steadyframe.runtime.io.sinks.sink import StopStream
+from steadyframe.runtime.io.sources import open_source
+from steadyframe.runtime.stream.stream import Stream
+from steadyframe.runtime.tasks import open_task
+from steadyframe.runtime.temporal.stage import Fresh, Motion
+
+
+class Camera:
+    """A live source at a given pace, which may fall silent for good, or change its size."""
+
+    def __init__(self, *, fps=200.0, frames=None, error=None, small_from=None, gap_at=None):
+        self.info = SourceInfo("camera", live=True, fps=fps)
+        self.signal = Signal.GOOD
+        self.closed = False
+        self._frames, self._error, self._small_from, self._gap_at = frames, error, small_from, gap_at
+        self._stop = threading.Event()
+
+    def __iter__(self):
+        for index in itertools.count():
+            if index == self._frames:
+                break
+            if self._stop.wait(1 / self.info.fps):
+                return
+            size = 16 if self._small_from is None or index < self._small_from else 8
+            later = 5_000_000_000 if self._gap_at is not None and index >= self._gap_at else 0
+            now = time.monotonic_ns() + later
+            yield Frame(np.full((size, size, 3), index % 256, np.uint8), index, now, "camera", now)
+        if self._error is not None:
+            raise self._error
+
+    def stop(self):
+        self._stop.set()
+
+    def close(self):
+        self.closed = True
+
+
+class Notebook:
+    """A sink that notes what happened to it."""
+
+    address = "notebook"
+
+    def __init__(self, *, in_callers_thread=False, fails_at=None, stops_at=None, slow_s=0.0):
+        self.in_callers_thread = in_callers_thread
+        self.indices, self.ended, self.threads = [], [], set()
+        self._fails_at, self._stops_at, self._slow_s = fails_at, stops_at, slow_s
+
+    def write(self, result):
+        if result.frame.index == self._fails_at:
+            raise SinkError("full")
+        if result.frame.index == self._stops_at:
+            raise StopStream
+        time.sleep(self._slow_s)
+        self.threads.add(threading.current_thread())
+        self.indices.append(result.frame.index)
+
+    def close(self):
+        self.ended.append("closed")
+
+    def discard(self):
+        self.ended.append("discarded")
+
+
+def no_threads_left():
+    return not [thread for thread in threading.enumerate() if thread.name.startswith("steadyframe")]
+
+
+def test_a_file_comes_out_whole_and_in_order(negative):
+    sink = Notebook()
+    stream = Stream("test://?size=32x24&frames=100", negative(), [sink])
+    seen = list(stream)
+    expected = [255 - frame.pixels for frame in open_source("test://?size=32x24&frames=100")]
+    assert [result.frame.index for result in seen] == list(range(100)) == sink.indices
+    assert all(np.array_equal(result.result.pixels, pixels) for result, pixels in zip(seen, expected, strict=True))
+    assert sink.ended == ["closed"]
+    assert (stream.stats.frames, stream.stats.decoded, stream.stats.dropped) == (100, 100, 0)
+    assert no_threads_left()
+
+
+def test_the_result_keeps_its_own_frame_stamp_and_times(negative):
+    for result in Stream("test://?size=32x24&frames=20", negative(slow_s=0.002), [Notebook()]):
+        assert np.array_equal(result.result.pixels, 255 - result.frame.pixels)
+        assert 0 < result.age_ms < 60_000
+        assert set(result.timings_ms) == {"decode", "preprocess", "infer", "postprocess", "write"}
+        assert result.timings_ms["infer"] >= 2
+        assert result.age_ms >= result.timings_ms["infer"]
+
+
+def test_stages_work_at_the_same_time(negative):
+    """The network is already at a later frame while an earlier one is being written."""
+    task = negative()
+    ahead = []
+
+    class Slow(Notebook):
+        def write(self, result):
+            for _ in range(200):
+                if result.frame.index == 11 or len(task.inferred) > result.frame.index + 1:
+                    break
+                time.sleep(0.01)
+            ahead.append(len(task.inferred) - result.frame.index - 1)
+
+    Stream("test://?size=32x24&frames=12", task, [Slow()]).run()
+    assert all(count > 0 for count in ahead[:-1])
+    assert max(ahead) <= 12  # and never further than the queues are long
+
+
+def test_a_real_bundle_runs(tiny_bundle):
+    task = open_task(tiny_bundle)
+    results = list(Stream("sample://?size=64x48&frames=12", task))
+    assert len(results) == 12
+    assert all(result.result.pixels.shape == (48, 64, 3) for result in results)
+    assert task.device == "cpu"
+
+
+def test_run_calls_back_in_this_thread_in_order(negative):
+    seen, threads = [], set()
+
+    def note(result):
+        seen.append(result.frame.index)
+        threads.add(threading.current_thread())
+
+    stats = Stream("test://?size=32x24&frames=9", negative()).run(note)
+    assert seen == list(range(9))
+    assert threads == {threading.current_thread()}
+    assert stats.frames == 9
+
+
+def test_limit_ends_a_file_and_a_live_source_after_so_many_results(negative):
+    for source in ("test://?size=32x24&frames=0", Camera()):
+        sink = Notebook()
+        stream = Stream(source, negative(slow_s=0.01), [sink], limit=7)
+        assert len(list(stream)) == 7 == len(sink.indices)
+        assert sink.ended == ["closed"]
+        assert no_threads_left()
+
+
+def test_a_live_source_drops_after_decode_and_no_backlog_builds_up(negative):
+    camera = Camera(fps=250)
+    task = negative(slow_s=0.03)
+    stream = Stream(camera, task, limit=20)
+    backlog = []
+    for count, result in enumerate(stream, 1):
+        backlog.append(len(task.prepared) - count)
+        assert result.frame.index == task.prepared[count - 1]  # nothing is dropped once work on it began
+    assert (np.diff(task.prepared) > 0).all()
+    assert np.diff(task.prepared).max() > 1
+    assert max(backlog) <= 1  # besides the frame that was just delivered, one is under way
+    assert stream.stats.dropped > 20
+    assert stream.stats.decoded >= stream.stats.dropped + 20
+    assert camera.closed
+
+
+def test_a_slow_consumer_of_a_live_source_holds_up_the_intake(negative):
+    task = negative()
+    for count, _ in enumerate(Stream(Camera(fps=250), task, limit=10), 1):
+        time.sleep(0.03)
+        assert len(task.prepared) - count <= 1
+
+
+def test_results_older_than_the_budget_are_thrown_away_and_counted(negative):
+    stream = Stream(Camera(fps=100, frames=40), negative(slow_s=0.05), max_age_ms=20)
+    assert list(stream) == []
+    assert stream.stats.late > 0
+    within = Stream(Camera(fps=100, frames=40), negative(), max_age_ms=2000)
+    assert len(list(within)) > 0
+    assert within.stats.late == 0
+
+
+def test_a_budget_of_age_for_a_file_is_refused(negative):
+    with pytest.raises(UsageError, match="live"):
+        Stream("test://", negative(), max_age_ms=10)
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_below_one_is_refused(negative, limit):
+    with pytest.raises(UsageError):
+        Stream("test://", negative(), limit=limit)
+
+
+def test_an_error_in_the_task_stops_everything_and_reaches_the_caller(negative):
+    sink = Notebook()
+    with pytest.raises(ValueError, match="frame 5"):
+        Stream("test://?frames=0&size=32x24", negative(fails_at=5), [sink]).run()
+    assert sink.ended == ["discarded"]
+    assert set(sink.indices) <= set(range(5))
+    assert no_threads_left()
+
+
+@pytest.mark.parametrize("in_callers_thread", [False, True])
+def test_an_error_in_a_sink_stops_everything_and_discards_every_output(negative, in_callers_thread):
+    good, bad = Notebook(), Notebook(fails_at=4, in_callers_thread=in_callers_thread)
+    with pytest.raises(SinkError, match="full"):
+        Stream("test://?frames=0&size=32x24", negative(), [good, bad]).run()
+    assert good.ended == bad.ended == ["discarded"]
+    assert no_threads_left()
+
+
+def test_an_error_in_the_callback_stops_everything(negative):
+    sink = Notebook()
+
+    def fail(result):
+        raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match="mine"):
+        Stream("test://?frames=0&size=32x24", negative(), [sink]).run(fail)
+    assert sink.ended == ["discarded"]
+    assert no_threads_left()
+
+
+def test_an_error_in_the_body_of_a_with_discards(negative):
+    sink = Notebook()
+    with pytest.raises(RuntimeError), Stream("test://?frames=0&size=32x24", negative(), [sink]) as stream:
+        for _ in stream:
+            raise RuntimeError
+    assert sink.ended == ["discarded"]
+
+
+def test_leaving_the_loop_ends_cleanly(negative):
+    sink = Notebook()
+    with Stream("test://?frames=0&size=32x24", negative(), [sink]) as stream:
+        for result in stream:
+            if result.frame.index == 3:
+                break
+    assert sink.ended == ["closed"]
+    assert no_threads_left()
+
+
+def test_one_output_that_cannot_be_finished_does_not_take_the_others_with_it(negative):
+    class Full(Notebook):
+        def close(self):
+            raise SinkError("disk full")
+
+    before, after = Notebook(), Notebook()
+    with pytest.raises(SinkError, match="disk full"):
+        Stream("test://?frames=3&size=32x24", negative(), [before, Full(), after]).run()
+    assert before.ended == after.ended == ["closed"]
+
+
+def test_ctrl_c_closes_the_outputs(negative):
+    sink = Notebook()
+
+    def interrupt(result):
+        if result.frame.index == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Stream("test://?frames=0&size=32x24", negative(), [sink]).run(interrupt)
+    assert sink.ended == ["closed"]
+    assert no_threads_left()
+
+
+def test_a_sink_may_end_the_stream(negative):
+    sink, window = Notebook(), Notebook(in_callers_thread=True, stops_at=5)
+    stats = Stream("test://?frames=0&size=32x24", negative(), [sink, window]).run()
+    assert stats.frames == 5
+    assert window.threads == {threading.current_thread()}
+    assert sink.threads.isdisjoint(window.threads)
+    assert sink.ended == window.ended == ["closed"]
+
+
+def test_a_sink_in_its_own_thread_may_end_the_stream_too(negative):
+    sink, reader = Notebook(), Notebook(stops_at=5)
+    Stream("test://?frames=0&size=32x24", negative(), [sink, reader]).run()
+    assert reader.indices == [0, 1, 2, 3, 4]
+    assert sink.ended == reader.ended == ["closed"]
+    assert no_threads_left()
+
+
+def test_after_a_loss_of_signal_the_outputs_are_closed_and_the_loss_is_raised(negative):
+    sink = Notebook()
+    stream = Stream(Camera(frames=5, error=SignalLost("gone")), negative(), [sink])
+    with pytest.raises(SignalLost, match="gone"):
+        stream.run()
+    assert sink.ended == ["closed"]
+    assert stream.stats.frames == len(sink.indices) > 0
+
+
+def test_a_source_that_gave_nothing_leaves_nothing(negative):
+    sink = Notebook()
+    with pytest.raises(SignalLost):
+        Stream(Camera(frames=0, error=SignalLost("gone")), negative(), [sink]).run()
+    assert sink.ended == ["discarded"]
+
+
+def test_what_a_source_says_after_the_limit_is_of_no_account(negative):
+    stream = Stream(Camera(frames=5, error=SignalLost("gone"), fps=50), negative(), limit=3)
+    assert len(list(stream)) == 3
+
+
+def test_images_are_strangers_to_each_other_and_frames_of_a_sequence_are_not(negative, tmp_path):
+    Stream("test://?size=32x24&frames=6", negative(), [f"{tmp_path}/p_%02d.png"]).run()
+    alone, together = negative(slow_s=0.003), negative(slow_s=0.003)
+    Stream(open_source(str(tmp_path)), alone).run()
+    Stream(open_source(str(tmp_path), sequence=True), together).run()
+    assert alone.resets == [0, 1, 2, 3, 4, 5]
+    assert together.resets == [0]
+
+
+def test_a_new_size_and_a_long_silence_reset_the_task(negative):
+    small = negative()
+    Stream(Camera(frames=8, small_from=5, fps=50), small).run()
+    assert len(small.resets) == 2
+    silent = negative()
+    Stream(Camera(frames=8, gap_at=5, fps=50), silent).run()
+    assert len(silent.resets) == 2
+
+
+def test_a_stream_is_used_once(negative):
+    stream = Stream("test://?size=32x24&frames=2", negative())
+    list(stream)
+    with pytest.raises(UsageError, match="once"):
+        list(stream)
+
+
+def test_a_stream_that_was_never_started_closes_what_it_opened(negative):
+    camera, sink = Camera(), Notebook()
+    with Stream(camera, negative(), [sink]):
+        pass
+    assert camera.closed
+    assert sink.ended == ["closed"]
+
+
+def test_an_output_that_cannot_be_opened_closes_the_source_and_the_other_outputs(negative, tmp_path):
+    (tmp_path / "file").write_text("")
+    camera, sink, task = Camera(), Notebook(), negative()
+    with pytest.raises(SinkError):
+        Stream(camera, task, [sink, f"{tmp_path}/file/out.mp4"])
+    assert camera.closed
+    assert sink.ended == ["discarded"]
+    assert task.inferred == []
+
+
+def test_a_missing_source_is_told_before_anything_else(negative):
+    with pytest.raises(SourceNotFound, match=r"nowhere\.mp4"):
+        Stream("nowhere.mp4", negative())
+
+
+class EveryFourth:
+    """A steadier that runs the network on every fourth frame and holds its output; notes what it was given."""
+
+    def __init__(self, task):
+        self.task = task
+        self.reset_calls = 0
+        self.fresh = []
+        self.reset()
+        self.reset_calls = 0
+
+    def observe(self, frame, *, may_run):
+        due = self._since is None or self._since >= 3
+        keyframe = may_run and due
+        self._since = 0 if keyframe else (self._since or 0) + 1
+        return Motion(frame, keyframe=keyframe, fields=frame.index)
+
+    def steady(self, motion, fresh):
+        assert motion.fields == motion.frame.index
+        if fresh is not None:
+            assert isinstance(fresh, Fresh)
+            assert fresh.frame.index <= motion.frame.index
+            self.fresh.append((motion.frame.index, fresh.frame.index))
+            self._held = fresh.outputs
+        return self._held
+
+    def reset(self):
+        self._since = self._held = None
+        self.reset_calls += 1
+
+
+def test_between_keyframes_the_network_does_not_run_and_files_are_deterministic(negative):
+    runs = []
+    for slow_s in (0.0, 0.01):
+        task = negative(slow_s=slow_s)
+        steadier = EveryFourth(task)
+        results = list(Stream("test://?size=32x24&frames=22", task, steadier=steadier))
+        assert task.inferred == [0, 4, 8, 12, 16, 20]
+        assert steadier.fresh == [(index, index) for index in task.inferred]
+        assert [result.frame.index for result in results if result.keyframe] == task.inferred
+        assert all("flow" in result.timings_ms and "steady" in result.timings_ms for result in results)
+        assert all(("infer" in result.timings_ms) == result.keyframe for result in results)
+        assert results[0].frame.index == 0
+        runs.append([result.result.pixels for result in results])
+    assert all(np.array_equal(one, other) for one, other in zip(*runs, strict=True))
+
+
+def test_a_live_stream_flows_on_while_the_network_runs(negative):
+    """The network takes ten frames' time; the frames between come out all the same, with what there is."""
+    task = negative(slow_s=0.1)
+    steadier = EveryFourth(task)
+    stream = Stream(Camera(fps=100), task, steadier=steadier, limit=60)
+    results = list(stream)
+    assert len(results) == 60
+    assert len(task.inferred) < 60 / 3
+    assert steadier.fresh[0][0] == steadier.fresh[0][1]  # the very first result waits for its own
+    assert all(now > then for now, then in steadier.fresh[1:])  # the later ones do not
+    assert len(steadier.fresh) >= 3
+
+
+def test_a_steadier_is_reset_with_the_task(negative):
+    task = negative(slow_s=0.02)
+    steadier = EveryFourth(task)
+    Stream(Camera(frames=12, small_from=6, fps=50), task, steadier=steadier).run()
+    assert steadier.reset_calls == 2
+    assert len(task.resets) == 2
+
+
+def test_opencv_works_in_one_thread_while_streams_run_and_gets_its_own_back(negative):
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        with Stream("test://?size=32x24&frames=4", negative()) as one:
+            inside = [cv2.getNumThreads() for _ in one]
+            with Stream("test://?size=32x24&frames=4", negative()) as two:
+                next(iter(two))
+        assert set(inside) == {1}
+        assert cv2.getNumThreads() == 3
+        Stream("test://?size=32x24&frames=4", negative()).close()  # never started: nothing to give back
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
