@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from steadyframe.models.colorize.evaluate import Colorize, PhotoSet, measure_pictures, sheet
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.tasks import open_task
+from steadyframe.runtime.opening import open_task
 
 
 def bundle_colorizer(bundle: str, saturation: float | None) -> Colorize:

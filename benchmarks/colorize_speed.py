@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 from steadyframe.runtime.bundle.bundle import Bundle
+from steadyframe.runtime.opening import open_task
 from steadyframe.runtime.stream.stream import Stream
-from steadyframe.runtime.tasks import open_task
 
 
 def naive_loop(clip: str, output: str) -> int:

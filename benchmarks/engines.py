@@ -28,7 +28,8 @@ from steadyframe.runtime.bundle.bundle import Bundle, shipped_bundles
 from steadyframe.runtime.bundle.manifest import Graph
 from steadyframe.runtime.engines.cuda import find_gpu
 from steadyframe.runtime.engines.probe import probe
-from steadyframe.runtime.engines.session import ENGINES, Session, open_session
+from steadyframe.runtime.engines.registry import open_session
+from steadyframe.runtime.engines.session import Session
 from steadyframe.runtime.engines.shape_range import shape_ranges_of
 from steadyframe.runtime.errors import DeviceError, SteadyframeError
 
@@ -136,7 +137,7 @@ def main(
     devices: str | None, names: tuple[str, ...], checkpoints: tuple[str, ...], rounds: int, json_path: Path | None
 ) -> None:
     """Print one table a graph, in Markdown."""
-    asked = devices.split(",") if devices else list(ENGINES)
+    asked = devices.split(",") if devices else list(devices())
     probes = [probe(device) for device in asked]
     chosen = [one.device for one in probes if one.works]
     missing = {one.device: one.problem for one in probes if not one.works}

@@ -26,7 +26,8 @@ from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.models.colorize.net import Colorizer, ColorizerOptions
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.bundle.manifest import Graph
-from steadyframe.runtime.engines.session import Session, load_session
+from steadyframe.runtime.engines.registry import load_session
+from steadyframe.runtime.engines.session import Session
 from steadyframe.runtime.image import resize
 from steadyframe.runtime.io.sources import open_source
 

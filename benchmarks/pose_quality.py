@@ -26,8 +26,8 @@ from steadyframe.models.pose.people import load_people
 from steadyframe.models.pose.skeleton import SKELETONS
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.frame import Frame
+from steadyframe.runtime.opening import open_task
 from steadyframe.runtime.stream.stream import Stream
-from steadyframe.runtime.tasks import open_task
 
 HELD_OUT = ("webcam_hungry", "webcam_want", "webcam_eat", "webcam_bird")
 ARMS = tuple(f"{side}_{part}" for side in ("left", "right") for part in ("shoulder", "elbow", "wrist"))
@@ -105,7 +105,7 @@ def webcam(data: Path, bundle: str) -> None:
             label = wanted.get(result.frame.index)
             if label is None:
                 continue
-            people = result.result.people
+            people = result.output.people
             mine = people[0].keypoints[place] if people else np.full((17, 3), -1e4)
             truth = np.array(label["keypoints"], float).reshape(-1, 3)
             found.append(mine[:, :2])

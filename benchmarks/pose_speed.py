@@ -16,9 +16,9 @@ from pathlib import Path
 
 import click
 from steadyframe.runtime.bundle.bundle import Bundle
+from steadyframe.runtime.opening import open_task
 from steadyframe.runtime.stream.stream import Stream
-from steadyframe.runtime.tasks import open_task
-from steadyframe.runtime.temporal.dense import SteadyOptions, open_steadier
+from steadyframe.runtime.temporal.options import SteadyOptions
 
 WORKER = Path(__file__).with_name("pose_mediapipe.py")
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from pose_speed import Rival
 from steadyframe.runtime.bench.jitter import LagCosts, lag_costs, second_differences
 from steadyframe.runtime.bundle.bundle import Bundle
+from steadyframe.runtime.opening import open_task
 from steadyframe.runtime.stream.stream import Stream
-from steadyframe.runtime.tasks import open_task
-from steadyframe.runtime.temporal.dense import SteadyOptions, open_steadier
+from steadyframe.runtime.temporal.options import SteadyOptions
 
 JOINTS = ("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist")
 COCO_PLACES = (5, 6, 7, 8, 9, 10)
@@ -33,7 +33,7 @@ def paths(bundle: Bundle, clip: str, mode: str) -> NDArray[np.float64]:
     steadier = open_steadier(task, SteadyOptions.of(mode))
     found = []
     for result in Stream(clip, task, ["null://"], steadier=steadier):
-        people = result.result.people
+        people = result.output.people
         found.append(people[0].keypoints[places] if people else np.full((6, 3), np.nan))
     task.close()
     return np.array(found, np.float64)

@@ -26,7 +26,7 @@ from steadyframe.calibration.diversity import diverse_frames
 from steadyframe.calibration.frames import frames_for
 from steadyframe.calibration.precision import Judge, Outcome, add_to_bundle, judging_devices, make_precision
 from steadyframe.runtime.bundle.bundle import Bundle, shipped_bundles
-from steadyframe.runtime.engines.session import open_session
+from steadyframe.runtime.engines.registry import open_session
 from steadyframe.runtime.engines.shape_range import shape_ranges_of
 from steadyframe.runtime.engines.tensorrt.plan import build_plan
 from steadyframe.runtime.errors import SteadyframeError

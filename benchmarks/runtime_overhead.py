@@ -18,10 +18,10 @@ import numpy as np
 import onnxruntime as ort
 from steadyframe.calibration.recording import RecordingSession
 from steadyframe.runtime.bundle.bundle import Bundle, shipped_bundles
-from steadyframe.runtime.engines.session import open_session
+from steadyframe.runtime.engines.registry import open_session
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.io.sources import open_source
-from steadyframe.runtime.tasks import build_task
+from steadyframe.runtime.tasks.registry import build_task
 from steadyframe.runtime.tasks.task import Task
 
 LIMIT_MS, LIMIT_SHARE = 1.0, 0.05

@@ -30,7 +30,7 @@ from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.io.info import Signal, SourceInfo
 from steadyframe.runtime.stream.stream import Stream
-from steadyframe.runtime.temporal.dense import MODES, SteadyOptions
+from steadyframe.runtime.temporal.options import MODES, SteadyOptions
 
 
 class InMemory:

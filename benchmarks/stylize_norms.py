@@ -35,7 +35,8 @@ from steadyframe.export.bundle import BundleFacts, export_bundle
 from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.models.stylize.net import NORMS
 from steadyframe.runtime.bundle.bundle import Bundle
-from steadyframe.runtime.engines.session import Session, open_session
+from steadyframe.runtime.engines.registry import open_session
+from steadyframe.runtime.engines.session import Session
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.io.sources import open_source
 

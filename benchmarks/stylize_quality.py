@@ -28,8 +28,8 @@ from steadyframe.runtime.bench.metrics import warping_error
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.motion.flow import FlowEstimator, FlowOptions
 from steadyframe.runtime.motion.masks import reliable
-from steadyframe.runtime.tasks import open_task
-from steadyframe.runtime.temporal.dense import SteadyOptions, open_steadier
+from steadyframe.runtime.opening import open_task
+from steadyframe.runtime.temporal.options import SteadyOptions
 from steadyframe.runtime.temporal.stage import Fresh
 
 Pictures = list[NDArray[np.uint8]]

@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
+from steadyframe.runtime.opening import open_task
 from steadyframe.runtime.stream.stream import Stream
-from steadyframe.runtime.tasks import open_task
-from steadyframe.runtime.temporal.dense import SteadyOptions, open_steadier
+from steadyframe.runtime.temporal.options import SteadyOptions
 
 MODES = ("off", "blend", "keyframe")
 

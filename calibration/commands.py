@@ -73,7 +73,7 @@ def calibrate(
     console = Console(highlight=False, markup=False)
     console.print(_coverage(selection))
     console.print(_quality(outcomes))
-    choice = auto_precision(made, "cpu", tell=_log.print)
+    choice = auto_precision(made, "cpu", progress=_log.print)
     console.print(_speed(choice))
     for path in sorted(made.folder.iterdir()):
         click.echo(f"{path}  {path.stat().st_size:,} bytes")

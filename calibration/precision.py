@@ -22,10 +22,10 @@ from ..export.folder import replace_folder
 from ..runtime.bundle.bundle import MANIFEST_FILE, Bundle
 from ..runtime.bundle.manifest import GraphFile, Manifest
 from ..runtime.engines.probe import probe
-from ..runtime.engines.session import load_session, open_session
+from ..runtime.engines.registry import load_session, open_sessions
 from ..runtime.errors import CalibrationError
 from ..runtime.frame import Frame
-from ..runtime.tasks import build_task
+from ..runtime.tasks.registry import build_task
 from .activation_ranges import refuse_not_finite, scan
 from .diversity import Selection
 from .half import half_candidates, to_half
@@ -85,15 +85,15 @@ class Judge:
     bundle : with fp32 graphs
     frames : that did not calibrate; where an output is fed back, each is run twice, or with its neighbours
     devices : on which the graphs run; the worst counts
-    goal : measure that replaces the task's
+    metric : measure that replaces the task's
     """
 
     def __init__(
         self, bundle: Bundle, frames: Sequence[Frame], devices: Sequence[str] = ("cpu",), *,
-        goal: QualityMetric | None = None,
+        metric: QualityMetric | None = None,
     ) -> None:  # fmt: skip
         self._manifest, self._frames, self._devices = bundle.manifest, frames, devices
-        self.goal: QualityMetric = goal or quality_metric_of(bundle.manifest.task)
+        self.metric: QualityMetric = metric or quality_metric_of(bundle.manifest.task)
         roles = bundle.manifest.graphs
         self._expected = self._results({role: bundle.graph_bytes(role, "fp32") for role in roles}, "cpu")
 
@@ -106,11 +106,11 @@ class Judge:
             If no frame does.
         """
         pairs = zip(self._expected, self._results(contents, device), strict=True)
-        values = [value for left, right in pairs if (value := self.goal.of(left, right)) is not None]
+        values = [value for left, right in pairs if (value := self.metric.of(left, right)) is not None]
         if not values:
             raise CalibrationError(
                 "The frames show nothing that the task could be judged by",
-                expected=f"frames for {self.goal.measure}",
+                expected=f"frames for {self.metric.measure}",
             )
         return values
 
@@ -124,7 +124,7 @@ class Judge:
         """
         found = {device: self.values(contents, device) for device in self._devices}
         means = {device: float(np.mean(values)) for device, values in found.items()}
-        sign = 1 if self.goal.higher_is_better else -1
+        sign = 1 if self.metric.higher_is_better else -1
         worst = min(means, key=lambda device: sign * means[device] if means[device] == means[device] else -np.inf)
         return means[worst], len(found[worst]), worst
 
@@ -133,7 +133,7 @@ class Judge:
         sessions = {
             role: load_session(content, graphs[role], device=device, name=role) for role, content in contents.items()
         }
-        task = build_task(self._manifest, sessions)
+        task = build_task(self._manifest, sessions, owned=True)
         try:
             return list(results_of(self._manifest, task, self._frames))
         finally:
@@ -142,7 +142,7 @@ class Judge:
 
 def make_precision(
     bundle: Bundle, selection: Selection, precision: str, *, method: str = "percentile",
-    goal: QualityMetric | None = None, report: Report = _silent,
+    metric: QualityMetric | None = None, report: Report = _silent,
 ) -> Outcome:  # fmt: skip
     """Make one precision of every graph of a bundle, as much of it as the task allows.
 
@@ -152,7 +152,7 @@ def make_precision(
     selection : real frames; every other of those that say something judges, the rest calibrates
     precision : ``fp16`` or ``int8``
     method : of the ranges of int8: ``minmax``, ``percentile`` or ``entropy``
-    goal : measure that replaces the task's
+    metric : measure that replaces the task's
     report : told what is being done, one line at a time
 
     Raises
@@ -167,8 +167,8 @@ def make_precision(
             todo="Film something that changes, or name more images",
         )  # fmt: skip
     devices = judging_devices()
-    judged = _telling(bundle, selection.frames, goal or quality_metric_of(bundle.manifest.task))[::_JUDGED]
-    judge = Judge(bundle, judged, devices, goal=goal)
+    judged = _telling(bundle, selection.frames, metric or quality_metric_of(bundle.manifest.task))[::_JUDGED]
+    judge = Judge(bundle, judged, devices, metric=metric)
     seen = [frame for frame in selection.frames if all(frame is not other for other in judged)]
     report(f"{precision}: ranges of {len(seen)} frames")
     makers = {role: _Maker(bundle, role, precision, seen, method) for role in bundle.manifest.graphs}
@@ -185,7 +185,7 @@ def make_precision(
             # A NaN may end as a black but finite image.
             measured[len(kept)] = (value if _finite(makers, candidate, devices) else float("nan"), count, worst)
             report(f"{precision}: {len(kept)} of {len(nodes)} in fp32: {measured[len(kept)][0]:.3g}")
-        return judge.goal.holds(measured[len(kept)][0], precision, with_reserve=True)
+        return judge.metric.holds(measured[len(kept)][0], precision, with_reserve=True)
 
     kept: list[str] = []
     if not holds(kept):
@@ -195,14 +195,14 @@ def make_precision(
     if nodes and len(kept) == len(nodes):
         raise CalibrationError(
             f"{precision} is not good enough on any node",
-            expected=f"{judge.goal.measure} of {judge.goal.limit[precision]}",
+            expected=f"{judge.metric.measure} of {judge.metric.limit[precision]}",
             found=f"{measured[0][0]:.3g} with every node changed",
         )
     final = contents(kept)
     value, frames, _ = measured[len(kept)]
     return Outcome(
-        precision=precision, contents=final, measure=judge.goal.measure, value=value,
-        limit=judge.goal.limit[precision], frames=frames, kept=tuple(kept), devices=devices,
+        precision=precision, contents=final, measure=judge.metric.measure, value=value,
+        limit=judge.metric.limit[precision], frames=frames, kept=tuple(kept), devices=devices,
         recipes=_recipes(bundle, makers, kept, selection, method) if precision == "int8" else {},
     )  # fmt: skip
 
@@ -290,20 +290,19 @@ class _Maker:
             yield one
 
 
-def _telling(bundle: Bundle, frames: Sequence[Frame], goal: QualityMetric) -> list[Frame]:
+def _telling(bundle: Bundle, frames: Sequence[Frame], metric: QualityMetric) -> list[Frame]:
     """Frames on which fp32 gives something that the task is judged by: of pose, those with people."""
-    roles = bundle.manifest.graphs
-    task = build_task(bundle.manifest, {role: open_session(bundle, role, device="cpu") for role in roles})
+    task = build_task(bundle.manifest, open_sessions(bundle, device="cpu"), owned=True)
     try:
         found = [
             frame for frame in frames
-            if any(goal.of(one, one) is not None for one in results_of(bundle.manifest, task, [frame]))
+            if any(metric.of(one, one) is not None for one in results_of(bundle.manifest, task, [frame]))
         ]  # fmt: skip
     finally:
         task.close()
     if not found:
         raise CalibrationError(
-            "The frames show nothing that the task could be judged by", expected=f"frames for {goal.measure}",
+            "The frames show nothing that the task could be judged by", expected=f"frames for {metric.measure}",
             todo="Name a clip or images of what the network is for",
         )  # fmt: skip
     return found

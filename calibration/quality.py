@@ -6,6 +6,7 @@ precision costs, not how good the network is.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +14,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..runtime.bench.metrics import psnr
 from ..runtime.errors import UsageError
 from ..runtime.tasks.pose.people import People
+from ..runtime.tasks.registry import task_descriptor
 from ..runtime.tasks.task import Image
 
 _SURE = 0.5  # a joint that fp32 itself holds for wrong more likely than right is no measure
@@ -63,9 +66,8 @@ def delta_e(left: Image, right: Image) -> float:
 
 
 def psnr_db(left: Image, right: Image) -> float:
-    """Peak signal-to-noise ratio of two 8-bit images in decibels; 99 where they are the same."""
-    error = float(np.square(left.pixels.astype(np.float64) - right.pixels).mean())
-    return 99.0 if error == 0 else min(99.0, 10 * float(np.log10(255**2 / error)))
+    """Peak signal-to-noise ratio of two 8-bit images in decibels; 99 where they are the same, so that it averages."""
+    return min(99.0, psnr(right.pixels, left.pixels))
 
 
 def lost_joints(left: People, right: People) -> float | None:
@@ -107,26 +109,34 @@ def signal_db(left: Any, right: Any) -> float | None:
     return min(found, default=None)
 
 
-_DELTA_E = {"fp32": 0.2, "fp16": 1.0, "int8": 1.0}
-_PSNR_DB = {"fp32": 40.0, "fp16": 35.0, "int8": 28.0}
-_SIGNAL_DB = {"fp32": 50.0, "fp16": 35.0, "int8": 20.0}
-_LOST = {"fp32": 0.5, "fp16": 1.0, "int8": 1.0}
-QUALITY_METRICS = {
-    "colorize": QualityMetric("mean Delta-E", delta_e, _DELTA_E, higher_is_better=False, reserve=0.2),
-    "stylize": QualityMetric("PSNR, dB", psnr_db, _PSNR_DB, higher_is_better=True, reserve=1.0),
-    "pose": QualityMetric("joints lost, %", lost_joints, _LOST, higher_is_better=False, reserve=0.4),
-    "own": QualityMetric("signal to error, dB", signal_db, _SIGNAL_DB, higher_is_better=True, reserve=1.0),
-}
+DELTA_E = QualityMetric(
+    "mean Delta-E", delta_e, {"fp32": 0.2, "fp16": 1.0, "int8": 1.0}, higher_is_better=False, reserve=0.2
+)
+PSNR = QualityMetric(
+    "PSNR, dB", psnr_db, {"fp32": 40.0, "fp16": 35.0, "int8": 28.0}, higher_is_better=True, reserve=1.0
+)
+JOINTS_LOST = QualityMetric(
+    "joints lost, %", lost_joints, {"fp32": 0.5, "fp16": 1.0, "int8": 1.0}, higher_is_better=False, reserve=0.4
+)
+SIGNAL = QualityMetric(
+    "signal to error, dB", signal_db, {"fp32": 50.0, "fp16": 35.0, "int8": 20.0}, higher_is_better=True, reserve=1.0
+)
 
 
 def quality_metric_of(task: str) -> QualityMetric:
-    """Measure of a task.
+    """Quality metric of a task, as its descriptor names it.
 
     Raises
     ------
     UsageError
-        If the task has none; a precision without a measure cannot be judged.
+        If the task has none; a precision without a metric cannot be judged.
     """
-    if task not in QUALITY_METRICS:
-        raise UsageError(f"There is no measure for the precision of task {task!r}", available=QUALITY_METRICS)
-    return QUALITY_METRICS[task]
+    named = task_descriptor(task).quality_metric
+    if not named:
+        raise UsageError(
+            f"Task {task!r} has no quality metric, so no precision of it can be judged",
+            todo="Name one in its descriptor: quality_metric='module:attribute'",
+        )
+    module, _, attribute = named.partition(":")
+    metric: QualityMetric = getattr(importlib.import_module(module), attribute)
+    return metric

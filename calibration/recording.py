@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from ..runtime.bundle.bundle import Bundle
 from ..runtime.bundle.manifest import Manifest, TensorSpec
-from ..runtime.engines.session import Session, Tensors, open_session
+from ..runtime.engines.registry import open_sessions
+from ..runtime.engines.session import Session, Tensors
 from ..runtime.frame import Frame
-from ..runtime.tasks import build_task
+from ..runtime.processor import Processor
+from ..runtime.tasks.registry import build_task
 from ..runtime.tasks.task import Task
-from ..runtime.temporal.dense import SteadyOptions, open_steadier
-from ..runtime.temporal.stage import Steadier
+from ..runtime.temporal.options import SteadyOptions
 from .frames import takes_of
 
 Arrays = dict[str, NDArray[Any]]
@@ -62,23 +63,19 @@ class RecordingSession:
         self._session.close()
 
 
-def memory_of(manifest: Manifest, task: Task) -> Steadier | None:
-    """Make what tells a network where its last output went, for one that runs on every frame; None without state."""
-    return open_steadier(task, SteadyOptions(mode="blend")) if manifest.state else None
+def processor_of(manifest: Manifest, task: Task) -> Processor:
+    """Make a processor that runs the network on every frame; one with state is told where its last output went."""
+    return Processor(task, task.make_stage(SteadyOptions(mode="blend")) if manifest.state else None)
 
 
 def results_of(manifest: Manifest, task: Task, frames: Iterable[Frame]) -> Iterator[Any]:
     """Run frames through a task, each for itself; where an output is fed back, take by take (`takes_of`)."""
-    steadier = memory_of(manifest, task)
-    for take in ([frame] for frame in frames) if steadier is None else takes_of(frames):
-        task.reset()
-        if steadier is not None:
-            steadier.reset()
-        for frame in take:
-            if steadier is not None:
-                steadier.observe(frame, may_run=True)
-            feeds, placement = task.preprocess(frame)
-            yield task.postprocess(task.infer(feeds), placement)
+    with processor_of(manifest, task) as processor:
+        for take in takes_of(frames) if manifest.state else ([frame] for frame in frames):
+            processor.reset()
+            for frame in take:
+                for result in processor.process(frame):
+                    yield result.output
 
 
 def recorded_feeds(bundle: Bundle, frames: Iterable[Frame]) -> Iterator[dict[str, list[Arrays]]]:
@@ -91,22 +88,19 @@ def recorded_feeds(bundle: Bundle, frames: Iterable[Frame]) -> Iterator[dict[str
     ------
     role -> the feeds of that graph's runs on this frame; a graph may run several times, or not at all
     """
-    roles = bundle.manifest.graphs
-    sessions = {role: RecordingSession(open_session(bundle, role, device="cpu", precision="fp32")) for role in roles}
-    task = build_task(bundle.manifest, sessions)
-    try:
+    opened = open_sessions(bundle, device="cpu", precision="fp32")
+    sessions = {role: RecordingSession(session) for role, session in opened.items()}
+    task = build_task(bundle.manifest, sessions, owned=True)
+    with Processor.owning(task) as processor:
         for frame in frames:
-            task.reset()
-            feeds, placement = task.preprocess(frame)
-            task.postprocess(task.infer(feeds), placement)
+            processor.reset()
+            processor.process(frame)
             fed = {}
             for role, session in sessions.items():
                 again = _fed_back(session, bundle.manifest.state)
                 fed[role] = session.runs + ([again] if again else [])
                 session.forget()
             yield fed
-    finally:
-        task.close()
 
 
 def _fed_back(session: RecordingSession, state: Any) -> Arrays | None:

@@ -5,9 +5,9 @@ Usage: python examples/follow_person.py [INPUT]        camera 0, a clip, an addr
 
 import sys
 
+from steadyframe.runtime.opening import open_task
 from steadyframe.runtime.stream.stream import Stream
-from steadyframe.runtime.tasks import open_task
-from steadyframe.runtime.temporal.dense import SteadyOptions, open_steadier
+from steadyframe.runtime.temporal.options import SteadyOptions
 
 VIEW_DEG = (62.0, 48.0)  # horizontal and vertical field of view of a usual webcam
 AIM_AT = ("left_shoulder", "right_shoulder", "nose")
@@ -19,7 +19,7 @@ source = sys.argv[1] if len(sys.argv) > 1 else "0"
 
 with Stream(source, task, ["null://"], steadier=steadier) as stream:
     for result in stream:
-        people = result.result.people  # the nearest first
+        people = result.output.people  # the nearest first
         if not people:
             print(f"{result.frame.index:6d}  nobody", flush=True)
             continue

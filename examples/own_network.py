@@ -15,14 +15,14 @@ import torch
 from steadyframe.calibration.diversity import diverse_frames
 from steadyframe.calibration.precision import add_to_bundle, make_precision
 from steadyframe.export.bundle import BundleFacts
-from steadyframe.export.module import OwnNetwork, OwnReference, export_module
+from steadyframe.export.module import CustomNetwork, ModuleReference, export_module
 from steadyframe.export.parity.compare import Target, compare_all
 from steadyframe.runtime.bundle.manifest import Preprocess
 from steadyframe.runtime.engines.autotune import auto_precision
 from steadyframe.runtime.image import preprocess_pixels
 from steadyframe.runtime.io.sources import open_source
+from steadyframe.runtime.opening import open_task
 from steadyframe.runtime.stream.stream import Stream
-from steadyframe.runtime.tasks import open_task
 from torch import nn
 
 SMALL = Preprocess("area", short_side=120, multiple=4)  # the graph takes any size with sides in steps of 4
@@ -76,13 +76,13 @@ small = np.stack([preprocess_pixels(frame.pixels, SMALL)[..., ::-1] for frame in
 net = Cleaner()
 train(net, torch.from_numpy(small.copy()).permute(0, 3, 1, 2) / 255, steps)
 
-network = OwnNetwork(module=net, preprocess=SMALL)
+network = CustomNetwork(module=net, preprocess=SMALL)
 bundle = export_module(network, folder, BundleFacts(name="cleaner"))
 made = [make_precision(bundle, chosen, precision) for precision in ("fp16", "int8")]
 bundle = add_to_bundle(bundle, folder, made)
 
 targets = [Target("cpu", precision) for precision in bundle.precisions()]
-for report in compare_all(bundle, OwnReference(network), chosen.frames[:8], targets, name="the trained Cleaner"):
+for report in compare_all(bundle, ModuleReference(network), chosen.frames[:8], targets, name="the trained Cleaner"):
     print(report.to_markdown())
     report.check()
 

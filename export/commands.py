@@ -111,11 +111,12 @@ def parity(
 def _devices(words: tuple[str, ...]) -> list[str]:
     """Devices that were asked for; `all` stands for those that work here, and the others are named."""
     from ..runtime.engines.probe import probe
-    from ..runtime.engines.session import ENGINES
 
     if "all" not in words:
         return list(dict.fromkeys(words))
-    probes = [probe(device) for device in ENGINES]
+    from ..runtime.engines.registry import devices
+
+    probes = [probe(device) for device in devices()]
     for one in probes:
         if not one.works:
             _log.print(f"not compared on {one.device}: {one.problem}", markup=False)

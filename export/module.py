@@ -21,8 +21,10 @@ from ..runtime.bundle.manifest import Graph, GraphFile, Manifest, Preprocess, Te
 from ..runtime.engines.session import Tensors
 from ..runtime.errors import UsageError
 from ..runtime.frame import Frame
-from ..runtime.image import network_size_wh, preprocess_pixels
-from ..runtime.tasks.custom import IMAGE, ROLE, Custom, Values
+from ..runtime.image import network_size_wh
+from ..runtime.processor import Processor
+from ..runtime.tasks.custom import IMAGE, ROLE, Custom, NamedArrays
+from ..runtime.tasks.sessions import TaskSessions
 from .bundle import BundleFacts, write_bundle
 from .graphs import TaskGraphs
 from .to_onnx import FrameToTensor, GraphSource
@@ -31,7 +33,7 @@ _RGB = [2, 1, 0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwnNetwork:
+class CustomNetwork:
     """A module of yours, and what it wants to see.
 
     Parameters
@@ -64,10 +66,10 @@ class OwnNetwork:
             raise UsageError("A network gives an image or values", expected="`image` as the only output")
 
 
-class OwnGraph(nn.Module):
+class CustomGraph(nn.Module):
     """Frame, (1, H, W, 3) uint8 BGR, to the module's outputs; an image becomes (1, h, w, 3) uint8 BGR."""
 
-    def __init__(self, network: OwnNetwork) -> None:
+    def __init__(self, network: CustomNetwork) -> None:
         super().__init__()
         self.net, self.to_tensor = network.module, FrameToTensor()
         self._rgb, self._image = network.rgb, IMAGE in network.outputs
@@ -87,7 +89,7 @@ class OwnGraph(nn.Module):
         return (image.clamp(0, 1) * 255 + 0.5).permute(0, 2, 3, 1).to(torch.uint8)
 
 
-def export_module(network: OwnNetwork, folder: Path, facts: BundleFacts) -> Bundle:
+def export_module(network: CustomNetwork, folder: Path, facts: BundleFacts) -> Bundle:
     """Export a module as a bundle that `steadyframe run`, `calibrate`, `engine` and parity take like ours.
 
     Raises
@@ -100,17 +102,20 @@ def export_module(network: OwnNetwork, folder: Path, facts: BundleFacts) -> Bund
     example = {"frame": torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8)}
     step = wanted.multiple
     dynamic = {} if wanted.size_hw is not None else {"frame": {1: ("height", step), 2: ("width", step)}}
-    graph = OwnGraph(network)
+    graph = CustomGraph(network)
     parts = TaskGraphs(
         graphs={ROLE: GraphSource(module=graph, example=example, outputs=network.outputs, dynamic=dynamic)},
         preprocess={ROLE: wanted},
         layouts={"frame": "NHWC", IMAGE: "NHWC"},
     )
-    provenance = {"network": type(network.module).__name__, "torch": torch.__version__}
-    return write_bundle(parts, "own", provenance, folder, facts)
+    provenance = {
+        "network": type(network.module).__name__, "torch": torch.__version__, "rgb": network.rgb,
+        "mean": list(network.mean), "std": list(network.std),
+    }  # fmt: skip
+    return write_bundle(parts, "custom", provenance, folder, facts)
 
 
-class OwnReference:
+class ModuleReference:
     """A module of yours as it was trained, for parity.
 
     Parameters
@@ -118,7 +123,7 @@ class OwnReference:
     network : the same description that was exported
     """
 
-    def __init__(self, network: OwnNetwork) -> None:
+    def __init__(self, network: CustomNetwork) -> None:
         self._network = network
         self._network.module.eval()
         default = {name: 1.0 if name == IMAGE else 1e-3 for name in network.outputs}
@@ -131,18 +136,16 @@ class OwnReference:
         outputs = tuple(TensorSpec(name, "float32", ()) for name in network.outputs)
         file = GraphFile("none.onnx", "0" * 64)
         graph = Graph({"fp32": file}, (spec,), outputs, network.preprocess)
-        manifest = Manifest(name="reference", task="own", version="1", licence="none", graphs={ROLE: graph})
-        self._task = Custom(manifest, {ROLE: _TorchSession(network)})
+        manifest = Manifest(name="reference", task="custom", version="1", licence="none", graphs={ROLE: graph})
+        self._session = _TorchSession(network)
+        self._processor = Processor(Custom(manifest, TaskSessions({ROLE: self._session})))
 
     def stages(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Run one image, (H, W, 3) BGR, and give every stage under the name it has in the bundle."""
-        small = preprocess_pixels(pixels, self._network.preprocess)[None]
-        outputs = self._task.infer({"frame": small})
-        self.result = self._task.postprocess(outputs, self._task.preprocess(Frame(pixels))[1])
-        stages = {f"{ROLE}.frame": small}
-        if isinstance(self.result, Values):
-            return stages | {f"{ROLE}.{name}": value for name, value in outputs.items()}
-        return stages | {f"{ROLE}.{IMAGE}": outputs[IMAGE][None], "image": self.result.pixels}
+        (made,) = self._processor.process(Frame(pixels, independent=True))
+        self.result = made.output
+        stages = {f"{ROLE}.{name}": value for name, value in self._session.seen.items()}
+        return stages if isinstance(self.result, NamedArrays) else stages | {"image": self.result.pixels}
 
     def reset(self) -> None:
         """Nothing is remembered."""
@@ -155,8 +158,9 @@ class _TorchSession:
     inputs: tuple[TensorSpec, ...] = ()
     outputs: tuple[TensorSpec, ...] = ()
 
-    def __init__(self, network: OwnNetwork) -> None:
+    def __init__(self, network: CustomNetwork) -> None:
         self._network = network
+        self.seen: dict[str, NDArray[Any]] = {}
 
     @torch.no_grad()
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
@@ -169,9 +173,12 @@ class _TorchSession:
         tensors = found if isinstance(found, tuple | list) else (found,)
         named = {name: tensor.numpy() for name, tensor in zip(network.outputs, tensors, strict=True)}
         if IMAGE not in named:
+            self.seen = {**feeds, **named}
             return named
         image = np.rint(np.clip(named[IMAGE], 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
-        return {IMAGE: np.ascontiguousarray(image[..., ::-1] if network.rgb else image)}
+        pixels = np.ascontiguousarray(image[..., ::-1] if network.rgb else image)
+        self.seen = {**feeds, IMAGE: pixels}
+        return {IMAGE: pixels}
 
     def close(self) -> None:
         """Do nothing: memory is freed with the object."""

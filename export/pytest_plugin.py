@@ -38,11 +38,11 @@ def steadyframe_parity(
     The fixture is a function of
 
     - bundle : a `Bundle`, its name or its folder
-    - trained : an `OwnNetwork`, a `Checkpoint` or the path of one, or any `Reference`
+    - trained : an `CustomNetwork`, a `Checkpoint` or the path of one, or any `Reference`
     - frames : the address of a source (``clip.mp4``, ``photos/``), or `Frame`s, or (H, W, 3) uint8 BGR images
     - devices, precisions : where; the default is ``--steadyframe-device`` and every precision of the bundle
     - tolerances : stage -> tolerance that replaces the default
-    - goal : a `QualityMetric` that replaces the task's measure
+    - metric : a `QualityMetric` that replaces the task's measure
     - most : frames taken from a source, spread over it
 
     Returns
@@ -75,11 +75,11 @@ def steadyframe_parity(
 def _reference(bundle: Bundle, trained: Any) -> Any:
     """Build the trained side from whatever stands for it."""
     from ..models.checkpoint import Checkpoint
-    from .module import OwnNetwork, OwnReference
+    from .module import CustomNetwork, ModuleReference
     from .parity.compare import reference_of
 
-    if isinstance(trained, OwnNetwork):
-        return OwnReference(trained)
+    if isinstance(trained, CustomNetwork):
+        return ModuleReference(trained)
     if isinstance(trained, str | Path):
         trained = Checkpoint.load(Path(trained))
     return reference_of(bundle, trained) if isinstance(trained, Checkpoint) else trained

@@ -11,6 +11,7 @@
      +-- SourceError             exit 5
      |    +-- SourceNotFound              nothing to read at this address
      |    +-- SignalLost                  it was there, and then it was not
+     |    +-- NothingYoungEnough          no result is as young as it must be
      +-- SinkError               exit 5   the output cannot be written
      +-- ShapeMismatch           exit 3   two arrays, or an array and a graph, do not fit
      +-- ParityError             exit 6
@@ -118,6 +119,10 @@ class SourceNotFound(SourceError):
 
 class SignalLost(SourceError):
     """The source was there and stopped delivering before its end."""
+
+
+class NothingYoungEnough(SourceError):
+    """No result is as young as the caller needs it."""
 
 
 class SinkError(SteadyframeError):

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all.
+"""Files that appear whole or not at all, and the standard output when its reader has gone.
 
 Owns the name under which a file is written until it is whole. Standard library only.
 """
@@ -6,6 +6,7 @@ Owns the name under which a file is written until it is whole. Standard library 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from .errors import SinkError
@@ -43,3 +44,10 @@ def remove(path: Path) -> None:
     """Remove a file that may not be there; where even the folder is missing, there is nothing to remove."""
     if path.exists():
         path.unlink()
+
+
+def drop_stdout() -> None:
+    """Send what is still to come on stdout nowhere, so that the last flush does not complain of a closed pipe."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

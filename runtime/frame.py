@@ -1,10 +1,11 @@
-"""One image on its way through the runtime, and the two small facts that travel with it.
+"""One image on its way through the runtime, and the facts that travel with it.
 
 Owns `Frame`. Imports numpy, OpenCV and the error tree only.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 import cv2
@@ -22,12 +23,14 @@ class Frame:
     ----------
     pixels : (H, W, 3) uint8, BGR (OpenCV's order, here and in every graph's input)
     index : position in the source; a gap is a drop
-    captured_ns : capture clock in nanoseconds, monotonic; the age of a result counts from here
+    captured_ns : capture time in nanoseconds on the monotonic clock; the age of a result counts from here. Now, if it
+        is not given
     source : address of the source, or path of the image
     time_ns : position on the source's own time line in nanoseconds; time steps are taken from here, because a file
-        is decoded faster than it was filmed. Of a live source it is `captured_ns`.
-    alone : an image of its own: no frame after it will show the same scene, so what is to be found in it is to be
-        found now
+        is decoded faster than it was filmed. `captured_ns`, if it is not given, as for live sources
+    independent : an image of its own: no later frame shows this scene, so all that is sought in it is sought now, and
+        nothing is remembered of earlier frames
+    wall_ns : capture time in nanoseconds on the UNIX clock. Now, if it is not given
 
     Raises
     ------
@@ -42,10 +45,11 @@ class Frame:
 
     pixels: NDArray[np.uint8]
     index: int = 0
-    captured_ns: int = 0
+    captured_ns: int = field(default_factory=time.monotonic_ns)
     source: str = ""
-    time_ns: int = 0
-    alone: bool = True
+    time_ns: int = -1
+    independent: bool = False
+    wall_ns: int = field(default_factory=time.time_ns)
     _luma: NDArray[np.uint8] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -55,6 +59,8 @@ class Frame:
             raise ShapeMismatch("A frame holds 8-bit pixels", expected="(H, W, 3) uint8 BGR", found=found)
         if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
             raise ShapeMismatch("A frame holds color pixels", expected="(H, W, 3) uint8 BGR", found=found)
+        if self.time_ns < 0:
+            object.__setattr__(self, "time_ns", self.captured_ns)
 
     @property
     def size_wh(self) -> tuple[int, int]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import SourceError, SourceNotFound
-from .quiet import quiet
+from .opencv_settings import quiet
 
 IMAGE_SUFFIXES = frozenset(
     f".{ending}"

@@ -8,6 +8,7 @@ through them, once for every device and precision.
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -16,20 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...calibration.frames import takes_of
-from ...calibration.quality import QUALITY_METRICS, QualityMetric
-from ...calibration.recording import RecordingSession, memory_of
+from ...calibration.quality import QualityMetric, quality_metric_of
+from ...calibration.recording import RecordingSession, processor_of
 from ...models.checkpoint import Checkpoint
-from ...models.colorize.reference import ColorizeReference
-from ...models.pose.reference import PoseReference
-from ...models.stylize.reference import StylizeReference
 from ...runtime.bundle.bundle import Bundle
-from ...runtime.engines.session import open_session
+from ...runtime.engines.registry import open_session
 from ...runtime.errors import UsageError
 from ...runtime.frame import Frame
-from ...runtime.tasks import build_task
-from ...runtime.tasks.custom import Values
-from ...runtime.tasks.task import Task
-from ...runtime.temporal.stage import Steadier
+from ...runtime.processor import Processor
+from ...runtime.tasks.custom import NamedArrays
+from ...runtime.tasks.registry import build_task, task_descriptor
 from .diverging import first_diverging_node
 from .report import ParityReport, StageParity, TaskParity
 
@@ -53,9 +50,6 @@ class Reference(Protocol):
 
     def reset(self) -> None:
         """Forget the images before: the next one is the first of its take."""
-
-
-REFERENCES = {"colorize": ColorizeReference, "pose": PoseReference, "stylize": StylizeReference}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +80,17 @@ def reference_of(bundle: Bundle, checkpoint: Checkpoint) -> Reference:
         If bundle and checkpoint are of different tasks, or the task has no reference.
     """
     task_name = bundle.manifest.task
-    if checkpoint.task != task_name or task_name not in REFERENCES:
+    named = task_descriptor(task_name).reference
+    if checkpoint.task != task_name or not named:
         raise UsageError(
             "Bundle and checkpoint cannot be compared",
-            expected=f"a checkpoint of task {task_name!r}, one of {', '.join(REFERENCES)}",
+            expected=f"a checkpoint of task {task_name!r}" if named else "a task whose descriptor names a reference",
             found=checkpoint.task,
         )
-    reference: Reference = REFERENCES[task_name](checkpoint, dict(bundle.manifest.settings))
+    module, _, attribute = named.partition(":")
+    reference: Reference = getattr(importlib.import_module(module), attribute)(
+        checkpoint, dict(bundle.manifest.settings)
+    )
     return reference
 
 
@@ -113,7 +111,7 @@ def compare(
 
 def compare_all(
     bundle: Bundle, reference: Reference, frames: Iterable[Frame], targets: Sequence[Target], *,
-    name: str = "the trained network", tolerances: Mapping[str, float] | None = None, goal: QualityMetric | None = None,
+    name: str = "the trained network", tolerances: Mapping[str, float] | None = None, metric: QualityMetric | None = None,
 ) -> list[ParityReport]:  # fmt: skip
     """Compare a bundle on every device and precision with one run of the trained network.
 
@@ -126,7 +124,7 @@ def compare_all(
     targets : where the bundle runs
     name : of the trained side, for the report
     tolerances : stage -> tolerance that replaces the reference's; also where a precision has none
-    goal : measure that replaces the task's
+    metric : measure that replaces the task's
 
     Returns
     -------
@@ -140,13 +138,13 @@ def compare_all(
         If a precision or a device cannot be had.
     """
     given = dict(tolerances or {})
-    goal = goal or QUALITY_METRICS.get(bundle.manifest.task)
+    metric = metric or quality_metric_of(bundle.manifest.task)
     unknown = sorted(set(given) - set(reference.tolerances))
     if unknown:
         raise UsageError("There is no such stage", found=", ".join(unknown), available=reference.tolerances)
     count = 0
     with contextlib.ExitStack() as stack:
-        lanes = [_Lane.open(bundle, reference, target, (given, goal), stack) for target in targets]
+        lanes = [_Lane.open(bundle, reference, target, (given, metric), stack) for target in targets]
         for take in takes_of(frames) if bundle.manifest.state else ([frame] for frame in frames):
             for one in (reference, *lanes):
                 one.reset()
@@ -163,12 +161,12 @@ class _Lane:
     """One target's task, and what has been seen of it."""
 
     target: Target
-    task: Task
+    processor: Processor
+    remembers: bool
     sessions: Mapping[str, RecordingSession]
     stages: dict[str, StageParity]
-    goal: QualityMetric | None
+    metric: QualityMetric | None
     judged: TaskParity | None
-    steadier: Steadier | None
     failing_feeds: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -177,7 +175,7 @@ class _Lane:
         wanted: tuple[Mapping[str, float], QualityMetric | None], stack: contextlib.ExitStack,
     ) -> _Lane:  # fmt: skip
         """Load the bundle on a target; `wanted` is the tolerances that were given, and the measure."""
-        given, goal = wanted
+        given, metric = wanted
         sessions = {}
         for role in bundle.manifest.graphs:
             opened = open_session(bundle, role, device=target.device, precision=target.precision)
@@ -191,38 +189,35 @@ class _Lane:
             for stage, value in reference.tolerances.items()
         }
         judged = None
-        if goal is not None and judged_as not in goal.limit:
-            raise UsageError(f"The measure {goal.measure!r} has no limit for {judged_as}", available=goal.limit)
-        if goal is not None:
+        if metric is not None and judged_as not in metric.limit:
+            raise UsageError(f"The measure {metric.measure!r} has no limit for {judged_as}", available=metric.limit)
+        if metric is not None:
             judged = TaskParity(
-                goal.measure, goal.limit[judged_as], goal.higher_is_better, judges=judged_as != "fp32"
+                metric.measure, metric.limit[judged_as], metric.higher_is_better, judges=judged_as != "fp32"
             )
-        task = build_task(bundle.manifest, sessions)
-        return cls(target, task, sessions, stages, goal, judged, memory_of(bundle.manifest, task))
+        processor = processor_of(bundle.manifest, build_task(bundle.manifest, sessions))
+        stack.callback(processor.close)
+        return cls(target, processor, bool(bundle.manifest.state), sessions, stages, metric, judged)
 
     def reset(self) -> None:
         """Forget the frames before."""
-        self.task.reset()
-        if self.steadier is not None:
-            self.steadier.reset()
+        self.processor.reset()
 
     def add(self, expected: Stages, expected_result: Any, frame: Frame) -> None:
         """Take one frame through the runtime's task, and compare what passed."""
-        if self.steadier is not None:
-            self.steadier.observe(frame, may_run=True)
         for session in self.sessions.values():
             session.forget()
-        # As the reference gets it: an image, of which it does not know what follows.
-        feeds, placement = self.task.preprocess(replace(frame, alone=True))
-        result = self.task.postprocess(self.task.infer(feeds), placement)
+        # As the reference gets it: an image of its own, unless the network remembers the one before.
+        (made,) = self.processor.process(replace(frame, independent=not self.remembers))
+        result = made.output
         found: Stages = {
             f"{role}.{name}": value for role, session in self.sessions.items() for name, value in session.seen.items()
         }
         found |= result_stages(result)
         for name, stage in self.stages.items():
             stage.add(expected.get(name), found.get(name))
-        if self.goal is not None and self.judged is not None:
-            value = self.goal.of(expected_result, result)
+        if self.metric is not None and self.judged is not None:
+            value = self.metric.of(expected_result, result)
             if value is not None:
                 self.judged.values.append(value)
         failed = not all(stage.passed for stage in self.stages.values())
@@ -260,4 +255,4 @@ def result_stages(result: Any) -> Stages:
     """Turn a task's result into arrays that compare, `image` or `people`; values are the graph's own outputs."""
     if hasattr(result, "as_array"):
         return {"people": result.as_array()}
-    return {} if isinstance(result, Values) else {"image": result.pixels}
+    return {} if isinstance(result, NamedArrays) else {"image": result.pixels}

@@ -19,7 +19,7 @@ from ...calibration.activation_ranges import watched
 from ...calibration.prepare import prepared
 from ...runtime.bundle.bundle import Bundle
 from ...runtime.bundle.manifest import Graph, TensorSpec
-from ...runtime.engines.session import load_session
+from ...runtime.engines.registry import load_session
 from ...runtime.errors import SteadyframeError
 
 # Relative error (root mean square) of an inner tensor above which a node counts as diverging. fp16 rounds to 1e-3

@@ -36,7 +36,7 @@ class ColorizeReference:
         "global.global_features": 1e-4,
         "color.frame": 0.0,
         "color.ab": 1e-4,
-        "picture": 1.0,
+        "image": 1.0,
     }
     exact = ("global.frame", "color.frame")
     result: Image
@@ -60,7 +60,7 @@ class ColorizeReference:
             "global.global_features": features.numpy(),
             "color.frame": small[None],
             "color.ab": ab[None],
-            "picture": self.result.pixels,
+            "image": self.result.pixels,
         }
 
     def reset(self) -> None:

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from ...runtime.bundle.manifest import Graph, GraphFile, Manifest, Preprocess, TensorSpec
 from ...runtime.engines.session import Tensors
 from ...runtime.frame import Frame
+from ...runtime.processor import Processor
 from ...runtime.tasks.pose.people import People
 from ...runtime.tasks.pose.task import ROLE, Pose
+from ...runtime.tasks.sessions import TaskSessions
 from ..checkpoint import Checkpoint
 from .graph import OUTPUTS, PoseGraph, of_checkpoint, skeleton_of
 
@@ -81,14 +83,14 @@ class PoseReference:
             skeleton=skeleton_of(checkpoint), settings=settings,
         )  # fmt: skip
         self._session = TorchSession(of_checkpoint(checkpoint))
-        self._task = Pose(manifest, {ROLE: self._session})
+        self._processor = Processor(Pose(manifest, TaskSessions({ROLE: self._session})))
 
     def stages(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Run one picture, (H, W, 3) BGR, and give every stage under the name it has in the bundle."""
-        feeds, placement = self._task.preprocess(Frame(pixels))
-        self.result = people = self._task.postprocess(self._task.infer(feeds), placement)
+        (made,) = self._processor.process(Frame(pixels, independent=True))
+        self.result = people = made.output
         return {f"{ROLE}.{name}": value for name, value in self._session.seen.items()} | {"people": people.as_array()}
 
     def reset(self) -> None:
         """Forget the people of earlier pictures."""
-        self._task.reset()
+        self._processor.reset()

@@ -16,9 +16,11 @@ from ...runtime.bundle.manifest import Graph, GraphFile, Manifest, Preprocess, T
 from ...runtime.engines.session import Tensors
 from ...runtime.errors import UsageError
 from ...runtime.frame import Frame
+from ...runtime.processor import Processor
+from ...runtime.tasks.sessions import TaskSessions
 from ...runtime.tasks.stylize import ROLE, Stylize
 from ...runtime.tasks.task import Image
-from ...runtime.temporal.dense import SteadyOptions
+from ...runtime.temporal.options import SteadyOptions
 from ..checkpoint import Checkpoint
 from .net import MULTIPLE, StylizeNet, StylizeOptions
 
@@ -65,7 +67,7 @@ class StylizeReference:
         f"{ROLE}.previous": 3.0,
         f"{ROLE}.mask": 0.0,
         f"{ROLE}.styled": 3.0,
-        "picture": 4.0,
+        "image": 4.0,
     }
     exact = (f"{ROLE}.frame", f"{ROLE}.mask")
     result: Image
@@ -83,20 +85,17 @@ class StylizeReference:
             name="reference", task="stylize", version="1", licence="none", graphs={ROLE: graph},
             state={"styled": "previous"},
         )  # fmt: skip
-        self._task = Stylize(manifest, {ROLE: self._session})
-        self._steadier = self._task.steadier(SteadyOptions(mode="blend"))
+        task = Stylize(manifest, TaskSessions({ROLE: self._session}))
+        self._processor = Processor(task, task.make_stage(SteadyOptions(mode="blend")))
 
     def stages(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Run one picture, (H, W, 3) BGR, and give every stage under the name it has in the bundle."""
-        frame = Frame(pixels)
-        self._steadier.observe(frame)
-        feeds, placement = self._task.preprocess(frame)
-        self.result = self._task.postprocess(self._task.infer(feeds), placement)
+        (made,) = self._processor.process(Frame(pixels))
+        self.result = made.output
         return {f"{ROLE}.{name}": value for name, value in self._session.seen.items()} | {
-            "picture": self.result.pixels
+            "image": self.result.pixels
         }
 
     def reset(self) -> None:
         """Forget what was painted before."""
-        self._task.reset()
-        self._steadier.reset()
+        self._processor.reset()

@@ -6,9 +6,8 @@ Owns `Quality`, and the replay of a stream in one thread, frame by frame beside 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,7 @@ from numpy.typing import NDArray
 from ..frame import Frame
 from ..motion.flow import Flow, FlowEstimator, FlowOptions
 from ..motion.masks import reliable
-from ..tasks.task import Image, Outputs, Placement, Task
-from ..temporal.stage import AheadSteadier, Fresh, Motion, Steadier
+from ..tasks.task import Image
 from .metrics import delta_e_2000, warping_error
 from .subject import Subject
 
@@ -105,21 +103,22 @@ def measure_quality(
     Lai et al. 2018, E_warp, with the flow of the input video by a slower preset than the runtime's; the all-pixel
     denominator is Ruder et al. 2018's.
     """
-    lanes = {mode: Lane(*subject.stream(mode)) for mode in subject.modes}
-    if lanes["off"].task.carried is None:
+    processors = {mode: subject.processor(mode) for mode in subject.modes}
+    output = processors["off"].task.propagated
+    if output is None:
         return None
-    figures = {mode: Quality() for mode in lanes}
+    figures = {mode: Quality() for mode in processors}
     estimator = FlowEstimator(REFERENCE_FLOW)
     before: dict[str, NDArray[np.float32]] = {}
-    results = [lane.results(frames) for lane in lanes.values()]
+    results = [processor.process_all(frames) for processor in processors.values()]
     for number, (frame, *found) in enumerate(zip(frames, *results, strict=True)):
         pair = estimator.step(frame.pixels)
         images: dict[str, NDArray[np.uint8]] = {}
-        for (mode, lane), (outputs, result) in zip(lanes.items(), found, strict=True):
-            value = outputs[lane.task.carried or ""]
-            if not isinstance(result, Image) or value.ndim != 3:
+        for mode, result in zip(processors, found, strict=True):
+            value = result.outputs[output.name]
+            if not isinstance(result.output, Image) or value.ndim != 3:
                 return None
-            images[mode] = result.pixels
+            images[mode] = result.output.pixels
             channels = np.asarray(value, np.float32) / np.float32(_WHITE)
             if pair is not None:
                 # From frame t to t + 1: the earlier frame is compared with the later one, brought back to it.
@@ -144,41 +143,3 @@ def _compare(figures: dict[str, Quality], images: dict[str, NDArray[np.uint8]], 
             figures[mode].delta_e.append(
                 0.0 if same else float(delta_e_2000(found[::2, ::2], expected[::2, ::2]).mean())
             )
-
-
-class Lane:
-    """One stream of frames through a task and its steadier, one after the other in this thread.
-
-    It does what `Stream` does with a file, so that its results are the same.
-    """
-
-    def __init__(self, task: Task, steadier: Steadier | AheadSteadier | None) -> None:
-        self.task = task
-        self._steadier = steadier
-        self._placement: Placement | None = None
-
-    def results(self, frames: list[Frame]) -> Iterator[tuple[Outputs, Any]]:
-        """Give the outputs as shown, and the result, of every frame, in order."""
-        waiting: deque[Placement] = deque()
-        for frame in frames:
-            motion = None if self._steadier is None else self._steadier.observe(frame, may_run=True)
-            fresh = None
-            if motion is None or motion.keyframe or self._placement is None:
-                feeds, self._placement = self.task.preprocess(frame)
-                fresh = Fresh(frame, self.task.infer(feeds))
-            waiting.append(replace(self._placement, frame=frame))
-            yield from self._made(self._known(motion, fresh), waiting)
-        if isinstance(self._steadier, AheadSteadier):
-            yield from self._made(self._steadier.flush(), waiting)
-
-    def _known(self, motion: Motion | None, fresh: Fresh | None) -> list[Outputs]:
-        if self._steadier is None or motion is None:
-            assert fresh is not None  # without a steadier the network runs on every frame
-            return [fresh.outputs]
-        if isinstance(self._steadier, AheadSteadier):
-            return self._steadier.take(motion, fresh)
-        return [self._steadier.steady(motion, fresh)]
-
-    def _made(self, known: list[Outputs], waiting: deque[Placement]) -> Iterator[tuple[Outputs, Any]]:
-        for outputs in known:
-            yield outputs, self.task.postprocess(outputs, waiting.popleft())

@@ -81,14 +81,12 @@ def measure_speed(
 
 def measure_live(subject: Subject, mode: str) -> Stats:
     """Play the input as a camera that does not wait: the age of the results, and what is dropped."""
-    task, steadier = subject.stream(mode, ahead=False)
     source = PacedSource(subject.source(), fps=subject.fps, count=subject.limit)
-    return Stream(source, task, ["null://"], steadier=steadier).run()
+    return Stream(source, subject.processor(mode, live=True), ["null://"]).run()
 
 
 def _run(subject: Subject, mode: str, *, limit: int) -> Stats:
-    task, steadier = subject.stream(mode)
-    return Stream(subject.source(), task, ["null://"], steadier=steadier, limit=limit).run()
+    return Stream(subject.source(), subject.processor(mode), ["null://"], limit=limit).run()
 
 
 def _speed(runs: list[Stats]) -> Speed:

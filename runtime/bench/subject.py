@@ -1,6 +1,6 @@
 """What is measured: a bundle loaded once, and as many fresh streams of it as there are runs.
 
-Owns `Subject`. Sessions are heavy and shared; a task and a steadier belong to one stream, and are made anew.
+Owns `Subject`. Sessions are heavy and shared; a processor belongs to one stream, and is made anew.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from itertools import islice
 from typing import Any
 
 from ..bundle.bundle import Bundle
-from ..engines.session import Session, open_session
+from ..engines.registry import open_sessions
 from ..errors import SourceError, UsageError
 from ..frame import Frame
 from ..io.info import Source
 from ..io.sources import open_source
-from ..tasks import build_task, choose_precision
-from ..tasks.task import Task
-from ..temporal.dense import SteadyOptions, open_steadier
-from ..temporal.stage import AheadSteadier, Steadier
+from ..opening import choose_precision
+from ..processor import Processor
+from ..tasks.registry import build_task
+from ..temporal.options import SteadyOptions
 
 
 class Subject:
@@ -58,10 +58,7 @@ class Subject:
         first = self.source()
         self.fps = first.info.fps or 30.0
         first.close()
-        self._sessions: dict[str, Session] = {
-            role: open_session(bundle, role, device=device, precision=self.precision)
-            for role in bundle.manifest.graphs
-        }
+        self._sessions = open_sessions(bundle, device=device, precision=self.precision)
         self.device = ", ".join(sorted({session.device for session in self._sessions.values()}))
 
     def source(self) -> Source:
@@ -100,10 +97,10 @@ class Subject:
             )
         return frames
 
-    def stream(self, mode: str, *, ahead: bool = True) -> tuple[Task, Steadier | AheadSteadier | None]:
-        """Make the task and the steadier of one run, of a file unless not `ahead`."""
+    def processor(self, mode: str, *, live: bool = False) -> Processor:
+        """Make the processor of one run, with a task of its own on the shared sessions."""
         task = build_task(self.bundle.manifest, self._sessions)
-        return task, open_steadier(task, self.modes[mode], ahead=ahead)
+        return Processor(task, task.make_stage(self.modes[mode], live=live), live=live)
 
     def facts(self) -> dict[str, Any]:
         """Say what was measured, for a report."""

@@ -17,18 +17,18 @@ from rich.table import Table
 from ..bench import Quality, Speed, Subject, draw_plot, measure_live, measure_quality, measure_speed
 from ..bench.plot import Point
 from ..bundle.bundle import Bundle
-from ..engines.session import DEVICES
+from ..engines.registry import device_choices
 from ..errors import SinkError
 from ..files import write_whole
 from ..stream.stats import Stats
-from ..temporal.dense import MODES, SteadyOptions
+from ..temporal.options import MODES, SteadyOptions
 from .report import console
 
 
 @click.command()
 @click.argument("bundle")
 @click.argument("input_address", metavar="INPUT")
-@click.option("--device", default="auto", show_default=True, metavar="|".join(DEVICES))
+@click.option("--device", default="auto", show_default=True, metavar="|".join(device_choices()))
 @click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "fp16", "int8"]))
 @click.option("--every", default="auto", show_default=True, metavar="N|auto", help="Keyframes of the mode keyframe.")
 @click.option("--flow", metavar="PRESET[:SIZE]", help="Flow of blend and keyframe; the task's own by default.")

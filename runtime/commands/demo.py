@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 import cv2
@@ -16,8 +17,7 @@ from ..image import luma
 from ..io.sinks import open_sink
 from ..io.sinks.sink import Sink
 from ..io.sources import open_source
-from ..stream.stream import Stream
-from ..tasks import choose_precision, open_task
+from ..opening import choose_precision, open_stream
 from ..tasks.task import Image, Result
 from .report import StreamProgress, console, stats_table
 
@@ -29,15 +29,16 @@ class SideBySide:
     """Hand the original, its grey image and the result to another sink, as one image."""
 
     in_callers_thread = False
+    wants = "every"
 
     def __init__(self, sink: Sink) -> None:
         self.address = sink.address
         self._sink = sink
 
-    def write(self, result: Result) -> None:
+    def write(self, result: Result[Any]) -> None:
         """Lay three panels side by side."""
-        panels = side_by_side(result.frame.pixels, result.result.pixels)
-        self._sink.write(replace(result, result=Image(panels)))
+        panels = side_by_side(result.frame.pixels, result.output.pixels)
+        self._sink.write(replace(result, output=Image(panels)))
 
     def close(self) -> None:
         """Close the other sink."""
@@ -74,13 +75,12 @@ def demo(input_address: str, output: str, limit: int | None) -> None:
     with contextlib.ExitStack() as stack:
         source = open_source(input_address)
         stack.callback(source.close)
-        precision = choose_precision(bundle, "auto", tell=lambda line: click.echo(line, err=True))
-        task = open_task(bundle, precision=precision)
-        stack.callback(task.close)
-        stream = Stream(source, task, [SideBySide(open_sink(output, source.info))], limit=limit)
+        precision = choose_precision(bundle, "auto", progress=lambda line: click.echo(line, err=True))
+        sinks: list[Sink | str | Path] = [SideBySide(open_sink(output, source.info))]
+        stream = open_stream(bundle, source, sinks, precision=precision, limit=limit)
         stack.callback(stream.close)
         with StreamProgress(stream, limit):
             stream.run()
-    title = f"{_BUNDLE} on {task.device}, {precision}: {source.info.address}"
+    title = f"{_BUNDLE} on {stream.task.device}, {precision}: {source.info.address}"
     console().print(stats_table(stream.stats, title))
     click.echo(Path(output))

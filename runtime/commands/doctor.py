@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ..bundle.bundle import SHIPPED, Bundle, shipped_bundles
 from ..engines.probe import probe, probe_engine
-from ..engines.session import ENGINES
+from ..engines.registry import devices
 from ..errors import DeviceError, SteadyframeError
 from ..io.sinks.display import display_problem
 from ..io.sources.camera import cameras
@@ -74,7 +74,7 @@ def doctor() -> None:
 def device_findings() -> list[Finding]:
     """Run a tiny graph on every device that has an engine."""
     findings = []
-    for device in ENGINES:
+    for device in devices():
         result = probe(device)
         detail = result.problem
         if result.works:

@@ -11,7 +11,7 @@ from ..bundle.bundle import Bundle
 from ..bundle.manifest import PRECISIONS
 from ..engines.cuda import Gpu, find_gpu
 from ..engines.tensorrt.build import EngineBuilder, target_of
-from ..engines.tensorrt.cache import FOLDER_VARIABLE, EngineCache
+from ..engines.tensorrt.cache import EngineCache
 from ..engines.tensorrt.plan import LIBRARIES
 from ..errors import BackendNotInstalled, BundleError, DeviceError
 
@@ -30,7 +30,7 @@ from ..errors import BackendNotInstalled, BundleError, DeviceError
 @click.option(
     "--cache",
     type=click.Path(path_type=Path, file_okay=False),
-    help=f"Keep them in CACHE/engines [{FOLDER_VARIABLE}].",
+    help="Keep them in CACHE/engines  [default: STEADYFRAME_CACHE, or the user's cache folder]",
 )
 def engine(bundle: str, target: str | None, precision: str, rebuild: bool, cache: Path | None) -> None:
     """Build the engines of BUNDLE, as `run --device TARGET` would at its first use.

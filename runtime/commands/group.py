@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from ..errors import SteadyframeError, UsageError
-from ..quiet import drop_stdout
+from ..files import drop_stdout
 
 _GROUP = "steadyframe.commands"
 _INTERRUPTED = 130  # 128 + SIGINT, as shells have it

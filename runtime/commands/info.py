@@ -16,9 +16,10 @@ from rich.table import Table
 
 from ..bundle.bundle import CARD_FILE, Bundle, shipped_bundles
 from ..bundle.manifest import PRECISIONS, Preprocess, TensorSpec
-from ..engines.autotune import Choice, auto_precision, recall
-from ..engines.session import ENGINES
+from ..engines.autotune import Choice, recall
+from ..engines.registry import devices
 from ..errors import UsageError
+from ..opening import tune_precision
 
 # distribution -> what it is for
 LIBRARIES = {
@@ -60,7 +61,7 @@ def info(bundle: str | None, as_json: bool, measure: str | None) -> None:
     if bundle is not None:
         loaded = Bundle.load(bundle)
         if measure is not None:
-            auto_precision(loaded, measure, tell=lambda line: click.echo(line, err=True), again=True)
+            tune_precision(loaded, measure, progress=lambda line: click.echo(line, err=True), again=True)
         _show_bundle(loaded, as_json, console)
         return
     bundles = {name: _facts(Bundle.load(name)) for name in shipped_bundles()}
@@ -100,7 +101,7 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
 def _show_bundle(bundle: Bundle, as_json: bool, console: Console) -> None:
     """Print one bundle: facts, graphs, provenance, parity, card."""
     manifest = bundle.manifest
-    choices = {device: choice for device in ENGINES if (choice := recall(bundle, device)) is not None}
+    choices = {device: choice for device in devices() if (choice := recall(bundle, device)) is not None}
     if as_json:
         auto = {device: dataclasses.asdict(choice) for device, choice in choices.items()}
         told = {**json.loads(manifest.to_json()), "folder": str(bundle.folder), "auto": auto}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,15 @@ from typing import Any
 import click
 
 from ..bundle.bundle import Bundle
-from ..engines.session import DEVICES
+from ..engines.registry import device_choices
 from ..errors import SinkError, SteadyframeError, UsageError
 from ..io.sources import open_source
 from ..io.sources.camera import cameras
+from ..opening import choose_precision, open_stream
 from ..stream.stream import Stream
-from ..tasks import choose_precision, open_task
-from ..temporal.dense import MODES, SteadyOptions, open_steadier
+from ..tasks.registry import task_descriptor
+from ..temporal.lookahead import LONGEST
+from ..temporal.options import MODES, SteadyOptions
 from .report import StreamProgress, console, stats_table
 
 _EPILOG = """\b
@@ -43,6 +46,7 @@ class RunOptions:
     steady: str
     every: str | None
     flow: str | None
+    settings: tuple[str, ...]
     reference: str | None
     strength: float | None
     keep_colors: bool
@@ -78,7 +82,29 @@ class RunOptions:
             "keep_colors": self.keep_colors or None,
             "overlay": None if self.overlay else False,
         }
-        return {name: value for name, value in named.items() if value is not None}
+        return {name: value for name, value in named.items() if value is not None} | read_settings(self.settings)
+
+
+def read_settings(texts: Sequence[str]) -> dict[str, str]:
+    """Read ``NAME=VALUE`` of `--set`.
+
+    Raises
+    ------
+    UsageError
+        If one of them has no name or no value.
+
+    Examples
+    --------
+    >>> read_settings(["saturation=1.2"])
+    {'saturation': '1.2'}
+    """
+    settings = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name.strip() and equals and value.strip()):
+            raise UsageError("An option of the task is a name and a value", expected="--set NAME=VALUE", found=text)
+        settings[name.strip().replace("-", "_")] = value.strip()
+    return settings
 
 
 @click.command(epilog=_EPILOG)
@@ -89,7 +115,7 @@ class RunOptions:
     "-o", "--output", "output_addresses", metavar="OUTPUT", multiple=True, help="An output; may be repeated."
 )
 @click.option(
-    "--device", default="auto", show_default=True, metavar="|".join(DEVICES), help="Where the network runs."
+    "--device", default="auto", show_default=True, metavar="|".join(device_choices()), help="Where the network runs."
 )
 @click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "fp16", "int8"]))
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N results.")
@@ -97,10 +123,17 @@ class RunOptions:
     "--max-age", "max_age_ms", type=click.FloatRange(min=1.0), metavar="MS", help="Live: drop what is older."
 )
 @click.option(
-    "--steady", default="off", show_default=True, type=click.Choice(MODES), help="Steadying from frame to frame."
+    "--steady",
+    default="auto",
+    show_default=True,
+    type=click.Choice(("auto", *MODES)),
+    help="Steadying from frame to frame; auto is what the task names for streams, and off for independent images.",
 )
 @click.option("--every", metavar="N|auto", help="keyframe: run the network on every n-th frame, or when needed.")
 @click.option("--flow", metavar="PRESET[:SIZE]", help="ultrafast, fast or medium; SIZE: its image's shorter side.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Any option of the task; may be repeated."
+)
 @click.option("--reference", metavar="IMAGE", help="colorize: take the mood of the colors from this image.")
 @click.option("--strength", type=click.FloatRange(0, 1), metavar="0..1", help="stylize: share of the painting.")
 @click.option("--keep-colors", is_flag=True, help="stylize: keep the frame's own colors.")
@@ -130,30 +163,42 @@ def _open(options: RunOptions, stack: contextlib.ExitStack) -> tuple[Stream, dic
     bundle = Bundle.load(options.bundle)
     if options.stats_file is not None and not options.stats_file.parent.is_dir():
         raise SinkError(f"There is no folder for {options.stats_file}", todo="Make it, or name another file")
-    steady = SteadyOptions.of(options.steady, every=options.every, flow=options.flow)
     sinks = options.sinks()
     if len(set(sinks)) != len(sinks):
         raise UsageError("An output is named twice", found=", ".join(sinks))
     source = open_source(options.source(), sequence=options.sequence)
     stack.callback(source.close)
+    steady = _steady(options, bundle.manifest.task, independent=source.info.independent)
     precision = choose_precision(
-        bundle, options.precision, device=options.device, tell=lambda line: click.echo(line, err=True)
+        bundle, options.precision, device=options.device, progress=lambda line: click.echo(line, err=True)
     )
-    task = open_task(bundle, device=options.device, precision=precision, options=options.task_options())
-    stack.callback(task.close)
-    steadier = open_steadier(task, steady, ahead=not source.info.live)
-    stream = Stream(source, task, sinks, steadier=steadier, limit=options.limit, max_age_ms=options.max_age_ms)
+    stream = open_stream(
+        bundle, source, sinks, device=options.device, precision=precision, options=options.task_options(),
+        steady=steady, limit=options.limit, max_age_ms=options.max_age_ms,
+    )  # fmt: skip
     stack.callback(stream.close)
+    if steady.mode == "keyframe" and not source.info.live and not stream.processor.stage.lookahead and options.every:
+        click.echo(f"steady keyframe without look-ahead: it holds at most {LONGEST} frames in memory", err=True)
     facts = {
         "bundle": bundle.manifest.name,
         "version": bundle.manifest.version,
-        "task": task.name,
-        "device": task.device,
+        "task": stream.task.name,
+        "device": stream.task.device,
         "precision": precision,
         "steady": steady.mode,
         "source": source.info.address,
     }
     return stream, facts
+
+
+def _steady(options: RunOptions, task: str, *, independent: bool) -> SteadyOptions:
+    """Say how the stream is steadied; ``auto`` is what the task's descriptor names."""
+    mode = options.steady
+    if mode == "auto":
+        mode = "off" if independent else task_descriptor(task).steady
+        if options.every is not None and mode == "blend":
+            mode = "keyframe"  # who asks for keyframes gets them
+    return SteadyOptions.of(mode, every=options.every, flow=None if mode == "off" else options.flow)
 
 
 def _summarise(stream: Stream, facts: dict[str, Any], stats_file: Path | None) -> None:

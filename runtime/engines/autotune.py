@@ -19,27 +19,25 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.bundle import Bundle
 from ..bundle.manifest import PRECISIONS
+from ..cache import cache_folder
 from ..errors import BundleError, DeviceError, ShapeMismatch, SinkError
 from ..files import write_whole
-from ..frame import Frame
-from ..tasks import build_task
-from .session import Session, Tensors, open_session, resolve_device
+from .registry import open_session, resolve_device
+from .session import Session, Tensors
 
 SCHEMA = 1
 FASTER = 0.9  # a cheaper precision must take less than this share of the time of a more exact one
 _ENGINES = ("onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "tensorrt-rtx")
-_FRAME_WH = (1280, 720)
-_WATCHED = 10  # frames from which it is known how often each graph runs
 _WARM_UP, _LEAST_RUNS, _MOST_RUNS, _LONGEST_S = 3, 5, 30, 3.0
 _MAX_BYTES = 1 << 16
 
-Tell = Callable[[str], None]
+Progress = Callable[[str], None]
+Workload = Callable[[Mapping[str, Session]], int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,14 +64,17 @@ class Choice:
     measured_on: str = ""
 
 
-def auto_precision(bundle: Bundle, device: str = "auto", *, tell: Tell | None = None, again: bool = False) -> Choice:
+def auto_precision(
+    bundle: Bundle, device: str = "auto", *, workload: Workload, progress: Progress | None = None, again: bool = False
+) -> Choice:
     """Choose a precision for a device: remembered, or measured now.
 
     Parameters
     ----------
     bundle : with one or more precisions
     device : asked for
-    tell : told in one line that measuring begins, because it takes seconds
+    workload : runs the bundle's task on some frames with given sessions, and returns how many frames
+    progress : called with one line when measuring begins, because it takes seconds
     again : measure even if it is remembered
 
     Raises
@@ -87,7 +88,8 @@ def auto_precision(bundle: Bundle, device: str = "auto", *, tell: Tell | None = 
     have = sorted(bundle.precisions(), key=PRECISIONS.index)
     if not have:
         raise BundleError(f"Bundle {bundle.manifest.name!r} has no precision that every graph has")
-    reasons = {name: "nobody has judged it by the task" for name in have[1:] if name not in bundle.manifest.parity}
+    unmeasured = [name for name in have[1:] if name not in bundle.manifest.parity]
+    reasons = dict.fromkeys(unmeasured, "no quality measurement is stored for this precision")
     candidates = [name for name in have if name not in reasons]
     if len(candidates) == 1:
         reasons[have[0]] = "the only one" if len(have) == 1 else "the only one that may be chosen"
@@ -95,9 +97,9 @@ def auto_precision(bundle: Bundle, device: str = "auto", *, tell: Tell | None = 
     remembered = None if again else recall(bundle, device)
     if remembered is not None:
         return remembered
-    if tell is not None:
-        tell(f"measuring once which precision is fastest here: {', '.join(candidates)}")
-    choice = _measure(bundle, device, candidates, reasons)
+    if progress is not None:
+        progress(f"measuring once which precision is fastest here: {', '.join(candidates)}")
+    choice = _measure(bundle, device, candidates, reasons, workload)
     _remember(_path(bundle, device), choice)
     return choice
 
@@ -111,14 +113,6 @@ def recall(bundle: Bundle, device: str = "auto") -> Choice | None:
         return _choice_of(json.loads(path.read_text(encoding="utf-8")), bundle)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None  # absent or damaged: both are put right by measuring
-
-
-def cache_folder() -> Path:
-    """Folder of the memory: `precision` in ``$STEADYFRAME_CACHE``, else in `steadyframe` of the user's caches."""
-    named = os.environ.get("STEADYFRAME_CACHE")
-    if named:
-        return Path(named).expanduser() / "precision"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "steadyframe" / "precision"
 
 
 def decide(median_ms: Mapping[str, float]) -> tuple[str, dict[str, str]]:
@@ -154,7 +148,9 @@ def decide(median_ms: Mapping[str, float]) -> tuple[str, dict[str, str]]:
     return chosen, reasons
 
 
-def _measure(bundle: Bundle, device: str, candidates: list[str], reasons: Mapping[str, str]) -> Choice:
+def _measure(
+    bundle: Bundle, device: str, candidates: list[str], reasons: Mapping[str, str], workload: Workload
+) -> Choice:
     """Run every candidate on the same feeds, in turn, so that what else the machine does meets all alike."""
     said = dict(reasons)
     sessions: dict[str, dict[str, Session]] = {}
@@ -163,7 +159,7 @@ def _measure(bundle: Bundle, device: str, candidates: list[str], reasons: Mappin
             try:
                 sessions[name] = _open(bundle, device, name, stack)
                 if name == candidates[0]:
-                    loads = _loads(bundle, sessions[name])
+                    loads = _loads(workload, sessions[name])
                 for load in loads:
                     for _ in range(_WARM_UP):
                         sessions[name][load.role].run(load.feeds)
@@ -212,17 +208,14 @@ class _Counting:
         """Leave the session open; it is another's."""
 
 
-def _loads(bundle: Bundle, sessions: Mapping[str, Session]) -> list[_Load]:
+def _loads(workload: Workload, sessions: Mapping[str, Session]) -> list[_Load]:
     """Watch a task at work on a few frames.
 
     One precision is watched and all are timed on what it did, because one that sees more people has more to do.
     """
     watched = {role: _Counting(session) for role, session in sessions.items()}
-    task = build_task(bundle.manifest, watched)
-    pixels = _image()
-    for index in range(_WATCHED):
-        task.infer(task.preprocess(Frame(pixels, index=index))[0])
-    return [_Load(role, one.first, one.runs / _WATCHED) for role, one in watched.items() if one.first is not None]
+    frames = workload(watched)
+    return [_Load(role, one.first, one.runs / frames) for role, one in watched.items() if one.first is not None]
 
 
 def _times(sessions: Mapping[str, Mapping[str, Session]], loads: list[_Load]) -> dict[str, list[float]]:
@@ -251,19 +244,15 @@ def _open(bundle: Bundle, device: str, precision: str, stack: contextlib.ExitSta
     return sessions
 
 
-def _image() -> NDArray[np.uint8]:
-    """Make a soft random landscape: what it shows does not matter for the time, as long as it is no constant."""
-    coarse = np.random.default_rng(0).integers(0, 256, (9, 16, 3), dtype=np.uint8)
-    return np.asarray(cv2.resize(coarse, _FRAME_WH, interpolation=cv2.INTER_CUBIC), np.uint8)
-
-
 def _path(bundle: Bundle, device: str) -> Path:
     """File of the memory for these graphs on this machine."""
     graphs = bundle.manifest.graphs
     hashes = {role: {name: file.sha256 for name, file in graph.files.items()} for role, graph in graphs.items()}
     judged = sorted(set(PRECISIONS) & set(bundle.manifest.parity))
     facts = json.dumps([SCHEMA, hashes, judged, device, machine()], sort_keys=True)
-    return cache_folder() / f"{bundle.manifest.name}-{hashlib.sha256(facts.encode()).hexdigest()[:24]}.json"
+    return (
+        cache_folder("precision") / f"{bundle.manifest.name}-{hashlib.sha256(facts.encode()).hexdigest()[:24]}.json"
+    )
 
 
 def machine() -> dict[str, Any]:

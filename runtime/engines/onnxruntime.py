@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..bundle.manifest import Graph, TensorSpec
 from ..errors import BundleError, ShapeMismatch
+from .registry import EngineDescriptor
 from .session import Tensors, check_feeds
 
 _DTYPES = {
@@ -92,3 +93,6 @@ def _axes_fit(actual: list[Any], promised: list[Any]) -> bool:
         for one, other in zip(actual, promised, strict=True)
         if isinstance(one, int) and isinstance(other, int)
     )
+
+
+cpu = EngineDescriptor(device="cpu", open=OnnxRuntimeSession, takes_threads=True)

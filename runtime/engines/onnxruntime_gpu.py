@@ -20,6 +20,7 @@ from ..bundle.manifest import Graph
 from ..errors import BackendNotInstalled, BundleError, DeviceError, DeviceUnavailable, ShapeMismatch
 from .cuda import find_gpu
 from .onnxruntime import check_values
+from .registry import EngineDescriptor
 from .session import Tensors, check_feeds
 from .shape_range import ShapeRange, shape_ranges_of
 from .tensorrt.cache import EngineCache
@@ -212,3 +213,7 @@ def tensorrt_options(content: bytes, shape_ranges: dict[str, ShapeRange]) -> dic
                 f"{name}:{'x'.join(map(str, getattr(extent, end)))}" for name, extent in shape_ranges.items()
             )
     return options
+
+
+cuda = EngineDescriptor(device="cuda", open=OnnxRuntimeGpuSession, options={"provider": "cuda"})
+tensorrt_ort = EngineDescriptor(device="tensorrt-ort", open=OnnxRuntimeGpuSession, options={"provider": "tensorrt"})

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..bundle.manifest import Graph, TensorSpec
 from ..errors import BundleError, DeviceUnavailable, ShapeMismatch
+from .registry import EngineDescriptor
 from .session import Tensors, check_feeds
 
 HINTS = {"latency": "LATENCY", "throughput": "THROUGHPUT"}
@@ -130,3 +131,12 @@ def _last_line(error: Exception) -> str:
     """Keep what OpenVINO says last: the lines before it name its own source files."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[-1] if lines else type(error).__name__)[:300]
+
+
+cpu = EngineDescriptor(device="openvino", open=OpenVinoSession, takes_threads=True)
+bf16 = EngineDescriptor(
+    device="openvino-bf16", open=OpenVinoSession, options={"arithmetic": "bfloat16"}, takes_threads=True
+)
+throughput = EngineDescriptor(
+    device="openvino-throughput", open=OpenVinoSession, options={"hint": "throughput"}, takes_threads=True
+)

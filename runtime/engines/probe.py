@@ -13,7 +13,7 @@ import numpy as np
 
 from ..bundle.manifest import Graph, GraphFile, TensorSpec
 from ..errors import BackendNotInstalled, DeviceUnavailable, SteadyframeError
-from .session import load_session
+from .registry import load_session
 
 _SIDE = 128
 _RUNS = 30

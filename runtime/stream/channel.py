@@ -58,6 +58,20 @@ class Channel(Generic[T]):
             self._filled.notify()
             return True
 
+    def offer(self, item: T) -> bool:
+        """Hand over an item if there is room for it; never waits."""
+        with self._lock:
+            if self._finished or len(self._items) >= self._capacity:
+                return False
+            self._items.append(item)
+            self._filled.notify()
+            return True
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more is coming."""
+        return self._finished
+
     def get(self) -> T:
         """Wait for the next item.
 
@@ -131,14 +145,6 @@ class Gate:
     def inside(self) -> int:
         """Places taken right now."""
         return self._inside
-
-    def wait_until(self, inside: int) -> None:
-        """Wait until no more than `inside` places are taken; `Ended` when the gate was shut."""
-        with self._changed:
-            while self._open and self._inside > inside:
-                self._changed.wait()
-            if not self._open:
-                raise Ended
 
     def shut(self) -> None:
         """Turn everybody away, those who wait included."""

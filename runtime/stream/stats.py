@@ -1,21 +1,24 @@
 """What a stream measures about itself.
 
-Owns `Stats`: frames, drops, rate, and the spread of every stage's time and of the age of the results. Standard
-library only; `commands` turns it into a table.
+Owns `StatsRecorder`, which the threads of a stream write to, and `Stats`, an immutable snapshot of it: frames, drops,
+rate, and the spread of every stage's time and of the age of the results. Standard library only; `commands` turns it
+into a table.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..files import write_whole
+from ..tasks.task import Result
 
 STAGES = ("decode", "flow", "preprocess", "infer", "steady", "postprocess", "write")
 # While the first frame warms everything up, the frames behind it fill the queues, and then come out in a burst that
@@ -57,78 +60,51 @@ class Spread:
         return {name: round(getattr(self, name), 4) for name in ("p50", "p95", "p99", "mean", "max", "count")}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """Counters and times of one stream, written by one thread.
+    """Figures of a stream at one moment.
 
     The first result carries the warm-up of every library on its way: its time is kept apart, in `first_ms`, and
     does not enter the percentiles.
 
-    Attributes
+    Parameters
     ----------
     frames : results delivered
     keyframes : results for which the network ran on the very frame
+    runs : of the network, those whose result came too late for any frame included
     decoded : frames that left the source
     dropped : frames that a newer one replaced before they were worked on
     late : frames thrown away because they were older than the budget
+    sink_dropped : address of a sink -> results that it was too slow for
     first_ms : from the start of the stream to the first result
+    seconds : from the start of the stream to its last result
+    fps : results a second, once the queues have settled; of a short stream, its results by its whole time
+    ages, stage_samples : milliseconds, of the last results; `age_ms` and `stages_ms` sum them up
     """
 
-    def __init__(self) -> None:
-        self.frames = 0
-        self.keyframes = 0
-        self.decoded = 0
-        self.dropped = 0
-        self.late = 0
-        self.first_ms = math.nan
-        self._started_ns = time.monotonic_ns()
-        self._settled_ns = 0
-        self._last_ns = 0
-        self._ages: deque[float] = deque(maxlen=WINDOW)
-        self._stages: dict[str, deque[float]] = {}
-
-    def start(self) -> None:
-        """Set the clock to zero."""
-        self._started_ns = time.monotonic_ns()
-
-    def record(self, timings_ms: Mapping[str, float], *, age_ms: float, keyframe: bool = True) -> None:
-        """Count one result."""
-        now = time.monotonic_ns()
-        self.frames += 1
-        self.keyframes += keyframe
-        self._last_ns = now
-        if self.frames == _BURST:
-            self._settled_ns = now
-        if self.frames == 1:
-            self.first_ms = (now - self._started_ns) / 1e6
-            return
-        self._ages.append(age_ms)
-        for stage, spent in timings_ms.items():
-            if stage not in self._stages:
-                self._stages[stage] = deque(maxlen=WINDOW)
-            self._stages[stage].append(spent)
-
-    @property
-    def fps(self) -> float:
-        """Results a second, once the queues have settled; of a short stream, its results by its whole time."""
-        if self.frames >= 2 * _BURST:
-            return (self.frames - _BURST) / ((self._last_ns - self._settled_ns) / 1e9)
-        return self.frames / self.seconds if self.frames else math.nan
-
-    @property
-    def seconds(self) -> float:
-        """From the start of the stream to its last result."""
-        return max(0, self._last_ns - self._started_ns) / 1e9
+    frames: int = 0
+    keyframes: int = 0
+    runs: int = 0
+    decoded: int = 0
+    dropped: int = 0
+    late: int = 0
+    sink_dropped: Mapping[str, int] = field(default_factory=dict)
+    first_ms: float = math.nan
+    seconds: float = 0.0
+    fps: float = math.nan
+    ages: tuple[float, ...] = field(default=(), repr=False)
+    stage_samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def age_ms(self) -> Spread:
         """Age of the results when they were ready."""
-        return Spread.of(self._ages)
+        return Spread.of(self.ages)
 
     @property
     def stages_ms(self) -> dict[str, Spread]:
         """Time spent in every stage, in the order in which a frame passes them."""
-        names = sorted(self._stages, key=lambda stage: STAGES.index(stage) if stage in STAGES else len(STAGES))
-        return {stage: Spread.of(self._stages[stage]) for stage in names}
+        names = sorted(self.stage_samples, key=lambda name: STAGES.index(name) if name in STAGES else len(STAGES))
+        return {name: Spread.of(self.stage_samples[name]) for name in names}
 
     def as_json(self) -> dict[str, Any]:
         """Every figure, ready for JSON; what was not measured is null."""
@@ -136,9 +112,11 @@ class Stats:
             "schema": 1,
             "frames": self.frames,
             "keyframes": self.keyframes,
+            "runs": self.runs,
             "decoded": self.decoded,
             "dropped": self.dropped,
             "late": self.late,
+            "sink_dropped": dict(self.sink_dropped),
             "seconds": round(self.seconds, 4),
             "fps": round(self.fps, 3),
             "first_ms": round(self.first_ms, 3),
@@ -157,6 +135,91 @@ class Stats:
             If the file cannot be written.
         """
         write_whole(path, (json.dumps({**facts, **self.as_json()}, indent=2) + "\n").encode())
+
+
+class StatsRecorder:
+    """Counts and times of one stream; every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts = dict.fromkeys(("frames", "keyframes", "runs", "decoded", "dropped", "late"), 0)
+        self._first_ms = math.nan
+        self._started_ns = time.monotonic_ns()
+        self._settled_ns = 0
+        self._last_ns = 0
+        self._ages: deque[float] = deque(maxlen=WINDOW)
+        self._stages: dict[str, deque[float]] = {}
+
+    def start(self) -> None:
+        """Set the clock to zero."""
+        with self._lock:
+            self._started_ns = time.monotonic_ns()
+
+    def record(self, result: Result[Any]) -> None:
+        """Count one result that was delivered."""
+        with self._lock:
+            now = time.monotonic_ns()
+            self._counts["frames"] += 1
+            self._counts["keyframes"] += result.keyframe
+            self._last_ns = now
+            if self._counts["frames"] == _BURST:
+                self._settled_ns = now
+            if self._counts["frames"] == 1:
+                self._first_ms = (now - self._started_ns) / 1e6
+                return
+            self._ages.append(result.age_ms)
+            for stage, spent in result.timings_ms.items():
+                self._sample(stage, spent)
+
+    def count_decoded(self) -> None:
+        """Count a frame that left the source."""
+        with self._lock:
+            self._counts["decoded"] += 1
+
+    def written(self, spent_ms: float) -> None:
+        """Note what one sink took for one result."""
+        with self._lock:
+            self._sample("write", spent_ms)
+
+    def count_run(self) -> None:
+        """Count a run of the network."""
+        with self._lock:
+            self._counts["runs"] += 1
+
+    def count_late(self) -> None:
+        """Count a frame or result that was too old."""
+        with self._lock:
+            self._counts["late"] += 1
+
+    def set_dropped(self, count: int) -> None:
+        """Say how many frames were replaced by newer ones so far."""
+        with self._lock:
+            self._counts["dropped"] = count
+
+    def snapshot(self, sink_dropped: Mapping[str, int] | None = None) -> Stats:
+        """Give the figures as they are now."""
+        with self._lock:
+            counts = dict(self._counts)
+            ages = tuple(self._ages)
+            stages = {stage: tuple(samples) for stage, samples in self._stages.items()}
+            started_ns, settled_ns, last_ns = self._started_ns, self._settled_ns, self._last_ns
+            first_ms = self._first_ms
+        seconds = max(0, last_ns - started_ns) / 1e9
+        frames = counts["frames"]
+        if frames >= 2 * _BURST:
+            fps = (frames - _BURST) / ((last_ns - settled_ns) / 1e9)
+        else:
+            fps = frames / seconds if frames and seconds else math.nan
+        return Stats(
+            **counts, sink_dropped=dict(sink_dropped or {}), first_ms=first_ms, seconds=seconds, fps=fps,
+            ages=ages, stage_samples=stages,
+        )  # fmt: skip
+
+    def _sample(self, stage: str, spent_ms: float) -> None:
+        """Add a time; the caller holds the lock."""
+        if stage not in self._stages:
+            self._stages[stage] = deque(maxlen=WINDOW)
+        self._stages[stage].append(spent_ms)
 
 
 def _null_for_nan(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A source, a task and sinks, working at the same time.
+"""A source, a processor and sinks, working at the same time.
 
 Owns `Stream`: how a stream is used, how it ends, and what becomes of its outputs. Its threads are those of
 `pipeline`. Imports no engine.
@@ -6,32 +6,36 @@ Owns `Stream`: how a stream is used, how it ends, and what becomes of its output
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from types import TracebackType
+from typing import Any
 
-from ..errors import UsageError
+from ..errors import NothingYoungEnough, UsageError
 from ..io.info import Signal, Source
 from ..io.sinks import open_sink
 from ..io.sinks.sink import Sink, StopStream
 from ..io.sources import open_source
-from ..tasks.task import Result, Task
-from ..temporal.stage import AheadSteadier, Steadier
+from ..processor import Processor
+from ..tasks.task import Result
 from .pipeline import Bounds, Pipeline
-from .stats import Stats
+from .stats import Stats, StatsRecorder
+
+_FIRST_RESULT_S = 30.0  # a network may take so long to warm up
 
 
 class Stream:
-    """Run a task on every frame of a source, and hand each result to the sinks and to the caller.
+    """Run a processor on every frame of a source, and hand each result to the sinks and to the caller.
 
-    A stream is used once: iterate over it, or call `run`. It closes its source and its sinks; the task stays open,
-    and belongs to whoever opened it.
+    A stream is used once: iterate over it, call `run`, or ask for the `latest` result now and then. It closes its
+    source, its sinks and its processor, in this order, and only when none of its threads is alive.
 
     Parameters
     ----------
     source : an open source, or its address
-    task : from `steadyframe.runtime.tasks.open_task`
+    processor : what is done to every frame; it closes its task only if it owns it (`steadyframe.open_stream` does)
     sinks : open sinks, or their addresses
-    steadier : the temporal stage; None runs the network on every frame
     limit : end after so many results
     max_age_ms : live sources only: a frame or a result that is older is thrown away, and counted as late
 
@@ -41,11 +45,13 @@ class Stream:
         Whatever stopped the stream first, in whichever thread, is raised to the caller. After a `SourceError` the
         frames that did arrive are finished and the sinks closed; after any other error the sinks discard what is
         half-written.
+    UsageError
+        If the limit is below 1, a file is given a budget of age, or the processor looks ahead on a live source.
 
     Examples
     --------
-    >>> from steadyframe.runtime.tasks import open_task
-    >>> with Stream("sample://", open_task("colorize"), ["out.mp4"], limit=90) as stream:
+    >>> from steadyframe.runtime.opening import open_stream
+    >>> with open_stream("colorize", "sample://", ["out.mp4"], limit=90) as stream:
     ...     for result in stream:
     ...         pass
     """
@@ -53,67 +59,108 @@ class Stream:
     def __init__(
         self,
         source: Source | str,
-        task: Task,
+        processor: Processor,
         sinks: Sequence[Sink | str] = (),
         *,
-        steadier: Steadier | AheadSteadier | None = None,
         limit: int | None = None,
         max_age_ms: float | None = None,
     ) -> None:
-        if limit is not None and limit < 1:
-            raise UsageError("A stream delivers at least one result", expected="limit of 1 or more", found=limit)
-        self.source = open_source(source) if isinstance(source, str) else source
-        self.task = task
-        self.stats = Stats()
+        self.processor = processor
+        self.task = processor.task
         self.sinks: list[Sink] = []
+        self._recorder = StatsRecorder()
+        self._closed = False
+        self._managed = False  # used in a `with`
         try:
-            if max_age_ms is not None and not self.source.info.live:
+            if limit is not None and limit < 1:
+                raise UsageError("A stream delivers at least one result", expected="limit of 1 or more", found=limit)
+            self.source = open_source(source) if isinstance(source, str) else source
+        except BaseException:
+            processor.close()
+            raise
+        try:
+            live = self.source.info.live
+            if max_age_ms is not None and not live:
                 raise UsageError("Only live sources have a budget of age; files never drop a frame")
-            if self.source.info.live and isinstance(steadier, AheadSteadier):
-                expected = "a steadier that was opened without `ahead`"
+            if live and processor.stage.lookahead:
+                expected = "a stage made with `live=True`"
                 raise UsageError("A live stream cannot wait for the frames to come", expected=expected)
             for sink in sinks:
-                opened = open_sink(sink, self.source.info, task=task.name) if isinstance(sink, str) else sink
+                opened = open_sink(sink, self.source.info, task=self.task.name) if isinstance(sink, str) else sink
                 self.sinks.append(opened)
         except BaseException:
             self._end_sinks(keep=False)
             self.source.close()
+            processor.close()
             raise
         self._pipeline = Pipeline(
             self.source,
-            task,
+            processor,
             [sink for sink in self.sinks if not sink.in_callers_thread],
-            steadier=steadier,
             bounds=Bounds(results=limit, age_ms=max_age_ms),
-            stats=self.stats,
+            stats=self._recorder,
         )
-        self._closed = False
-        self._managed = False  # used in a `with`
 
     @property
     def signal(self) -> Signal:
         """Whether the source delivers right now; may be read from any thread."""
         return self.source.signal
 
-    def run(self, on_result: Callable[[Result], None] | None = None) -> Stats:
+    @property
+    def stats(self) -> Stats:
+        """The figures as they are now; the same as `snapshot()`."""
+        return self.snapshot()
+
+    def snapshot(self) -> Stats:
+        """Give the figures as they are now, immutable; may be called from any thread."""
+        return self._recorder.snapshot({queue.address: queue.dropped for queue in self._pipeline.sink_queues})
+
+    def run(self, on_result: Callable[[Result[Any]], None] | None = None) -> Stats:
         """Run to the end; `on_result` is called in this thread, with every result, in order."""
         with self:
             for result in self:
                 if on_result is not None:
                     on_result(result)
-        return self.stats
+        return self.snapshot()
 
-    def __iter__(self) -> Iterator[Result]:
+    def latest(self, max_age_ms: float) -> Result[Any]:
+        """Give the newest result, for a control loop that runs at its own rate; starts the stream if need be.
+
+        The first call waits for the first result. A stream that is used so is not iterated over.
+
+        Parameters
+        ----------
+        max_age_ms : age, now, that the result may have
+
+        Raises
+        ------
+        NothingYoungEnough
+            If the newest result is older, or there is none.
+        SteadyframeError
+            Whatever stopped the stream.
+        """
+        if not self._pipeline.started:
+            self._start(unattended=True)
+        result = self._pipeline.newest(_FIRST_RESULT_S)
+        self._raise_errors()
+        age_ms = float("inf") if result is None else (time.monotonic_ns() - result.frame.captured_ns) / 1e6
+        if result is None or age_ms > max_age_ms:
+            raise NothingYoungEnough(
+                "There is no result that is young enough",
+                expected=f"at most {max_age_ms:g} ms",
+                found=f"{age_ms:.0f} ms, signal {self.signal.value}" if result is not None else "no result yet",
+            )
+        return result
+
+    def __iter__(self) -> Iterator[Result[Any]]:
         """Start the threads and deliver the results in order; leaving the loop ends the stream cleanly."""
         pipeline = self._pipeline
-        if pipeline.started or self._closed:
-            raise UsageError("A stream can be used once", todo="Make another Stream")
-        pipeline.start()
+        self._start()
         keep = left = False
         try:
             yield from self._deliver()
             # What came before a loss of signal is finished; nothing is made of nothing.
-            keep = pipeline.error is None and (pipeline.source_error is None or self.stats.frames > 0)
+            keep = pipeline.error is None and (pipeline.source_error is None or self.snapshot().frames > 0)
         except StopStream:
             keep = pipeline.enough = True
         except KeyboardInterrupt:
@@ -121,24 +168,44 @@ class Stream:
             raise
         except GeneratorExit:
             # The loop was left, by `break` or by an error in its body; inside a `with`, only its end knows by which.
-            pipeline.stop()
+            pipeline.stop(drain=True)
             left = keep = True
             raise
         finally:
             if not (left and self._managed):
                 self.close(keep=keep)
+        self._raise_errors()
+
+    async def __aiter__(self) -> AsyncIterator[Result[Any]]:
+        """Deliver the results in order without holding up the event loop."""
+        results = iter(self)
+        done = object()
+        try:
+            while (result := await asyncio.to_thread(next, results, done)) is not done:
+                yield result  # type: ignore[misc]
+        finally:
+            await asyncio.to_thread(results.close)  # type: ignore[attr-defined]
+
+    def _start(self, *, unattended: bool = False) -> None:
+        if self._pipeline.started or self._closed:
+            raise UsageError("A stream can be used once", todo="Make another Stream")
+        self._pipeline.start(unattended=unattended)
+
+    def _raise_errors(self) -> None:
+        """Raise what stopped the pipeline, if anything did."""
+        pipeline = self._pipeline
         if pipeline.error is not None:
             raise pipeline.error
         if pipeline.source_error is not None and not pipeline.enough:
             raise pipeline.source_error
 
-    def _deliver(self) -> Iterator[Result]:
+    def _deliver(self) -> Iterator[Result[Any]]:
         """Show, count and hand over what the pipeline has finished."""
         shown = [sink for sink in self.sinks if sink.in_callers_thread]
         for result in self._pipeline.results():
             for sink in shown:
                 sink.write(result)
-            self.stats.record(result.timings_ms, age_ms=result.age_ms, keyframe=result.keyframe)
+            self._recorder.record(result)
             yield result
 
     def __enter__(self) -> Stream:
@@ -151,7 +218,7 @@ class Stream:
         self.close(keep=kind is None or not issubclass(kind, Exception))
 
     def close(self, *, keep: bool = True) -> None:
-        """Stop every thread and end the sinks; does nothing the second time.
+        """Stop every thread, then end the sinks and close source and processor; does nothing the second time.
 
         Parameters
         ----------
@@ -159,19 +226,22 @@ class Stream:
 
         Raises
         ------
+        SteadyframeError
+            If a thread does not end, and says which one. Nothing that it may still use is closed then.
         SinkError
             If an output could not be finished.
         """
         if self._closed:
             return
         self._closed = True
+        self._pipeline.stop(drain=keep and self._pipeline.error is None)
+        self._pipeline.join()
         try:
-            self._pipeline.stop()
-            self._pipeline.join()
             if not self._pipeline.started:
                 self.source.close()
-        finally:
             self._end_sinks(keep=keep)
+        finally:
+            self.processor.close()
 
     def _end_sinks(self, *, keep: bool) -> None:
         """Close every sink, or discard it; the first failure is raised when all were ended."""

@@ -15,12 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.manifest import Manifest, Preprocess
-from ..engines.session import Session
 from ..errors import BundleError, UsageError
 from ..frame import Frame
 from ..image import crcb_from_ab, luma, merge_chroma, preprocess_pixels, resize
 from ..image_file import read_image
-from .task import Feeds, Image, Outputs, Placement
+from ..motion.flow import FlowOptions
+from ..temporal.dense import make_dense_stage
+from ..temporal.options import PropagatedOutput, SteadyOptions
+from ..temporal.stage import Motion, Outputs, Stage
+from .sessions import TaskSessions
+from .settings import settings_of
+from .task import Feeds, Image, Placement, TaskDescriptor
 
 ROLES = ("global", "color")
 _THUMBNAIL_WH = (32, 24)
@@ -47,23 +52,7 @@ class ColorizeSettings:
         fits = 0 <= self.saturation <= 4 and self.global_every >= 1
         if not (fits and 0 < self.global_share <= 1 and self.cut_level > 0):
             expected = "saturation 0..4, global_every >= 1, global_share 0..1, cut_level > 0"
-            raise BundleError("The settings of a colorize bundle are out of range", expected=expected, found=self)
-
-    @classmethod
-    def of_manifest(cls, manifest: Manifest, **overrides: Any) -> ColorizeSettings:
-        """Read the manifest's settings and replace those that are given (and not None)."""
-        given = dict(manifest.settings) | {name: value for name, value in overrides.items() if value is not None}
-        unknown = sorted(set(given) - set(cls.__dataclass_fields__))
-        wrong = [
-            name for name, value in given.items() if isinstance(value, bool) or not isinstance(value, int | float)
-        ]
-        if unknown or wrong:
-            raise BundleError(
-                "The settings of a colorize bundle are not valid",
-                expected="numbers named " + ", ".join(cls.__dataclass_fields__),
-                found=unknown or wrong,
-            )
-        return cls(**given)
+            raise UsageError("The settings of colorize are out of range", expected=expected, found=self)
 
 
 class Colorize:
@@ -83,35 +72,41 @@ class Colorize:
     """
 
     name = "colorize"
-    carried = "crcb"
+    # Chroma is small, about 96 rows; 128 is neutral.
+    propagated = PropagatedOutput(name="crcb", neutral=128.0, flow=FlowOptions(short_side=120))
 
     def __init__(
         self,
         manifest: Manifest,
-        sessions: Mapping[str, Session],
+        sessions: TaskSessions,
         *,
         reference: NDArray[np.uint8] | None = None,
         settings: ColorizeSettings | None = None,
     ) -> None:
         self._preprocess = {role: _preprocess_of(manifest, role) for role in ROLES}
         self._sessions = sessions
-        self.settings = settings or ColorizeSettings.of_manifest(manifest)
+        self.settings = settings or settings_of(ColorizeSettings, manifest)
         self._fixed = None if reference is None else self._describe(self._network_frame(reference, "global"))
-        self.reset()
+        self._features: NDArray[np.float32] | None = None  # of `infer`
+        self._looked_at: int | None = None  # of `preprocess`
+        self._thumbnail: NDArray[np.uint8] | None = None  # of `preprocess`
 
     @property
     def device(self) -> str:
         """The device in use."""
-        return ", ".join(sorted({session.device for session in self._sessions.values()}))
+        return self._sessions.device
 
-    def reset(self) -> None:
-        """Forget the scene."""
-        self._features: NDArray[np.float32] | None = None
-        self._looked_at: int | None = None
-        self._thumbnail: NDArray[np.uint8] | None = None
+    def make_stage(self, options: SteadyOptions, *, live: bool = False) -> Stage:
+        """Make the temporal stage of one stream, which propagates the chroma."""
+        return make_dense_stage(self.propagated, options, live=live)
 
-    def preprocess(self, frame: Frame) -> tuple[Feeds, Placement]:
+    def preprocess(self, frame: Frame, motion: Motion | None = None) -> tuple[Feeds, Placement]:
         """Resize the frame for the color branch, and for the global branch where a new look is due.
+
+        Parameters
+        ----------
+        frame : the next one
+        motion : without one, or with a restart, earlier frames are forgotten
 
         Returns
         -------
@@ -119,8 +114,11 @@ class Colorize:
         """
         small = self._network_frame(frame.pixels, "color")
         feeds: Feeds = {"frame": small}
+        restart = motion is None or motion.restart
+        if restart:
+            self._looked_at = self._thumbnail = None
         if self._fixed is None:
-            cut = self._is_cut(small[0])
+            cut = self._is_cut(small[0]) or restart
             due = self._looked_at is None or frame.index - self._looked_at >= self.settings.global_every
             if cut or due:
                 self._looked_at = frame.index
@@ -144,7 +142,7 @@ class Colorize:
             features = self._features
         if features is None:
             raise BundleError("The color branch was run before any global features were computed")
-        ab = self._sessions["color"].run({"frame": feeds["frame"], "global_features": features})["ab"][0]
+        ab = self._sessions.run("color", {"frame": feeds["frame"], "global_features": features})["ab"][0]
         height, width = ab.shape[:2]
         small_luma = resize(luma(feeds["frame"][0]), (width, height), "area")
         return {"crcb": crcb_from_ab(small_luma, ab * np.float32(self.settings.saturation))}
@@ -154,16 +152,15 @@ class Colorize:
         return Image(merge_chroma(placement.frame.luma, outputs["crcb"]))
 
     def close(self) -> None:
-        """Close the sessions."""
-        for session in self._sessions.values():
-            session.close()
+        """Close the sessions that the task owns."""
+        self._sessions.close()
 
     def _network_frame(self, pixels: NDArray[np.uint8], role: str) -> NDArray[np.uint8]:
         """Resize an image for one graph, (1, h, w, 3) uint8."""
         return np.ascontiguousarray(preprocess_pixels(pixels, self._preprocess[role])[None])
 
     def _describe(self, global_frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-        features: NDArray[np.float32] = self._sessions["global"].run({"frame": global_frame})["global_features"]
+        features: NDArray[np.float32] = self._sessions.run("global", {"frame": global_frame})["global_features"]
         return features
 
     def _remember(self, features: NDArray[np.float32], *, forget: bool) -> None:
@@ -190,30 +187,42 @@ def _preprocess_of(manifest: Manifest, role: str) -> Preprocess:
     return graph.preprocess
 
 
-def open_colorize(manifest: Manifest, sessions: Mapping[str, Session], options: Mapping[str, Any]) -> Colorize:
+def open_colorize(manifest: Manifest, sessions: TaskSessions, options: Mapping[str, Any]) -> Colorize:
     """Open the task from plain options, as a command line has them.
 
     Parameters
     ----------
     manifest, sessions : of the bundle
-    options : `reference`, the path of an image or None; and any field of `ColorizeSettings`, None for the bundle's
+    options : `reference`, the path of an image; and any field of `ColorizeSettings`
 
     Raises
     ------
     SourceError
         If the reference cannot be read.
     UsageError
-        If there is no such option.
+        If a value is out of range.
     """
-    known = ("reference", *ColorizeSettings.__dataclass_fields__)
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise UsageError("Task colorize has no such option", found=", ".join(unknown), available=known)
     overrides = {name: value for name, value in options.items() if name != "reference"}
     reference = options.get("reference")
     return Colorize(
         manifest,
         sessions,
         reference=None if reference is None else read_image(Path(reference)),
-        settings=ColorizeSettings.of_manifest(manifest, **overrides),
+        settings=settings_of(ColorizeSettings, manifest, overrides),
     )
+
+
+descriptor = TaskDescriptor(
+    name="colorize",
+    open=open_colorize,
+    options={
+        "saturation": "factor on the predicted chroma, 0 to 4",
+        "global_every": "frames between two looks at the whole image",
+        "global_share": "weight of a new look in the running average, above 0 to 1",
+        "cut_level": "mean change of luma, in grey levels, that counts as another scene",
+        "reference": "path of an image whose mood of colors is used",
+    },
+    steady="keyframe",
+    reference="steadyframe.models.colorize.reference:ColorizeReference",
+    quality_metric="steadyframe.calibration.quality:DELTA_E",
+)

@@ -15,15 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.manifest import Manifest
-from ..engines.session import Session
 from ..errors import BundleError, UsageError
 from ..frame import Frame
 from ..image import preprocess_pixels, resize
-from ..motion.flow import Flow
+from ..motion.flow import Flow, FlowOptions
 from ..motion.warp import warp
-from ..temporal.dense import SteadyOptions
-from ..temporal.feedback import FeedbackSteadier
-from .task import Feeds, Image, Outputs, Placement
+from ..temporal.feedback import FeedbackStage
+from ..temporal.options import PropagatedOutput, SteadyOptions
+from ..temporal.stage import EveryFrame, Motion, Outputs, Stage
+from .sessions import TaskSessions
+from .settings import settings_of
+from .task import Feeds, Image, Placement, TaskDescriptor
 
 ROLE = "stylize"
 
@@ -35,37 +37,22 @@ class StylizeSettings:
     Parameters
     ----------
     strength : share of the painted image in the result; 0 is the frame, 1 the painting
-    keep_colors : 1 to keep the frame's own colors and take only light and shade from the painting
+    keep_colors : keep the frame's own colors and take only light and shade from the painting
     """
 
     strength: float = 1.0
-    keep_colors: float = 0.0
+    keep_colors: bool = False
 
     def __post_init__(self) -> None:
-        if not (0 <= self.strength <= 1 and self.keep_colors in (0, 1)):
-            expected = "strength 0..1, keep_colors 0 or 1"
-            raise BundleError("The settings of a stylize bundle are out of range", expected=expected, found=self)
-
-    @classmethod
-    def of_manifest(cls, manifest: Manifest, **overrides: Any) -> StylizeSettings:
-        """Read the manifest's settings and replace those that are given (and not None)."""
-        given = dict(manifest.settings) | {name: value for name, value in overrides.items() if value is not None}
-        unknown = sorted(set(given) - set(cls.__dataclass_fields__))
-        wrong = [name for name, value in given.items() if not isinstance(value, bool | int | float)]
-        if unknown or wrong:
-            raise BundleError(
-                "The settings of a stylize bundle are not valid",
-                expected="numbers named " + ", ".join(cls.__dataclass_fields__),
-                found=unknown or wrong,
-            )
-        return cls(**given)
+        if not 0 <= self.strength <= 1:
+            raise UsageError("The settings of stylize are out of range", expected="strength 0..1", found=self)
 
 
 class Stylize:
     """Paints the frames of one stream.
 
-    Without a steadier every frame is painted as if it were the first. With one (`steadier`), the network is shown
-    its last output, warped to the frame, and where to trust it.
+    Without a temporal stage every frame is painted as if it were the first. With one (`make_stage`), the network is
+    shown its last output, warped to the frame along the motion path, and where to trust it.
 
     Parameters
     ----------
@@ -79,10 +66,11 @@ class Stylize:
     """
 
     name = "stylize"
-    carried = "styled"
+    # A brush stroke is as sharp as the image, and every tenth of a pixel that it is propagated wrong is seen as seething.
+    propagated = PropagatedOutput(name="styled", flow=FlowOptions("medium", short_side=240))
 
     def __init__(
-        self, manifest: Manifest, sessions: Mapping[str, Session], *, settings: StylizeSettings | None = None
+        self, manifest: Manifest, sessions: TaskSessions, *, settings: StylizeSettings | None = None
     ) -> None:
         graph = manifest.graphs.get(ROLE)
         if graph is None or graph.preprocess is None or dict(manifest.state) != {"styled": "previous"}:
@@ -94,37 +82,37 @@ class Stylize:
             )
         self._preprocess = graph.preprocess
         self._sessions = sessions
-        self.settings = settings or StylizeSettings.of_manifest(manifest)
-        self._steadier: FeedbackSteadier | None = None
-        self._last: NDArray[np.uint8] | None = None
+        self.settings = settings or settings_of(StylizeSettings, manifest)
+        self._last: NDArray[np.uint8] | None = None  # output, of `infer`
 
     @property
     def device(self) -> str:
         """The device in use."""
         return self._sessions[ROLE].device
 
-    def steadier(self, options: SteadyOptions) -> FeedbackSteadier:
-        """Make the steadier of this stream, which also tells the network where its last output went."""
-        self._steadier = FeedbackSteadier(self.carried, options)
-        return self._steadier
+    def make_stage(self, options: SteadyOptions, *, live: bool = False) -> Stage:
+        """Make the temporal stage of one stream, which also measures where the last output went."""
+        del live  # the network remembers the past alone
+        return EveryFrame() if options.mode == "off" else FeedbackStage(self.propagated, options)
 
-    def reset(self) -> None:
-        """Forget the last output."""
-        self._last = None
+    def preprocess(self, frame: Frame, motion: Motion | None = None) -> tuple[Feeds, Placement]:
+        """Resize the frame, and note the path back to the last output where there is one.
 
-    def preprocess(self, frame: Frame) -> tuple[Feeds, Placement]:
-        """Resize the frame, and note the way back to the last output where there is one.
+        Parameters
+        ----------
+        frame : the next one
+        motion : holds the path; without one, or with a restart, the last output is forgotten
 
         Returns
         -------
-        feeds with `frame` (1, h, w, 3) uint8, and with `flow` (h', w', 2) and `known` (h', w') float32 where the
-        steadier knows the way
+        feeds with `frame` (1, h, w, 3) uint8, and with `flow` (h', w', 2) and `reliability` (h', w') float32 where
+        there is a path
         """
         small = np.ascontiguousarray(preprocess_pixels(frame.pixels, self._preprocess)[None])
         feeds: Feeds = {"frame": small}
-        way = None if self._steadier is None else self._steadier.way
-        if way is not None and way.flow is not None and way.known is not None:
-            feeds |= {"flow": way.flow.vectors, "known": way.known}
+        path = None if motion is None else motion.path
+        if path is not None and path.flow is not None and path.reliability is not None:
+            feeds |= {"flow": path.flow.vectors, "reliability": path.reliability}
         width, height = frame.size_wh
         return feeds, Placement(frame, scale_xy=(width / small.shape[2], height / small.shape[1]))
 
@@ -137,14 +125,14 @@ class Stylize:
         """
         frame = feeds["frame"]
         previous, mask = self._recall(feeds, frame.shape[1:3])
-        styled = self._sessions[ROLE].run({"frame": frame, "previous": previous, "mask": mask})["styled"][0]
+        styled = self._sessions.run(ROLE, {"frame": frame, "previous": previous, "mask": mask})["styled"][0]
         self._last = styled
         return {"styled": styled}
 
     def postprocess(self, outputs: Outputs, placement: Placement) -> Image:
         """Bring the painting to the frame's own size, and mix it with the frame as the settings say."""
         frame, styled = placement.frame.pixels, outputs["styled"]
-        if styled.dtype != np.uint8:  # carried by the steadier
+        if styled.dtype != np.uint8:  # blended by the stage
             styled = cv2.convertScaleAbs(np.maximum(styled, 0))  # saturating cast: rounds, clips to 0..255
         size_wh = placement.frame.size_wh
         pixels = resize(styled, size_wh, "cubic" if size_wh[0] > styled.shape[1] else "area")
@@ -156,9 +144,8 @@ class Stylize:
         return Image(pixels)
 
     def close(self) -> None:
-        """Close the sessions."""
-        for session in self._sessions.values():
-            session.close()
+        """Close the sessions that the task owns."""
+        self._sessions.close()
 
     def _recall(self, feeds: Feeds, size_hw: tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Last output warped to this frame, (1, h, w, 3), and where to trust it, (1, h, w, 1) in 0..255."""
@@ -166,8 +153,8 @@ class Stylize:
         if self._last is None or "flow" not in feeds or self._last.shape[:2] != (height, width):
             return np.zeros((1, height, width, 3), np.uint8), np.zeros((1, height, width, 1), np.uint8)
         warped = warp(self._last, Flow(feeds["flow"]))
-        known = cv2.convertScaleAbs(feeds["known"], alpha=255)
-        mask = cv2.resize(known, (width, height), interpolation=cv2.INTER_LINEAR)
+        reliability = cv2.convertScaleAbs(feeds["reliability"], alpha=255)
+        mask = cv2.resize(reliability, (width, height), interpolation=cv2.INTER_LINEAR)
         mask = cv2.bitwise_and(mask, mask, mask=warped.valid.view(np.uint8))
         return warped.pixels[None], np.asarray(mask, np.uint8)[None, ..., None]
 
@@ -179,21 +166,30 @@ def _with_colors_of(frame: NDArray[np.uint8], painted: NDArray[np.uint8]) -> NDA
     return np.asarray(cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2BGR), np.uint8)
 
 
-def open_stylize(manifest: Manifest, sessions: Mapping[str, Session], options: Mapping[str, Any]) -> Stylize:
+def open_stylize(manifest: Manifest, sessions: TaskSessions, options: Mapping[str, Any]) -> Stylize:
     """Open the task from plain options, as a command line has them.
 
     Parameters
     ----------
     manifest, sessions : of the bundle
-    options : any field of `StylizeSettings`, None for the bundle's
+    options : any field of `StylizeSettings`
 
     Raises
     ------
     UsageError
-        If there is no such option.
+        If a value is out of range.
     """
-    unknown = sorted(set(options) - set(StylizeSettings.__dataclass_fields__))
-    if unknown:
-        known = tuple(StylizeSettings.__dataclass_fields__)
-        raise UsageError("Task stylize has no such option", found=", ".join(unknown), available=known)
-    return Stylize(manifest, sessions, settings=StylizeSettings.of_manifest(manifest, **options))
+    return Stylize(manifest, sessions, settings=settings_of(StylizeSettings, manifest, options))
+
+
+descriptor = TaskDescriptor(
+    name="stylize",
+    open=open_stylize,
+    options={
+        "strength": "share of the painting in the result, 0 to 1",
+        "keep_colors": "keep the frame's own colors, and take only light and shade from the painting",
+    },
+    steady="blend",
+    reference="steadyframe.models.stylize.reference:StylizeReference",
+    quality_metric="steadyframe.calibration.quality:PSNR",
+)

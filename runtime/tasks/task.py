@@ -1,34 +1,40 @@
-"""What every task offers to a stream, and what a stream hands to its sinks.
+"""The contract of a task, and what it hands on.
 
-Owns the `Task` protocol and the result types. A task holds sessions (shared, immutable) and the little memory of
-one stream; it is made once a stream by `steadyframe.runtime.tasks.open_task`.
+Owns the `Task` protocol, `TaskDescriptor` (all that the rest of the runtime needs to know of a kind of task), and the
+result types that are not a task's own. A task holds sessions, which are shared and immutable, and the little memory
+of one stream.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bundle.manifest import Manifest
 from ..errors import ShapeMismatch
 from ..frame import Frame
+from ..temporal.options import PropagatedOutput, SteadyOptions
+from ..temporal.stage import Motion, Outputs, Stage
+from .sessions import TaskSessions
 
 Feeds = dict[str, NDArray[Any]]
-Outputs = dict[str, NDArray[Any]]
+Output = TypeVar("Output")
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the network's image lies in the frame: maps its coordinates back to the original.
+    """Where the network's input lies in the frame: maps its coordinates back to the original.
 
     Parameters
     ----------
     frame : the frame that was prepared
     scale_xy : frame pixels a network pixel, in x and y
-    offset_xy : frame position, in pixels, of the network image's upper left corner
+    offset_xy : frame position, in pixels, of the network input's upper left corner
     """
 
     frame: Frame
@@ -38,7 +44,13 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """The result of a task that makes images: (H, W, 3) uint8 BGR, at the frame's own size."""
+    """The output of a task that makes images: (H, W, 3) uint8 BGR, at the frame's own size.
+
+    Raises
+    ------
+    ShapeMismatch
+        If `pixels` is not an (H, W, 3) uint8 array.
+    """
 
     pixels: NDArray[np.uint8]
 
@@ -49,50 +61,101 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
-    """One result on its way to the sinks, with the frame it belongs to.
+class Result(Generic[Output]):
+    """What came of one frame.
 
     Parameters
     ----------
     frame : the frame that the result was made from, never a newer one
-    result : `Image`, `People` or `Action`
+    output : `Image`, `People`, `Action` or `NamedArrays`
     keyframe : whether the network ran on this very frame
     age_ms : from the capture of the frame to the moment the result was ready
-    timings_ms : stage -> milliseconds spent on this frame
+    timings_ms : stage -> milliseconds spent on this frame; never changes
+    outputs : arrays of the task that `output` was made of, after the temporal stage
     """
 
     frame: Frame
-    result: Any
+    output: Output
     keyframe: bool = True
     age_ms: float = 0.0
     timings_ms: Mapping[str, float] = field(default_factory=dict)
+    outputs: Outputs = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "timings_ms", MappingProxyType(dict(self.timings_ms)))
+
+    def draw(self) -> NDArray[np.uint8]:
+        """Give the image to show, (H, W, 3) uint8 BGR: the output's own, or the frame with the output drawn on it."""
+        pixels: NDArray[np.uint8] = getattr(self.output, "pixels", self.frame.pixels)
+        return pixels
 
 
 class Task(Protocol):
     """One network at work on one stream.
 
-    A frame passes `preprocess`, `infer` and `postprocess` in this order; the steadier of the stream stands between
-    `infer` and `postprocess` and works on the output named `carried`.
+    A frame passes `preprocess`, `infer` and `postprocess` in this order; the temporal stage of the stream stands
+    between `infer` and `postprocess` and works on the output named in `propagated`. The three may run in three
+    threads, each for one frame at a time: what one of them remembers, the others never touch.
     """
 
-    name: str
-    carried: str | None
+    @property
+    def name(self) -> str:
+        """Name of the kind of task, as in its descriptor."""
+
+    @property
+    def propagated(self) -> PropagatedOutput | None:
+        """The output that a temporal stage propagates; None if there is none."""
 
     @property
     def device(self) -> str:
         """The device in use."""
 
-    def preprocess(self, frame: Frame) -> tuple[Feeds, Placement]:
-        """Turn a frame into what the network takes; only a resize happens here."""
+    def preprocess(self, frame: Frame, motion: Motion | None = None) -> tuple[Feeds, Placement]:
+        """Turn a frame into what the network takes; only a resize happens here.
+
+        Parameters
+        ----------
+        frame : the next one
+        motion : how it follows on earlier frames; None, or one with `restart`, forgets them. What `infer` must forget
+            then travels in the feeds
+        """
 
     def infer(self, feeds: Feeds) -> Outputs:
         """Run the network."""
 
     def postprocess(self, outputs: Outputs, placement: Placement) -> Any:
-        """Turn the network's outputs into a result in the frame's own coordinates."""
+        """Turn the network's arrays into an output in the frame's own coordinates."""
 
-    def reset(self) -> None:
-        """Forget everything about earlier frames (a cut, another image, a new size)."""
+    def make_stage(self, options: SteadyOptions, *, live: bool = False) -> Stage:
+        """Make the temporal stage of one stream.
+
+        Raises
+        ------
+        UsageError
+            If the task has no output that can be propagated, and the mode is not `off`.
+        """
 
     def close(self) -> None:
-        """Free what the task owns."""
+        """Close the sessions that the task owns; does nothing the second time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskDescriptor:
+    """What the runtime, calibration and parity need to know of a kind of task; an entry point names it.
+
+    Parameters
+    ----------
+    name : in the manifest of a bundle
+    open : makes a task from a manifest, its sessions, and the user's options
+    options : name -> what it does, of every option of the task
+    steady : what `--steady auto` means for a stream; independent images are never steadied
+    reference : ``module:attribute`` of the PyTorch side that parity compares with; empty if there is none
+    quality_metric : ``module:attribute`` of the `QualityMetric` that judges cheaper precisions; empty if none
+    """
+
+    name: str
+    open: Callable[[Manifest, TaskSessions, Mapping[str, Any]], Task]
+    options: Mapping[str, str] = field(default_factory=dict)
+    steady: str = "off"
+    reference: str = ""
+    quality_metric: str = ""

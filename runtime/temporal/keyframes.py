@@ -63,40 +63,40 @@ class KeyframeRule:
         """Forget the last keyframe; the next frame is one."""
         self._age: int | None = None
         self._residual = 0.0
-        self._known: NDArray[np.float32] | None = None
+        self._reliability: NDArray[np.float32] | None = None
 
-    def decide(self, sight: MotionAnalysis, *, may_run: bool = True) -> bool:
-        """Say whether the network shall run on the frame of a sight.
+    def decide(self, analysis: MotionAnalysis, *, may_run: bool = True) -> bool:
+        """Say whether the network shall run on a frame.
 
         Parameters
         ----------
-        sight : how the frame follows from the one before
+        analysis : how the frame follows on the one before
         may_run : False while the network is busy: the answer is then False, and the need remains
         """
-        self._see(sight)
+        self._age_by(analysis)
         due = self._age is None or self._is_due(self._age)
         if not (due and may_run):
             return False
-        self._age, self._residual, self._known = 0, 0.0, None
+        self._age, self._residual, self._reliability = 0, 0.0, None
         return True
 
-    def _see(self, sight: MotionAnalysis) -> None:
+    def _age_by(self, analysis: MotionAnalysis) -> None:
         """Age what is known by one frame."""
-        if sight.cut or self._age is None:
+        if analysis.cut or self._age is None:
             self.reset()
             return
         self._age += 1
-        if self.options.every is not None or sight.pair is None or sight.trusted is None:
+        if self.options.every is not None or analysis.pair is None or analysis.reliability is None:
             return
-        self._residual += sight.residual
-        height, width = sight.trusted.shape
+        self._residual += analysis.residual
+        height, width = analysis.reliability.shape
         scale = min(1.0, _SMALL_SIDE / min(height, width))
         small_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
         kernel = shrinking_kernel((width, height), small_wh)
-        trusted = np.asarray(cv2.resize(sight.trusted, small_wh, interpolation=kernel), np.float32)
-        if self._known is not None:
-            trusted = np.minimum(trusted, warp(self._known, sight.pair.backward).pixels)
-        self._known = trusted
+        reliability = np.asarray(cv2.resize(analysis.reliability, small_wh, interpolation=kernel), np.float32)
+        if self._reliability is not None:
+            reliability = np.minimum(reliability, warp(self._reliability, analysis.pair.backward).pixels)
+        self._reliability = reliability
 
     def _is_due(self, age: int) -> bool:
         options = self.options
@@ -104,5 +104,5 @@ class KeyframeRule:
             return age >= options.every
         if age < options.min_age:
             return False
-        unreliable = 0.0 if self._known is None else 1 - float(self._known.mean())
+        unreliable = 0.0 if self._reliability is None else 1 - float(self._reliability.mean())
         return age >= options.max_age or self._residual > options.residual or unreliable > options.unreliable_share

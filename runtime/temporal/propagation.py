@@ -1,7 +1,6 @@
-"""Carry a dense result from frame to frame, and take in fresh ones without a jump.
+"""Propagate a dense result from frame to frame, and take in fresh ones without a jump.
 
-Owns `MotionPath`, the motion recorded since an earlier frame, and `Propagator`, the memory of one result array of one stream.
-Knows nothing of networks or threads.
+Owns `Propagator`, the memory of one result array of one stream. Knows nothing of networks or threads.
 """
 
 from __future__ import annotations
@@ -14,51 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ShapeMismatch
-from ..motion.flow import Flow, compose, fitting_kernel, positions, sample
+from .motion_path import MotionPath, fit_mask, no_larger
 from .scene_change import MotionAnalysis
 
-_MAX_ASKED = 4  # fresh results under way at most; a stream drops older ones
-_UNKNOWN_HASTE = 2  # what was lost since the last fresh result is corrected so many times faster than the rest
-
-
-@dataclass(slots=True)
-class MotionPath:
-    """The way from an earlier frame to the current one, recorded step by step.
-
-    What is carried along it is sampled once, however long it is, and so does not blur a little more every frame.
-
-    Attributes
-    ----------
-    flow : backward, from the current frame to the earlier one; None while they are the same frame
-    known : (h, w) float32 in 0..1 at the flow's size, 1 where every step was reliable
-    """
-
-    flow: Flow | None = None
-    known: NDArray[np.float32] | None = None
-
-    def step(self, flow: Flow, trusted: NDArray[np.float32]) -> None:
-        """Go on by one frame, along its backward flow and mask; the first step settles the size of them all."""
-        if self.flow is None or self.known is None:
-            self.flow, self.known = flow, trusted
-            return
-        flow = flow.scaled(self.flow.size_wh)
-        self.flow = compose(flow, self.flow)
-        self.known = np.minimum(_fit(trusted, flow.size_wh), sample(self.known, positions(flow)))
-
-    def carry(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Bring an array, (h, w, C) of any size, float32 or uint8, from the earlier to the current frame."""
-        if self.flow is None:
-            return array
-        return sample(array, positions(self.flow.scaled((array.shape[1], array.shape[0]))))
-
-    def known_at(self, size_wh: tuple[int, int]) -> NDArray[np.float32] | float:
-        """Where the whole way is reliable, (h, w) for an array of a size."""
-        return 1.0 if self.known is None else _fit(self.known, size_wh)
+_MAX_SUBMITTED = 4  # fresh results under way at most; a stream drops older ones
+_UNRELIABLE_SPEEDUP = 2  # what became unreliable since the last fresh result is corrected so many times faster
 
 
 @dataclass(frozen=True, slots=True)
 class _Fade:
-    """Where a value is going, and the part of the way that it goes with every frame; both belong to one frame."""
+    """Where a value is going, and the share of the difference that it covers a frame; both belong to one frame."""
 
     target: NDArray[Any]  # (h, w, C), like the value
     rate: NDArray[np.float32]  # (h, w), 0..1 a frame
@@ -72,32 +36,32 @@ class _Fade:
         parts = cv2.merge([part] * value.shape[2]).reshape(value.shape)
         return np.asarray(value + parts * (self.target - value), np.float32)
 
-    def carried(self, way: MotionPath) -> _Fade:
+    def propagated(self, path: MotionPath) -> _Fade:
         """Bring the fade to the current frame."""
-        if way.flow is None:
+        if path.flow is None:
             return self
-        return _Fade(way.carry(self.target), way.carry(self.rate))
+        return _Fade(path.propagate(self.target), path.propagate(self.rate))
 
 
 @dataclass(slots=True)
 class _Shown:
-    """What is shown: a value and its fade as of one frame, the frames since, and the way from there."""
+    """What is shown: a value and its fade as of one frame, the frames since, and the path from there."""
 
     value: NDArray[Any]
     fade: _Fade | None
     frames: int = 0
-    way: MotionPath = field(default_factory=MotionPath)
+    path: MotionPath = field(default_factory=MotionPath)
 
     def now(self) -> NDArray[Any]:
         """Value on the current frame."""
-        return self.way.carry(self.value if self.fade is None else self.fade.after(self.frames, self.value))
+        return self.path.propagate(self.value if self.fade is None else self.fade.after(self.frames, self.value))
 
 
 @dataclass(slots=True)
-class _Asked:
-    """A frame that the network was asked about, as it was when it was asked.
+class _Submitted:
+    """A frame that the network runs on, as it was when the run began.
 
-    On live streams the answer comes some frames later, and the fade that was going on has gone on by then.
+    On live streams the outputs come some frames later, and the fade that was going on has gone on by then.
     """
 
     key: object
@@ -105,8 +69,8 @@ class _Asked:
     value: NDArray[Any] | None = None  # on that frame, as it was before the fade
     fade: _Fade | None = None  # on that frame
     frames: int = 0  # of the fade until then
-    known: MotionPath = field(default_factory=MotionPath)  # from the last fresh result to that frame
-    way: MotionPath = field(default_factory=MotionPath)  # from that frame to the current one
+    before: MotionPath = field(default_factory=MotionPath)  # from the last fresh result to that frame
+    path: MotionPath = field(default_factory=MotionPath)  # from that frame to the current one
 
     def value_now(self, shown: _Shown | None) -> NDArray[Any] | None:
         """Give what that frame would show by now, its fade having gone on as that of `shown` has."""
@@ -119,9 +83,9 @@ class _Asked:
 class Propagator:
     """The steady version of one dense result.
 
-    A fresh result replaces what is carried at once where something appears on this very frame: nothing was there
-    before that could flicker. Elsewhere it only corrects what is carried, by an equal part of the difference with
-    each of the next frames, so that no pulse shows at keyframes; twice as fast where the way from the last fresh
+    A fresh result replaces what is propagated at once where something appears on this very frame: nothing was there
+    before that could flicker. Elsewhere it only corrects what is propagated, by an equal part of the difference with
+    each of the next frames, so that no pulse shows at keyframes; twice as fast where the path from the last fresh
     result was not reliable.
 
     Parameters
@@ -142,66 +106,66 @@ class Propagator:
     def reset(self) -> None:
         """Forget everything."""
         self._shown: _Shown | None = None
-        self._asked: list[_Asked] = []
+        self._submitted: list[_Submitted] = []
         self._appeared: NDArray[np.float32] | None = None
 
-    def step(self, sight: MotionAnalysis) -> None:
+    def step(self, analysis: MotionAnalysis) -> None:
         """Go on to the next frame."""
-        if sight.cut or sight.pair is None or sight.trusted is None:
+        if analysis.cut or analysis.pair is None or analysis.reliability is None:
             self.reset()
             return
-        self._appeared = sight.appeared
-        ways = [asked.way for asked in self._asked]
+        self._appeared = analysis.appeared
+        paths = [submitted.path for submitted in self._submitted]
         if self._shown is not None:
-            ways.append(self._shown.way)
-        flow, trusted = no_larger(sight.pair.backward, sight.trusted, self._size_wh)
-        for way in ways:
-            way.step(flow, trusted)
+            paths.append(self._shown.path)
+        flow, reliability = no_larger(analysis.pair.backward, analysis.reliability, self._size_wh)
+        for path in paths:
+            path.step(flow, reliability)
 
-    def ask(self, key: object) -> None:
-        """Note that the network looks at the current frame; `take` with the same key follows, now or later."""
+    def submit(self, key: object) -> None:
+        """Note that the network runs on the current frame; `update` with the same key follows, now or later."""
         shown = self._shown
-        asked = _Asked(key, shown)
+        submitted = _Submitted(key, shown)
         if shown is not None:
-            asked.value = shown.way.carry(shown.value)
-            asked.fade = None if shown.fade is None else shown.fade.carried(shown.way)
-            asked.frames = shown.frames
-            asked.known = MotionPath(shown.way.flow, shown.way.known)
-        self._asked = [*self._asked, asked][-_MAX_ASKED:]
+            submitted.value = shown.path.propagate(shown.value)
+            submitted.fade = None if shown.fade is None else shown.fade.propagated(shown.path)
+            submitted.frames = shown.frames
+            submitted.before = shown.path.copy()
+        self._submitted = [*self._submitted, submitted][-_MAX_SUBMITTED:]
 
-    def take(self, key: object, fresh: NDArray[Any]) -> None:
-        """Take in a fresh result, (h, w, C) float32 or uint8, of the frame that was asked about under a key.
+    def update(self, key: object, fresh: NDArray[Any]) -> None:
+        """Take in a fresh result, (h, w, C) float32 or uint8, of the frame that was submitted under a key.
 
-        The result of a frame before a cut, or of one that was never asked about, is of no use and is left.
+        The result of a frame before a cut, or of one that was never submitted, is of no use and is left.
 
         Raises
         ------
         ShapeMismatch
-            If it has another shape than what is carried.
+            If it has another shape than what is propagated.
         """
-        places = [place for place, asked in enumerate(self._asked) if asked.key == key]
+        places = [place for place, submitted in enumerate(self._submitted) if submitted.key == key]
         if not places:
             return
-        asked = self._asked[places[0]]
-        del self._asked[: places[0] + 1]  # what was asked before it will not be answered any more
+        submitted = self._submitted[places[0]]
+        del self._submitted[: places[0] + 1]  # runs that began before it will not be used any more
         self._size_wh = (fresh.shape[1], fresh.shape[0])
-        value = asked.value_now(self._shown)
+        value = submitted.value_now(self._shown)
         if value is None:
-            self._shown = _Shown(fresh, None, way=asked.way)
+            self._shown = _Shown(fresh, None, path=submitted.path)
             return
         if fresh.shape != value.shape:
             raise ShapeMismatch("The result changed its shape", expected=value.shape, found=fresh.shape)
-        fade = _Fade(fresh, self._rate(asked))
-        self._shown = _Shown(value, fade, way=asked.way)
+        fade = _Fade(fresh, self._rate(submitted))
+        self._shown = _Shown(value, fade, path=submitted.path)
 
-    def _rate(self, asked: _Asked) -> NDArray[np.float32]:
+    def _rate(self, submitted: _Submitted) -> NDArray[np.float32]:
         """Part of a correction that comes in with every frame, (h, w)."""
-        assert self._size_wh is not None  # set by `take`
+        assert self._size_wh is not None  # set by `update`
         slow = 1 / self._fade_frames
-        fast = min(1.0, slow * _UNKNOWN_HASTE)
-        rate = fast - (fast - slow) * asked.known.known_at(self._size_wh)
-        if asked.way.flow is None and self._appeared is not None:
-            rate = np.maximum(rate, _fit(self._appeared, self._size_wh))
+        fast = min(1.0, slow * _UNRELIABLE_SPEEDUP)
+        rate = fast - (fast - slow) * submitted.before.reliability_at(self._size_wh)
+        if submitted.path.flow is None and self._appeared is not None:
+            rate = np.maximum(rate, fit_mask(self._appeared, self._size_wh))
         width, height = self._size_wh
         return np.asarray(np.broadcast_to(rate, (height, width)), np.float32)
 
@@ -210,7 +174,7 @@ class Propagator:
 
         Returns
         -------
-        (h, w, C) like the results, or None until a first result was taken since a cut
+        (h, w, C) like the results, or None until a first result was taken in since a cut
         """
         shown = self._shown
         if shown is None:
@@ -219,20 +183,3 @@ class Propagator:
         if shown.fade is not None and shown.frames >= self._fade_frames:
             shown.value, shown.fade = shown.fade.target, None
         return shown.now()
-
-
-def no_larger(
-    flow: Flow, trusted: NDArray[np.float32], size_wh: tuple[int, int] | None
-) -> tuple[Flow, NDArray[np.float32]]:
-    """Bring a flow and its mask to the size of what they carry, where that is smaller: the work there is cheaper."""
-    if size_wh is None or size_wh[0] >= flow.size_wh[0]:
-        return flow, trusted
-    return flow.scaled(size_wh), _fit(trusted, size_wh)
-
-
-def _fit(mask: NDArray[np.float32], size_wh: tuple[int, int]) -> NDArray[np.float32]:
-    """Bring a mask (h, w) to another size."""
-    own_wh = (mask.shape[1], mask.shape[0])
-    if own_wh == size_wh:
-        return mask
-    return np.asarray(cv2.resize(mask, size_wh, interpolation=fitting_kernel(own_wh, size_wh)), np.float32)

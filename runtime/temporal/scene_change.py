@@ -1,4 +1,4 @@
-"""What one frame shows against the one before: motion, what of the memory still holds, whether the scene is new.
+"""How a frame follows on the one before: motion, what of the memory still holds, whether the scene is new.
 
 Owns `MotionAnalysis` and the figures that a keyframe rule needs. Pure functions over a flow pair; knows no results.
 """
@@ -20,14 +20,14 @@ _NEIGHBOURS = np.ones((3, 3), np.uint8)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MotionAnalysisOptions:
-    """When memory is not to be trusted.
+    """When memory is not to be reliability.
 
     Parameters
     ----------
     smooth_mask : use the released code's soft mask instead of the paper's binary one
     surface_level : grey levels by which a small neighbourhood may change along the flow; beyond, it is taken for
         another surface, however well the two flows agree
-    cut_share : trusted share of the image below which the whole scene counts as new
+    cut_share : reliability share of the image below which the whole scene counts as new
     """
 
     smooth_mask: bool = False
@@ -47,14 +47,14 @@ class MotionAnalysis:
     Parameters
     ----------
     pair : flows between the two, at reduced size; None where there is nothing before: the first frame, another size
-    trusted : (h, w) float32 in 0..1 at the flow's size: what is carried along the flow still holds; None with `pair`
-    residual : mean change along the flow of what is trusted, in grey levels, noise averaged out
+    reliability : (h, w) float32 in 0..1 at the flow's size: what is carried along the flow still holds; None with `pair`
+    residual : mean change along the flow of what is reliability, in grey levels, noise averaged out
     cut : nothing remembered is of any use here
     appeared : (h, w) float32, 0 or 1: surely not there in the frame before; None with `pair`
     """
 
     pair: FlowPair | None = None
-    trusted: NDArray[np.float32] | None = None
+    reliability: NDArray[np.float32] | None = None
     residual: float = 0.0
     cut: bool = True
     appeared: NDArray[np.float32] | None = None
@@ -65,7 +65,7 @@ def analyze_motion(pair: FlowPair | None, options: MotionAnalysisOptions) -> Mot
 
     References
     ----------
-    The masks are Ruder et al. 2016's; the photometric check and the cut by trusted share are ours. Small
+    The masks are Ruder et al. 2016's; the photometric check and the cut by reliability share are ours. Small
     neighbourhoods (5x5) are compared rather than pixels, because camera noise is not a change of surface.
     """
     if pair is None:
@@ -78,12 +78,14 @@ def analyze_motion(pair: FlowPair | None, options: MotionAnalysisOptions) -> Mot
     carried = sample(pair.previous, positions(pair.backward))
     change = cv2.subtract(pair.current, carried, dtype=cv2.CV_32F)
     change = np.abs(cv2.blur(change, (5, 5), borderType=cv2.BORDER_REPLICATE))
-    trusted = np.asarray(mask * (change < options.surface_level), np.float32)
-    total = float(trusted.sum())
-    residual = float((trusted * change).sum()) / total if total else float("inf")
+    reliability = np.asarray(mask * (change < options.surface_level), np.float32)
+    total = float(reliability.sum())
+    residual = float((reliability * change).sum()) / total if total else float("inf")
     # Flow is off by a pixel at any edge; only what is further inside has surely appeared.
     appeared = cv2.erode(uncovered.view(np.uint8), _NEIGHBOURS, borderValue=1).astype(np.float32)
-    return MotionAnalysis(pair, trusted, residual, cut=total < options.cut_share * trusted.size, appeared=appeared)
+    return MotionAnalysis(
+        pair, reliability, residual, cut=total < options.cut_share * reliability.size, appeared=appeared
+    )
 
 
 def _uncovered(pair: FlowPair) -> NDArray[np.bool_]:

@@ -1,93 +1,128 @@
-"""The seam for a temporal stage between a task's `infer` and its `postprocess`.
+"""The temporal protocol: when the network runs, and what is shown on every frame.
 
-Owns the protocols `Steadier`, for any stream, and `AheadSteadier`, for files, and the two small values that they
-trade with a stream. Knows nothing of flow or warping.
+Owns `Stage`, the two values that it trades with a processor (`Motion` and `Fresh`), and `EveryFrame`, the stage that
+does nothing. Knows neither networks nor threads.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
 
 from ..frame import Frame
-from ..tasks.task import Outputs
+from ..motion.flow import Flow
+from .motion_path import MotionPath
+
+Outputs = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """What a steadier saw when it looked at a frame, handed back to it when the frame's result is due.
+    """How a frame follows on the frames before it: the answer of a stage to `observe`.
+
+    A task reads it while it prepares the frame, and the stage gets it back when the frame's result is due.
 
     Parameters
     ----------
-    frame : the frame that was looked at
-    keyframe : the network shall run on this frame
-    fields : the steadier's own (flow, masks, grey image)
+    frame : the frame that was observed
+    keyframe : whether the network shall run on this frame
+    restart : whether nothing that is remembered of earlier frames holds any more
+    path : accumulated backward flow from this frame to the one that the network ran on before it, with its
+        reliability; None where nothing leads back, and for stages that do not measure it
+    flows : forward flows from that frame to this one, oldest first; empty for stages that do not measure them
+    fields : the stage's own
     """
 
     frame: Frame
-    keyframe: bool
+    keyframe: bool = True
+    restart: bool = True
+    path: MotionPath | None = None
+    flows: tuple[Flow, ...] = ()
     fields: Any = None
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """Outputs of the network, and the frame that they belong to."""
+    """Outputs of the network, and the frame that it ran on."""
 
     frame: Frame
     outputs: Outputs
 
 
-@runtime_checkable
-class AheadSteadier(Protocol):
-    """A steadier of files that looks ahead: it holds frames back until it knows what comes after them.
+class Stage(Protocol):
+    """Keeps the results of one stream steady; the memory of that stream.
 
-    `observe` and `take` run in two different threads, each called once for every frame, in the order of the frames.
-    The outputs of a keyframe are always there when `take` is called for it. `flush` comes after the last frame and
-    before a `reset`.
+    `observe` and `update` are each called once for every frame, in the order of the frames. They may run in two
+    threads, and `observe` may be some frames ahead: what one of them remembers, the other never touches.
+
+    Of a file, the outputs of a keyframe are there when `update` is called for that very frame, so the result does not
+    depend on how fast anything ran. Of a live source, they come with a later frame, as soon as the network has
+    finished; only after a restart does the stream wait for them.
 
     Attributes
     ----------
-    held_back : frames that may wait at once
+    lookahead : frames that the stage may hold back until it knows what comes after them; 0 for a live source
+    every_frame : whether each frame waits for the network to run on it, on live sources too
     """
 
-    held_back: int
+    lookahead: int
+    every_frame: bool
 
-    def observe(self, frame: Frame, *, may_run: bool) -> Motion:
-        """Look at a frame, and say whether the network shall run on it."""
+    def observe(self, frame: Frame, *, may_run: bool = True, restart: bool = False) -> Motion:
+        """Look at a frame, and decide whether the network runs on it.
 
-    def take(self, motion: Motion, fresh: Fresh | None) -> list[Outputs]:
-        """Take in the next frame, and give the outputs of all frames that are known now, oldest first."""
+        Parameters
+        ----------
+        frame : the next one
+        may_run : False while the network is still busy with an earlier frame of a live source; then the answer is no
+            keyframe
+        restart : nothing about earlier frames holds: another image, a new size, a source that came back. The frame is
+            then a keyframe. The first frame of a stream restarts as well
+        """
+
+    def update(self, motion: Motion, fresh: Fresh | None) -> list[Outputs]:
+        """Go on to the frame of `motion`, and take in `fresh` outputs where there are any.
+
+        Returns
+        -------
+        list of Outputs
+            The outputs of all frames that are final now, oldest first. A stage with look-ahead gives none for some
+            frames and several for others; every frame gets its outputs once.
+        """
 
     def flush(self) -> list[Outputs]:
-        """Give the outputs of all frames that still wait."""
-
-    def reset(self) -> None:
-        """Forget everything."""
+        """Give the outputs of the frames that are still held back: no frame will follow them."""
 
 
-class Steadier(Protocol):
-    """Carries results from frame to frame; the memory of one stream.
+class EveryFrame:
+    """Runs the network on every frame and shows what it gives: `--steady off`.
 
-    `observe` and `steady` run in two different threads, each called once for every frame, in the order of the
-    frames; `observe` may be some frames ahead. `reset` is called only when neither runs and no frame is under way.
-
-    For files, the outputs of a keyframe are always there when `steady` is called for that very frame, so that the
-    result does not depend on how fast anything ran. For live sources, `steady` is called at once, and the outputs
-    come with a later frame, as soon as the network has finished; only after a start or a reset does it wait.
+    Examples
+    --------
+    >>> import numpy as np
+    >>> frame = Frame(np.zeros((4, 4, 3), np.uint8))
+    >>> stage = EveryFrame()
+    >>> stage.update(stage.observe(frame), Fresh(frame, {"ab": np.ones(1)}))
+    [{'ab': array([1.])}]
     """
 
-    def observe(self, frame: Frame, *, may_run: bool) -> Motion:
-        """Look at a frame, and say whether the network shall run on it.
+    lookahead = 0
+    every_frame = True
 
-        `may_run` is False while the network is still busy with an earlier frame of a live source: then the answer's
-        `keyframe` must be False. After a start or a reset it is True, and the answer must be a keyframe.
-        """
+    def observe(self, frame: Frame, *, may_run: bool = True, restart: bool = False) -> Motion:
+        """Choose every frame."""
+        del may_run
+        return Motion(frame, keyframe=True, restart=restart)
 
-    def steady(self, motion: Motion, fresh: Fresh | None) -> Outputs:
-        """Give outputs for the frame of `motion`, from what is remembered and from `fresh` outputs, if there are any.
+    def update(self, motion: Motion, fresh: Fresh | None) -> list[Outputs]:
+        """Give the outputs as they are."""
+        if fresh is None:
+            raise ValueError(f"frame {motion.frame.index} has no outputs; the network runs on every frame here")
+        return [fresh.outputs]
 
-        `fresh.frame` is the frame of `motion`, or, for live sources, an earlier one.
-        """
-
-    def reset(self) -> None:
-        """Forget everything: another image, a new size, a source that came back."""
+    def flush(self) -> list[Outputs]:
+        """Give nothing: no frame is held back."""
+        return []

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from steadyframe.calibration.int8 import collect_ranges, quantizable, to_int8
 from steadyframe.runtime.bundle.manifest import Graph, GraphFile, TensorSpec
-from steadyframe.runtime.engines.session import load_session
+from steadyframe.runtime.engines.registry import load_session
 from steadyframe.runtime.errors import CalibrationError
 
 random = np.random.default_rng(0)

@@ -22,7 +22,7 @@ from steadyframe.calibration.recipe import read_recipes
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.errors import CalibrationError
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.tasks import open_task
+from steadyframe.runtime.opening import open_task
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from steadyframe.calibration.quality import (
 from steadyframe.runtime.bundle.manifest import Skeleton
 from steadyframe.runtime.errors import UsageError
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.tasks.custom import Values
+from steadyframe.runtime.tasks.custom import NamedArrays
 from steadyframe.runtime.tasks.pose.people import People, Person
 from steadyframe.runtime.tasks.task import Image
 
@@ -74,8 +74,8 @@ def test_a_task_without_a_measure_is_refused():
 
 def test_a_tenth_of_the_signal_is_20_db_and_the_worst_output_counts():
     frame = Frame(np.zeros((4, 4, 3), np.uint8))
-    right = Values({"a": np.full(4, 10.0), "b": np.full(4, 1.0), "zero": np.zeros(4)}, frame)
-    wrong = Values({"a": np.full(4, 11.0), "b": np.full(4, 1.01), "zero": np.ones(4)}, frame)
+    right = NamedArrays({"a": np.full(4, 10.0), "b": np.full(4, 1.0), "zero": np.zeros(4)}, frame)
+    wrong = NamedArrays({"a": np.full(4, 11.0), "b": np.full(4, 1.01), "zero": np.ones(4)}, frame)
     assert signal_db(right, wrong) == pytest.approx(20)
     assert signal_db(right, right) == 99
     assert signal_db(flat(100, 100, 100), flat(110, 110, 110)) == pytest.approx(20)

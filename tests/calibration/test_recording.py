@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from steadyframe.calibration.recording import RecordingSession, recorded_feeds
 from steadyframe.runtime.bundle.bundle import Bundle
-from steadyframe.runtime.engines.session import open_session
+from steadyframe.runtime.engines.registry import open_session
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.image import preprocess_pixels
 

@@ -13,13 +13,13 @@ from steadyframe.calibration.diversity import diverse_frames
 from steadyframe.calibration.precision import add_to_bundle, make_precision
 from steadyframe.calibration.quality import QualityMetric, signal_db
 from steadyframe.export.bundle import BundleFacts
-from steadyframe.export.module import OwnNetwork, OwnReference, export_module
+from steadyframe.export.module import CustomNetwork, ModuleReference, export_module
 from steadyframe.export.parity.compare import Target, compare_all
 from steadyframe.runtime.bundle.manifest import Preprocess
 from steadyframe.runtime.errors import ParityError, UsageError
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.tasks import open_task
-from steadyframe.runtime.tasks.custom import Values
+from steadyframe.runtime.opening import open_task
+from steadyframe.runtime.tasks.custom import NamedArrays
 from torch import nn
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "own_network.py"
@@ -60,7 +60,7 @@ def frames(data_root):
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    return OwnNetwork(
+    return CustomNetwork(
         module=Classifier().eval(), outputs=("scores", "features"), preprocess=Preprocess("area", size_hw=(96, 96)),
         mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225),
     )  # fmt: skip
@@ -79,7 +79,7 @@ def whole(bundle, frames, tmp_path_factory):
 
 def test_values_are_those_of_the_module_in_every_precision(network, whole, frames):
     targets = [Target("cpu", precision) for precision in ("fp32", "fp16", "int8")]
-    reports = compare_all(whole, OwnReference(network), frames.frames, targets)
+    reports = compare_all(whole, ModuleReference(network), frames.frames, targets)
     assert [report.passed for report in reports] == [True, True, True]
     assert [stage.name for stage in reports[0].stages] == ["net.frame", "net.scores", "net.features"]
     means = [report.task.mean for report in reports]
@@ -87,21 +87,21 @@ def test_values_are_those_of_the_module_in_every_precision(network, whole, frame
     task = open_task(whole, device="cpu", precision="int8")
     feeds, placement = task.preprocess(frames.frames[0])
     result = task.postprocess(task.infer(feeds), placement)
-    assert isinstance(result, Values) and result.values["scores"].shape == (1, 4)
+    assert isinstance(result, NamedArrays) and result.values["scores"].shape == (1, 4)
 
 
 @pytest.mark.parametrize("change", [{"rgb": False}, {"mean": (0.4, 0.456, 0.406)}, {"std": (0.3, 0.224, 0.225)}])
 def test_another_color_order_or_scaling_is_found(network, bundle, frames, change):
     import dataclasses
 
-    other = OwnReference(dataclasses.replace(network, **change))
+    other = ModuleReference(dataclasses.replace(network, **change))
     (report,) = compare_all(bundle, other, frames.frames[:2], [Target()])
     assert report.first_diverging == "net.scores"
     assert report.node is None  # the graph runs as it is written: what is written is another network
 
 
 def test_a_image_network_takes_any_size(tmp_path):
-    network = OwnNetwork(module=Swap(), preprocess=Preprocess("area", short_side=48, multiple=4))
+    network = CustomNetwork(module=Swap(), preprocess=Preprocess("area", short_side=48, multiple=4))
     bundle = export_module(network, tmp_path / "swap", BundleFacts(name="swap"))
     task = open_task(bundle, device="cpu")
     for height, width in ((48, 64), (96, 48)):
@@ -111,17 +111,17 @@ def test_a_image_network_takes_any_size(tmp_path):
         assert image.shape == (height, width, 3)
         assert np.abs(image.reshape(-1, 3).mean(0) - (50, 50, 200)).max() < 1
     noise = [Frame(np.random.default_rng(i).integers(0, 256, (60, 80, 3), dtype=np.uint8)) for i in range(2)]
-    (report,) = compare_all(bundle, OwnReference(network), noise, [Target()])
+    (report,) = compare_all(bundle, ModuleReference(network), noise, [Target()])
     report.check()
     assert [stage.name for stage in report.stages] == ["net.frame", "net.image", "image"]
 
 
 def test_a_measure_of_ones_own_replaces_the_tasks(network, whole, frames):
     goal = QualityMetric("dB that nobody reaches", signal_db, {"fp32": 1000.0}, higher_is_better=True)
-    (report,) = compare_all(whole, OwnReference(network), frames.frames[:1], [Target()], goal=goal)
+    (report,) = compare_all(whole, ModuleReference(network), frames.frames[:1], [Target()], goal=goal)
     assert report.first_diverging == "dB that nobody reaches"
     with pytest.raises(UsageError, match="no limit for int8"):
-        compare_all(whole, OwnReference(network), frames.frames[:1], [Target("cpu", "int8")], goal=goal)
+        compare_all(whole, ModuleReference(network), frames.frames[:1], [Target("cpu", "int8")], goal=goal)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_a_measure_of_ones_own_replaces_the_tasks(network, whole, frames):
 )
 def test_descriptions_that_make_no_sense_are_refused(wrong):
     with pytest.raises(UsageError):
-        OwnNetwork(**{"module": Swap(), "preprocess": Preprocess("area", size_hw=(8, 8)), **wrong})
+        CustomNetwork(**{"module": Swap(), "preprocess": Preprocess("area", size_hw=(8, 8)), **wrong})
 
 
 def test_the_fixture_passes_and_fails(steadyframe_parity, network, bundle, frames):

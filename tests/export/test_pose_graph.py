@@ -21,10 +21,10 @@ from steadyframe.models.pose.skeleton import SKELETONS
 from steadyframe.models.pose.spatial import SpatialModel, SpatialOptions
 from steadyframe.models.pose.targets import decode, gaussians
 from steadyframe.runtime.bundle.bundle import Bundle
-from steadyframe.runtime.engines.session import open_session
+from steadyframe.runtime.engines.registry import open_session
 from steadyframe.runtime.errors import BundleError
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.tasks import open_task
+from steadyframe.runtime.opening import open_task
 
 JOINTS = SKELETONS["union-19"].joints
 SIZE = 64

@@ -19,7 +19,7 @@ from steadyframe.models.pose.people import load_people
 from steadyframe.models.pose.skeleton import SKELETONS
 from steadyframe.runtime.bundle.bundle import Bundle, shipped_bundles
 from steadyframe.runtime.bundle.manifest import PRECISIONS
-from steadyframe.runtime.engines.session import open_session
+from steadyframe.runtime.engines.registry import open_session
 from steadyframe.runtime.engines.shape_range import shape_ranges_of
 from steadyframe.runtime.engines.tensorrt.plan import build_plan, plan_version
 

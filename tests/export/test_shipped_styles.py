@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from steadyframe.calibration.activation_ranges import refuse_not_finite, scan
 from steadyframe.runtime.bundle.bundle import Bundle, shipped_bundles
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.tasks import open_task
-from steadyframe.runtime.temporal.dense import SteadyOptions, open_steadier
+from steadyframe.runtime.opening import open_task
+from steadyframe.runtime.temporal.options import SteadyOptions
 from steadyframe.runtime.temporal.stage import Fresh
 
 STYLES = [name for name in shipped_bundles() if name.startswith("stylize-")]

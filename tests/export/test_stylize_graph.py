@@ -17,7 +17,7 @@ from steadyframe.export.parity.compare import Target, compare, compare_all, refe
 from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.models.stylize.net import StylizeNet, StylizeOptions
 from steadyframe.runtime.bundle.bundle import Bundle
-from steadyframe.runtime.engines.session import open_session
+from steadyframe.runtime.engines.registry import open_session
 from steadyframe.runtime.engines.shape_range import shape_ranges_of
 from steadyframe.runtime.engines.tensorrt.plan import build_plan, plan_version
 from steadyframe.runtime.errors import UsageError

@@ -18,7 +18,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.io.sources import open_source
-from steadyframe.runtime.quiet import quiet
+from steadyframe.runtime.opencv_settings import quiet
 from steadyframe.runtime.tasks.task import Image, Placement
 
 

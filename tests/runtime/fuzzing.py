@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.engines import autotune as precision
-from steadyframe.runtime.engines.session import load_session
+from steadyframe.runtime.engines.registry import load_session
 from steadyframe.runtime.engines.tensorrt.build import refusal
 from steadyframe.runtime.engines.tensorrt.cache import EngineCache, EngineKey
 from steadyframe.runtime.engines.tensorrt.plan import make_log
 from steadyframe.runtime.errors import SteadyframeError
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.tasks import open_task
+from steadyframe.runtime.opening import open_task
 
 HANG_S = 30
 MEMORY_BYTES = 6 << 30

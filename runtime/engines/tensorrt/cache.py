@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...cache import cache_folder
 from ...errors import DeviceError
 
-FOLDER_VARIABLE = "STEADYFRAME_CACHE"
 _MAGIC = b"SFENGINE"
 _SCHEMA = 1
 _PREFIX = struct.Struct("<8sII")  # magic, schema, bytes of the header
@@ -111,7 +111,7 @@ class EngineCache:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or _default_folder()
+        self.folder = folder or cache_folder("engines").absolute()
 
     def find(self, key: EngineKey, name: str) -> Lookup:
         """Look an engine up; every check comes before a byte of it reaches an engine library."""
@@ -157,7 +157,7 @@ class EngineCache:
                 Path(unfinished).unlink(missing_ok=True)
                 raise
         except OSError as error:
-            todo = f"Make room, or set {FOLDER_VARIABLE} to another folder"
+            todo = "Make room, or set STEADYFRAME_CACHE to another folder"
             raise DeviceError(f"The engine {path} cannot be written ({error.strerror})", todo=todo) from error
         return path
 
@@ -182,7 +182,7 @@ class EngineCache:
             self._make()
             within._make()
         except OSError as error:
-            todo = f"Set {FOLDER_VARIABLE} to another folder"
+            todo = "Set STEADYFRAME_CACHE to another folder"
             raise DeviceError(f"{within.folder} cannot be made ({error.strerror})", todo=todo) from error
         return within.folder
 
@@ -207,7 +207,7 @@ class EngineCache:
                 f"The engine cache {self.folder} {problem}, and an engine file is code",
                 expected="a folder that belongs to you, mode 0700",
                 todo=f"Run `chmod 700 {self.folder}` if you trust what is in it, else remove it; "
-                f"or set {FOLDER_VARIABLE} to another folder",
+                f"or set STEADYFRAME_CACHE to another folder",
             )
         return True
 
@@ -221,15 +221,6 @@ class EngineCache:
 
 class _Refused(Exception):
     """An engine file is not to be used; the text completes a sentence that begins with its name."""
-
-
-def _default_folder() -> Path:
-    """Folder of the engines, unless another is given."""
-    given = os.environ.get(FOLDER_VARIABLE)
-    if given:
-        return Path(given).absolute() / "engines"
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "steadyframe" / "engines"
 
 
 def _not_private(found: os.stat_result) -> str:

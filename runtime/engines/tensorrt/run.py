@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ...bundle.manifest import Graph
 from ...errors import BundleError, DeviceError, DeviceUnavailable, ShapeMismatch, SteadyframeError
 from ..cuda import Buffer, Stream, find_gpu
+from ..registry import EngineDescriptor
 from ..session import Tensors, check_feeds
 from ..shape_range import shape_ranges_of
 from .build import EngineBuilder, target_of
@@ -247,3 +248,7 @@ def _invalid(trt: Any, runtime: Any, plan: bytes) -> str:
 def _last(log: Any) -> str:
     """Give the last error that the library has told."""
     return str(log.errors[-1])[:300] if log.errors else "it gave no reason"
+
+
+tensorrt = EngineDescriptor(device="tensorrt", open=TensorRtSession, options={"library": "tensorrt"})
+rtx = EngineDescriptor(device="tensorrt-rtx", open=TensorRtSession, options={"library": "tensorrt-rtx"})

@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import time
+from typing import Any
 
 import cv2
 
@@ -63,6 +64,7 @@ class DisplaySink:
     """
 
     in_callers_thread = True
+    wants = "newest"
 
     def __init__(self, address: str, info: SourceInfo) -> None:
         self.address = address
@@ -85,9 +87,9 @@ class DisplaySink:
             ) from error
         self._shown = False
 
-    def write(self, result: Result) -> None:
+    def write(self, result: Result[Any]) -> None:
         """Show one image, at its time."""
-        pixels = image_of(result.result)
+        pixels = image_of(result.output)
         if not self._shown:
             cv2.resizeWindow(self._title, min(pixels.shape[1], 1600), min(pixels.shape[0], 900))
             self._shown = True

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import cv2
 
 from ...errors import SinkError, UsageError
 from ...files import write_whole
-from ...quiet import quiet
+from ...opencv_settings import quiet
 from ...tasks.task import Result
 from ..info import SourceInfo
 from .sink import image_of, make_folder, refuse_inputs_folder
@@ -51,6 +52,7 @@ class ImageSink:
     """
 
     in_callers_thread = False
+    wants = "every"
 
     def __init__(self, address: str, info: SourceInfo) -> None:
         self.address = address
@@ -81,7 +83,7 @@ class ImageSink:
             refuse_inputs_folder(self._folder, info, address)
         make_folder(self._folder)
 
-    def _path_for(self, result: Result) -> Path:
+    def _path_for(self, result: Result[Any]) -> Path:
         """Name of the image of one result."""
         frame = result.frame
         if self._single:
@@ -103,9 +105,9 @@ class ImageSink:
             self._names.add(path.name)
         return path
 
-    def write(self, result: Result) -> None:
+    def write(self, result: Result[Any]) -> None:
         """Encode one image and put it in its place."""
-        pixels = image_of(result.result)
+        pixels = image_of(result.output)
         path = self._path_for(result)
         suffix = path.suffix.lower()
         with quiet():

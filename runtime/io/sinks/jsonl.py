@@ -11,23 +11,24 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ...errors import SinkError
-from ...files import remove, unfinished_name
-from ...quiet import drop_stdout
+from ...files import drop_stdout, remove, unfinished_name
 from ...tasks.task import Result
 from .sink import StopStream, make_folder
 
 SCHEMA = 1
 
 
-def as_line(result: Result, task: str) -> dict[str, Any]:
+def as_line(result: Result[Any], task: str) -> dict[str, Any]:
     """Turn a result into the object that is written for it; lengths in pixels of the frame, times in ms."""
     frame = result.frame
-    own = getattr(result.result, "as_json", None)
+    own = getattr(result.output, "as_json", None)
     return {
         "schema": SCHEMA,
         "source": frame.source,
         "index": frame.index,
         "captured_ns": frame.captured_ns,
+        "wall_ns": frame.wall_ns,
+        "time_ns": frame.time_ns,
         "age_ms": round(result.age_ms, 3),
         "size": list(frame.size_wh),
         "task": task,
@@ -52,6 +53,7 @@ class JsonLinesSink:
     """
 
     in_callers_thread = False
+    wants = "every"
 
     def __init__(self, address: str, task: str) -> None:
         self.address = address
@@ -65,7 +67,7 @@ class JsonLinesSink:
             make_folder(self._path.parent)
             self._file = self._unfinished.open("w", encoding="utf-8")
 
-    def write(self, result: Result) -> None:
+    def write(self, result: Result[Any]) -> None:
         """Append one line."""
         try:
             self._file.write(json.dumps(as_line(result, self._task), separators=(",", ":")) + "\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...tasks.task import Result
 
 
@@ -10,8 +12,9 @@ class NullSink:
 
     address = "null://"
     in_callers_thread = False
+    wants = "every"
 
-    def write(self, result: Result) -> None:
+    def write(self, result: Result[Any]) -> None:
         """Take one result."""
 
     def close(self) -> None:

@@ -24,14 +24,21 @@ class StopStream(Exception):
 class Sink(Protocol):
     """A place where results go. Opening one raises `SinkError` if it could not be written later.
 
-    `write` is called in one thread; with `in_callers_thread` that thread is the one that consumes the stream, which
-    windows insist on.
+    `write` is called in one thread of the sink's own; with `in_callers_thread` it is the thread that consumes the
+    stream, which windows insist on.
+
+    Attributes
+    ----------
+    address : as the user named it
+    in_callers_thread : whether `write` is called in the thread that consumes the stream
+    wants : of a live stream, ``every`` result that fits into a bounded queue, or only the ``newest``
     """
 
     address: str
     in_callers_thread: bool
+    wants: str
 
-    def write(self, result: Result) -> None:
+    def write(self, result: Result[Any]) -> None:
         """Take one result."""
 
     def close(self) -> None:

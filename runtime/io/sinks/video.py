@@ -6,6 +6,7 @@ Owns `VideoSink`: one file, written under another name and renamed when it is wh
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from ...errors import SinkError
 from ...files import remove, unfinished_name
-from ...quiet import quiet
+from ...opencv_settings import quiet
 from ...tasks.task import Result
 from ..info import SourceInfo
 from ..sources.capture import open_capture
@@ -46,6 +47,7 @@ class VideoSink:
     """
 
     in_callers_thread = False
+    wants = "every"
 
     def __init__(self, path: Path, info: SourceInfo) -> None:
         self.address = str(path)
@@ -78,9 +80,9 @@ class VideoSink:
             )
         return writer
 
-    def write(self, result: Result) -> None:
+    def write(self, result: Result[Any]) -> None:
         """Append one image."""
-        pixels = _with_even_sides(image_of(result.result))
+        pixels = _with_even_sides(image_of(result.output))
         size_wh = (pixels.shape[1], pixels.shape[0])
         if self._writer is None:
             self._writer = self._open(size_wh)
@@ -97,7 +99,7 @@ class VideoSink:
             self._writer.write(pixels)
             self._written += 1
 
-    def _repeats(self, result: Result) -> int:
+    def _repeats(self, result: Result[Any]) -> int:
         """How often an image is written so that a live recording keeps real time."""
         if not self._live or self._written == 0:
             return 1

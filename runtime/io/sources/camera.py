@@ -94,7 +94,12 @@ class LiveSource:
                 if with_pixels:
                     failed = 0
                     yield Frame(
-                        np.asarray(pixels, np.uint8), index, captured_ns, self.info.address, captured_ns, alone=False
+                        np.asarray(pixels, np.uint8),
+                        index,
+                        captured_ns,
+                        self.info.address,
+                        captured_ns,
+                        independent=False,
                     )
                     index += 1
                     continue

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import cv2
 
-from ...quiet import quiet
+from ...opencv_settings import quiet
 
 _OPEN_TIMEOUT_MS = 8_000
 _READ_TIMEOUT_MS = 5_000

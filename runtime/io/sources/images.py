@@ -50,7 +50,12 @@ class ImageSet:
             started_ns = time.monotonic_ns()
             pixels = read_image(path)
             yield Frame(
-                pixels, index, started_ns, str(path), round(index * 1e9 / _SEQUENCE_FPS), alone=self.info.independent
+                pixels,
+                index,
+                started_ns,
+                str(path),
+                round(index * 1e9 / _SEQUENCE_FPS),
+                independent=self.info.independent,
             )
         self.signal = Signal.ENDED
 

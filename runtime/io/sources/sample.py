@@ -71,7 +71,7 @@ class SampleCamera:
         while not self._stopped and index != self.info.count:
             started_ns = time.monotonic_ns()
             time_ns = round(index * 1e9 / (self.info.fps or 30.0))
-            yield Frame(self.film(index), index, started_ns, self.info.address, time_ns, alone=False)
+            yield Frame(self.film(index), index, started_ns, self.info.address, time_ns, independent=False)
             index += 1
         self.signal = Signal.ENDED
 

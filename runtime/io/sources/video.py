@@ -80,7 +80,12 @@ class VideoFile:
                 break
             seen_ms = max(seen_ms, self._capture.get(cv2.CAP_PROP_POS_MSEC))
             yield Frame(
-                np.asarray(pixels, np.uint8), index, started_ns, self._shown, round(index * frame_ns), alone=False
+                np.asarray(pixels, np.uint8),
+                index,
+                started_ns,
+                self._shown,
+                round(index * frame_ns),
+                independent=False,
             )
             index += 1
         self.signal = Signal.ENDED

@@ -5,7 +5,7 @@ Owns `Person` and `People`, their JSON, and the image with the skeletons drawn o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -68,6 +68,7 @@ class People:
     frame: Frame
     least_score: float = 0.3
     overlay: bool = True
+    _drawn: list[NDArray[np.uint8]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         expected = (len(self.skeleton.joints), 3)
@@ -100,12 +101,18 @@ class People:
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """The frame with every skeleton drawn, (H, W, 3) uint8 BGR; the frame itself without overlay."""
+        """The frame with every skeleton drawn, (H, W, 3) uint8 BGR; the frame itself without overlay.
+
+        Drawn at first use and kept, because several sinks show it.
+        """
         if not (self.overlay and self.people):
             return self.frame.pixels
+        if self._drawn:
+            return self._drawn[0]
         image = np.array(self.frame.pixels, np.uint8)
         for person in reversed(self.people):  # the nearest lies on top
             self._draw(image, person)
+        self._drawn.append(image)  # two threads at once would only draw twice
         return image
 
     def _draw(self, image: NDArray[np.uint8], person: Person) -> None:

@@ -1,6 +1,6 @@
-"""Carry single points between two images, those on small, quick things with care.
+"""Propagate single points between two images, those on small, quick things with care.
 
-Owns `Images` and `carry`. Dense flow is smooth: it leaves a hand behind that crosses a body. So a point on
+Owns `FramePair` and `propagate_points`. Dense flow is smooth: it leaves a hand behind that crosses a body. So a point on
 something small is sought in the next image by itself, together with four around it.
 """
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ...motion.flow import Flow, shrinking_kernel
 from ...motion.warp import warp_points
 
-_WINDOW = 9  # pixels; about a third of the shoulder width at the size that `Images.level` takes
+_WINDOW = 9  # pixels; about a third of the shoulder width at the size that `FramePair.level` takes
 _LEVELS = 2  # of the pyramid above it
 _AROUND = np.array([[0, 0], [3, 0], [-3, 0], [0, 3], [0, -3]], np.float32)  # pixels; the median of five is robust
 _LEAST_FOUND = 3  # of the five
@@ -26,7 +26,7 @@ _CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 10, 0.03)
 
 
 @dataclass(frozen=True, slots=True)
-class Images:
+class FramePair:
     """Two images that follow each other, and the motion between them.
 
     Parameters
@@ -39,7 +39,7 @@ class Images:
     pairs: tuple[tuple[NDArray[np.uint8], NDArray[np.uint8]], ...]
 
     @classmethod
-    def of(cls, previous: NDArray[np.uint8], current: NDArray[np.uint8], flow: Flow) -> Images:
+    def of(cls, previous: NDArray[np.uint8], current: NDArray[np.uint8], flow: Flow) -> FramePair:
         """Add the smaller pair."""
         return cls(flow, ((previous, current), (_half(previous), _half(current))))
 
@@ -49,20 +49,20 @@ class Images:
         return self.pairs[1 if here > _LARGE else 0]
 
 
-def carry(
+def propagate_points(
     points: NDArray[np.float32],
-    images: Images,
+    pair: FramePair,
     frame_wh: tuple[int, int],
     *,
     size: float,
     small: tuple[int, ...] = (),
 ) -> NDArray[np.float32]:
-    """Carry points of the previous frame to the current one.
+    """Propagate points of the previous frame to the current one.
 
     Parameters
     ----------
     points : (N, 2) float32, x and y in pixels of the frame; rows with NaN stay NaN
-    images : of the two frames
+    pair : the two frames
     frame_wh : width and height of the frame
     size : of what the points belong to, in pixels of the frame
     small : rows of points that lie on small, quick things
@@ -73,14 +73,14 @@ def carry(
 
     References
     ----------
-    Lucas, Kanade 1981, in Bouguet's pyramid (OpenCV), for the small things. On webcam clips it carries a wrist
+    Lucas, Kanade 1981, in Bouguet's pyramid (OpenCV), for the small things. On webcam clips it propagates a wrist
     along 0.8 of its way over five frames, the dense flow 0.4 to 0.5. The median of five, and the shortening of steps
     that are noise, are ours.
     """
-    moved = warp_points(points, images.flow, frame_wh)
+    moved = warp_points(points, pair.flow, frame_wh)
     rows = [row for row in small if np.isfinite(points[row]).all()]
     if rows:
-        sought, found = _seek(points[rows], images.level(size, frame_wh), frame_wh)
+        sought, found = _seek(points[rows], pair.level(size, frame_wh), frame_wh)
         near = np.linalg.norm(sought - points[rows], axis=1) < _FARTHEST * size
         moved[rows] = np.where((found & near)[:, None], sought, moved[rows])
     step = moved - points

@@ -1,13 +1,12 @@
-"""The temporal stage of people: joints carried by the flow, and corrected without a jerk.
+"""The temporal stage of people: joints propagated by the flow, and corrected without a jerk.
 
-Owns `PeopleSteadier`. A joint's place is the way that the images took it plus a correction; only the correction is
-filtered (One-Euro, on the real time step), so that a moving joint does not lag while a resting one does not jitter.
-What the images fail to carry comes late, for it waits for the network: so hands and feet are carried with care.
+Owns `PeopleStage`. A joint's place is where the motion in the images took it, plus a correction. Only the correction
+is filtered (One-Euro, on the real time step), so a moving joint does not lag while a resting one does not jitter.
+What the motion misses comes late, since it waits for the network: so hands and feet are tracked as single points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -17,18 +16,17 @@ from numpy.typing import NDArray
 from ...errors import ShapeMismatch, UsageError
 from ...frame import Frame
 from ...motion.flow import Flow, FlowEstimator, positions, sample
-from ...temporal.dense import SteadyOptions
-from ...temporal.keyframes import KeyframeRule
+from ...temporal.keyframes import KeyframeOptions, KeyframeRule
 from ...temporal.one_euro import OneEuro, OneEuroOptions
+from ...temporal.options import SteadyOptions
 from ...temporal.scene_change import MotionAnalysis
-from ...temporal.stage import Fresh, Motion
-from ..task import Outputs
-from .point_tracking import Images, carry
+from ...temporal.stage import Fresh, Motion, Outputs
+from .point_tracking import FramePair, propagate_points
 
 _EVERY = 3  # frames between two looks of the network where the choice is ours
 _CUT_LEVEL = 22.0  # mean difference of two frames along the flow, in grey levels, that counts as another scene
 _SURE = 0.3  # score of a joint that says where a person is
-_MAX_ASKED = 4
+_MAX_SUBMITTED = 4
 # Of the correction, in sizes of the person. Where the network looks at every frame its noise is three times as dense.
 _FILTERS = {
     "blend": OneEuroOptions(min_cutoff_hz=0.3, beta=6.0, derivative_cutoff_hz=1.0),
@@ -42,20 +40,20 @@ _FLOW_BLUR = 5  # pixels of the flow's image; joints are points, their surroundi
 
 
 @dataclass(slots=True)
-class _Carried:
+class _Followed:
     """One person between two looks of the network.
 
     Parameters
     ----------
-    way : (J, 2) float32, where the images have taken each joint since the person was first seen, in pixels
-    residual : (J, 2), what the network has corrected, as shown; the joint is at way + residual
+    moved : (J, 2) float32, where the images have taken each joint since the person was first seen, in pixels
+    residual : (J, 2), what the network has corrected, as shown; the joint is at moved + residual
     target : (J, 2), what `residual` moves to
     unit : pixels that the filter counts as 1: the size of the person when they were first seen
     size : of the person, in pixels
     far, free : (J,) whether the network's last result was far away, and whether it was so twice in a row
     """
 
-    way: NDArray[np.float32]
+    moved: NDArray[np.float32]
     residual: NDArray[np.float32]
     target: NDArray[np.float32]
     scores: NDArray[np.float32]
@@ -69,7 +67,7 @@ class _Carried:
 
     def points(self) -> NDArray[np.float32]:
         """Give (J, 2) as shown."""
-        return self.way + self.residual
+        return self.moved + self.residual
 
     def correct(self, farthest: float) -> None:
         """Go on towards the target by one frame's part, at most by some pixels unless the joint is free."""
@@ -82,23 +80,23 @@ class _Carried:
 
 
 @dataclass(slots=True)
-class _Asked:
+class _Submitted:
     """A frame that the network looks at: where everybody was shown to be, and the images since."""
 
     index: int
     at_ns: int
-    ways: dict[int, NDArray[np.float32]]
-    since: list[Images] = field(default_factory=list)
+    moved_at: dict[int, NDArray[np.float32]]
+    since: list[FramePair] = field(default_factory=list)
 
 
-class PeopleSteadier:
+class PeopleStage:
     """Steadies the joints of everybody in one stream.
 
     Parameters
     ----------
     options : mode and figures; the mode must not be `off`. Automatic keyframes are every third frame: the masks by
         which the thresholds would choose cost more than the network's runs that they spare
-    quick : rows of the joints at the ends of limbs, which are carried by themselves
+    extremities : rows of the joints at the ends of limbs, which are tracked as points of their own
     one_euro : of the correction; its unit is the size of the person, so that near and far people are alike. None
         takes the mode's own
 
@@ -107,94 +105,97 @@ class PeopleSteadier:
     Casiez, Roussel, Vogel 2012 for the filter; filtering in coordinates that move with the images is ours.
     """
 
+    lookahead = 0
+    every_frame = False
+
     def __init__(
         self,
         options: SteadyOptions | None = None,
         *,
-        quick: tuple[int, ...] = (),
+        extremities: tuple[int, ...] = (),
         one_euro: OneEuroOptions | None = None,
     ) -> None:
         self.options = options or SteadyOptions()
         mode = self.options.mode
         if mode == "off":
-            raise UsageError("There is nothing to steady with", expected="blend or keyframe", found="off")
-        every = 1 if mode == "blend" else self.options.keyframes.every or _EVERY
-        self._quick = quick
+            raise UsageError("A stage steadies", expected="blend or keyframe", found="off")
+        keyframes = self.options.keyframes or KeyframeOptions()
+        every = 1 if mode == "blend" else keyframes.every or _EVERY
+        self._extremities = extremities
         self._fade = self.options.fade_frames or _FADES[mode]
         self._one_euro = one_euro or _FILTERS[mode]
         self._estimator = FlowEstimator(self.options.flow)
-        self._rule = KeyframeRule(replace(self.options.keyframes, every=every))
-        self._since: list[Flow] = []
-        self._flows: tuple[Flow, ...] = ()
-        self._people: dict[int, _Carried] = {}
-        self._asked: list[_Asked] = []
+        self._rule = KeyframeRule(replace(keyframes, every=every))
+        self._since: tuple[Flow, ...] = ()  # forward flows since the network's last frame
+        self._people: dict[int, _Followed] = {}
+        self._submitted: list[_Submitted] = []
         self._shown_ns = 0
 
-    @property
-    def flows(self) -> Sequence[Flow]:
-        """Forward flows from the network's last frame to the one observed last; read by the observing thread."""
-        return self._flows
+    def observe(self, frame: Frame, *, may_run: bool = True, restart: bool = False) -> Motion:
+        """Measure the motion into a frame, and decide whether the network runs on it.
 
-    def observe(self, frame: Frame, *, may_run: bool = True) -> Motion:
-        """Measure the motion into a frame, and decide whether the network runs on it."""
-        images = self._see(frame)
-        self._since = [] if images is None else [*self._since, images.flow]
-        keyframe = self._rule.decide(MotionAnalysis(cut=images is None), may_run=may_run)
-        self._flows = tuple(self._since)
+        Returns
+        -------
+        Motion
+            `flows` are the forward flows from the network's last frame to this one.
+        """
+        if restart:
+            self._estimator.reset()
+            self._rule.reset()
+        pair = self._measure(frame)
+        self._since = () if pair is None else (*self._since, pair.flow)
+        keyframe = self._rule.decide(MotionAnalysis(cut=pair is None), may_run=may_run)
+        motion = Motion(frame, keyframe, restart, flows=self._since, fields=pair)
         if keyframe:
-            self._since = []
-        return Motion(frame, keyframe, images)
+            self._since = ()
+        return motion
 
-    def _see(self, frame: Frame) -> Images | None:
+    def _measure(self, frame: Frame) -> FramePair | None:
         """Measure the motion into a frame; None if it is another scene."""
-        previous, current = self._estimator.push(frame.pixels)
+        previous, current = self._estimator.push(frame.luma)
         if previous is None:
             return None
         flow = _smooth(self._estimator.forward(previous, current))
-        return None if _another_scene(previous, current, flow) else Images.of(previous, current, flow)
+        return None if _another_scene(previous, current, flow) else FramePair.of(previous, current, flow)
 
-    def steady(self, motion: Motion, fresh: Fresh | None) -> Outputs:
-        """Carry everybody to the frame of `motion`, and take in what the network saw on this or an earlier frame."""
+    def update(self, motion: Motion, fresh: Fresh | None) -> list[Outputs]:
+        """Propagate everybody to the frame of `motion`, and take in what the network saw on this or an earlier frame."""
         frame: Frame = motion.frame
         self._step(motion.fields, frame.size_wh)
         if motion.keyframe:
-            ways = {who: person.way.copy() for who, person in self._people.items()}
-            self._asked = [*self._asked, _Asked(frame.index, frame.time_ns, ways)][-_MAX_ASKED:]
+            moved_at = {who: person.moved.copy() for who, person in self._people.items()}
+            self._submitted = [*self._submitted, _Submitted(frame.index, frame.time_ns, moved_at)][-_MAX_SUBMITTED:]
         if fresh is not None:
             self._take(fresh, frame.size_wh)
         step_s = max(0.01, (frame.time_ns - self._shown_ns) * 1e-9)
         self._shown_ns = frame.time_ns
         for person in self._people.values():
             person.correct(_FASTEST * person.size * step_s)
-        return self._outputs(fresh)
+        return [self._outputs(fresh)]
 
-    def reset(self) -> None:
-        """Forget everything."""
-        self._estimator.reset()
-        self._rule.reset()
-        self._since, self._flows = [], ()
-        self._people, self._asked = {}, []
-        self._shown_ns = 0
+    def flush(self) -> list[Outputs]:
+        """Give nothing: no frame is held back."""
+        return []
 
-    def _step(self, images: Images | None, frame_wh: tuple[int, int]) -> None:
+    def _step(self, pair: FramePair | None, frame_wh: tuple[int, int]) -> None:
         """Go on by one frame; after a cut nobody is where they were."""
-        if images is None:
-            self._people, self._asked = {}, []
+        if pair is None:
+            self._people, self._submitted = {}, []
             return
-        for asked in self._asked:
-            asked.since.append(images)
+        for submitted in self._submitted:
+            submitted.since.append(pair)
         for person in self._people.values():
             at = person.points()
-            moved = carry(at, images, frame_wh, size=person.size, small=self._quick)
-            person.way = person.way + (moved - at)
+            moved = propagate_points(at, pair, frame_wh, size=person.size, small=self._extremities)
+            person.moved = person.moved + (moved - at)
 
     def _take(self, fresh: Fresh, frame_wh: tuple[int, int]) -> None:
         """Correct everybody by what the network saw, wherever they have gone since."""
-        places = [i for i, asked in enumerate(self._asked) if asked.index == fresh.frame.index]
+        places = [i for i, submitted in enumerate(self._submitted) if submitted.index == fresh.frame.index]
         if not places:
             return  # it saw a scene that is over
-        asked = self._asked[places[0]]
-        del self._asked[: places[0] + 1]
+        submitted = self._submitted[places[0]]
+        del self._submitted[: places[0] + 1]
         outputs = fresh.outputs
         ids = [int(who) for who in outputs["ids"]]
         self._people = {who: person for who, person in self._people.items() if who in ids}
@@ -203,18 +204,22 @@ class PeopleSteadier:
                 raise ShapeMismatch("Joints are x, y and score", expected="(J, 3)", found=keypoints.shape)
             at, scores = np.asarray(keypoints[:, :2], np.float32), np.asarray(keypoints[:, 2], np.float32)
             person = self._people.get(who)
-            if person is None or who not in asked.ways or not self._correct(person, at, scores, asked, who):
+            if (
+                person is None
+                or who not in submitted.moved_at
+                or not self._correct(person, at, scores, submitted, who)
+            ):
                 size = _size(at)
-                for images in asked.since:
-                    at = carry(at, images, frame_wh, size=size, small=self._quick)
-                person = self._people[who] = self._new(at, scores, asked.at_ns)
+                for pair in submitted.since:
+                    at = propagate_points(at, pair, frame_wh, size=size, small=self._extremities)
+                person = self._people[who] = self._new(at, scores, submitted.at_ns)
             person.presence = float(presence)
 
     def _correct(
-        self, person: _Carried, at: NDArray[np.float32], scores: NDArray[np.float32], asked: _Asked, who: int
+        self, person: _Followed, at: NDArray[np.float32], scores: NDArray[np.float32], submitted: _Submitted, who: int
     ) -> bool:
         """Set a new target by what the network saw; False if the images have lost the person altogether."""
-        residual = at - asked.ways[who]
+        residual = at - submitted.moved_at[who]
         known = np.where(np.isnan(person.target), residual, person.target)
         off = np.linalg.norm(residual - person.residual, axis=1) / np.float32(person.size)  # from what is shown
         sure = scores >= _SURE
@@ -224,19 +229,19 @@ class PeopleSteadier:
         # A joint follows the network by as much as the network is sure of it.
         share = np.where(person.free, 1, scores)[:, None].astype(np.float32)
         residual = (known + share * (residual - known)) / np.float32(person.unit)
-        person.target = person.filter(residual, asked.at_ns) * np.float32(person.unit)
+        person.target = person.filter(residual, submitted.at_ns) * np.float32(person.unit)
         person.left = self._fade
         person.scores = person.scores + np.float32(0.5) * (scores - person.scores)
         person.size += 0.3 * (_size(at) - person.size)
         return True
 
-    def _new(self, at: NDArray[np.float32], scores: NDArray[np.float32], at_ns: int) -> _Carried:
+    def _new(self, at: NDArray[np.float32], scores: NDArray[np.float32], at_ns: int) -> _Followed:
         """Begin to carry somebody."""
         nothing, never = np.zeros_like(at), np.zeros(len(at), np.bool_)
         one_euro = OneEuro(self._one_euro)
         one_euro(nothing, at_ns)
         size = _size(at)
-        return _Carried(at.copy(), nothing, nothing.copy(), scores, 0.0, size, size, one_euro, never, never.copy())
+        return _Followed(at.copy(), nothing, nothing.copy(), scores, 0.0, size, size, one_euro, never, never.copy())
 
     def _outputs(self, fresh: Fresh | None) -> Outputs:
         """Give everybody as the task does."""

@@ -1,6 +1,6 @@
-"""Following people: squares around them, who is who, and who has come back.
+"""Following people: ROIs around them, who is who, and who has come back.
 
-Owns `Track` and the geometry of squares. Knows nothing of networks and flows.
+Owns `Track` and the geometry of ROIs. Knows nothing of networks and flows.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ _MOST_PARTS = 6  # in a row
 
 
 @dataclass(frozen=True, slots=True)
-class Square:
-    """A square in a frame: centre and side in pixels."""
+class Roi:
+    """A square region of interest in a frame: centre and side in pixels."""
 
     x: float
     y: float
     side: float
 
     def cut(self, margin: float) -> tuple[tuple[int, int], int]:
-        """Give corner and side, in whole pixels, of the square enlarged by a margin."""
+        """Give corner and side, in whole pixels, of the ROI enlarged by a margin."""
         side = max(8, round(self.side * margin))
         return (round(self.x + 0.5 - side / 2), round(self.y + 0.5 - side / 2)), side
 
-    def near(self, other: Square) -> bool:
-        """Whether both squares may be the same person's."""
+    def near(self, other: Roi) -> bool:
+        """Whether both ROIs may be the same person's."""
         distance = float(np.hypot(self.x - other.x, self.y - other.y))
         small, large = sorted((self.side, other.side))
         return distance < 0.35 * large and small > 0.4 * large
 
 
-def square_around(keypoints: NDArray[np.float32], least_score: float) -> Square | None:
-    """Square around the joints, (J, 3), that are seen; None if there are fewer than three."""
+def roi_around(keypoints: NDArray[np.float32], least_score: float) -> Roi | None:
+    """Roi around the joints, (J, 3), that are seen; None if there are fewer than three."""
     seen = keypoints[keypoints[:, 2] >= least_score, :2]
     if len(seen) < 3:
         return None
     low, high = seen.min(0), seen.max(0)
     middle, side = (low + high) / 2, float((high - low).max())
-    return Square(float(middle[0]), float(middle[1]), max(side, _SMALLEST))
+    return Roi(float(middle[0]), float(middle[1]), max(side, _SMALLEST))
 
 
 def bounding_box(keypoints: NDArray[np.float32], least_score: float) -> tuple[float, float, float, float]:
@@ -59,8 +59,8 @@ def bounding_box(keypoints: NDArray[np.float32], least_score: float) -> tuple[fl
     return float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1])
 
 
-def views(frame_wh: tuple[int, int], least_side: int) -> list[Square]:
-    """Squares in which people are sought: the whole image, then parts of it for those who are small.
+def tiles(frame_wh: tuple[int, int], least_side: int) -> list[Roi]:
+    """Tiles in which people are sought: the whole image, then overlapping squares for those who are small.
 
     Parameters
     ----------
@@ -73,17 +73,17 @@ def views(frame_wh: tuple[int, int], least_side: int) -> list[Square]:
 
     Examples
     --------
-    >>> len(views((640, 480), 192)), len(views((192, 108), 192))
+    >>> len(tiles((640, 480), 192)), len(tiles((192, 108), 192))
     (7, 1)
     """
     width, height = frame_wh
     longer, shorter = max(frame_wh), min(frame_wh)
-    whole = Square((width - 1) / 2, (height - 1) / 2, longer)
+    whole = Roi((width - 1) / 2, (height - 1) / 2, longer)
     side = max(_PART * shorter, least_side)
     if longer <= least_side:
         return [whole]
     columns, rows = (_middles(length, side) for length in frame_wh)
-    return [whole, *(Square(x, y, side) for y in rows for x in columns)]
+    return [whole, *(Roi(x, y, side) for y in rows for x in columns)]
 
 
 def _middles(length: int, side: float) -> list[float]:
@@ -102,45 +102,49 @@ class Track:
     ----------
     id : never given again
     keypoints : (J, 3) float32, pixels of the frame of the last run
-    square : where to look for them next
+    roi : where to look for them next
     presence : chance that it is a person, averaged over the last runs
-    look : histogram of hue and saturation of the torso, or None
+    appearance : histogram of hue and saturation of the torso, or None
     born, seen : number of the run when it was found, and when it was last seen
     """
 
     id: int
     keypoints: NDArray[np.float32]
-    square: Square
+    roi: Roi
     presence: float
     born: int
     seen: int
-    look: NDArray[np.float32] | None = None
+    appearance: NDArray[np.float32] | None = None
 
     def follow(self, keypoints: NDArray[np.float32], presence: float, run: int, least_score: float) -> None:
-        """Take in what the network saw in the square."""
+        """Take in what the network saw in the ROI."""
         self.keypoints, self.seen = keypoints, run
-        share = 1.0 if presence < _NOBODY else 0.5  # an empty square needs no second look
+        share = 1.0 if presence < _NOBODY else 0.5  # an empty ROI needs no second look
         self.presence += share * (presence - self.presence)
-        found = square_around(keypoints, least_score)
+        found = roi_around(keypoints, least_score)
         if found is None:
             return
-        change = max(found.side / self.square.side, self.square.side / found.side)
+        change = max(found.side / self.roi.side, self.roi.side / found.side)
         share = 1.0 if change > _STRONG_CHANGE else 0.4
-        side = self.square.side + share * (found.side - self.square.side)
-        self.square = Square(found.x, found.y, side)
+        side = self.roi.side + share * (found.side - self.roi.side)
+        self.roi = Roi(found.x, found.y, side)
 
     def moved(self, points: NDArray[np.float32], least_score: float) -> None:
-        """Shift the square as its joints, (J, 2), went since the last run."""
+        """Shift the ROI as its joints, (J, 2), went since the last run."""
         seen = self.keypoints[:, 2] >= least_score
         if not seen.any():
             return
         step = np.median(points[seen] - self.keypoints[seen, :2], axis=0)
-        self.square = Square(self.square.x + float(step[0]), self.square.y + float(step[1]), self.square.side)
+        self.roi = Roi(self.roi.x + float(step[0]), self.roi.y + float(step[1]), self.roi.side)
 
-    def remember_look(self, look: NDArray[np.float32] | None) -> None:
+    def remember_appearance(self, appearance: NDArray[np.float32] | None) -> None:
         """Average what the person looks like."""
-        if look is not None:
-            self.look = look if self.look is None else self.look + np.float32(0.2) * (look - self.look)
+        if appearance is not None:
+            self.appearance = (
+                appearance
+                if self.appearance is None
+                else self.appearance + np.float32(0.2) * (appearance - self.appearance)
+            )
 
 
 def same_person(one: Track, other: Track, least_score: float) -> bool:
@@ -149,10 +153,10 @@ def same_person(one: Track, other: Track, least_score: float) -> bool:
     if both.sum() < 4:
         return False
     distance = np.linalg.norm(one.keypoints[both, :2] - other.keypoints[both, :2], axis=1)
-    return float(np.median(distance)) < 0.1 * min(one.square.side, other.square.side)
+    return float(np.median(distance)) < 0.1 * min(one.roi.side, other.roi.side)
 
 
-def torso_look(
+def torso_histogram(
     pixels: NDArray[np.uint8], keypoints: NDArray[np.float32], torso: tuple[int, ...]
 ) -> NDArray[np.float32] | None:
     """Histogram of hue and saturation of the region that the torso's joints span; None if it cannot be seen."""
@@ -172,7 +176,7 @@ def torso_look(
 
 
 @dataclass(slots=True)
-class Memory:
+class Gallery:
     """People who were lost a while ago, so that one who comes back keeps the id.
 
     Parameters
@@ -187,16 +191,18 @@ class Memory:
 
     def put(self, track: Track) -> None:
         """Remember somebody who is gone."""
-        if track.look is not None:
+        if track.appearance is not None:
             self.lost.append(track)
 
-    def take(self, look: NDArray[np.float32] | None, run: int) -> int | None:
+    def take(self, appearance: NDArray[np.float32] | None, run: int) -> int | None:
         """Give the id of who looks most alike and forget them; None if nobody does."""
         self.lost = [track for track in self.lost if run - track.seen <= self.keep_runs]
-        if look is None or not self.lost:
+        if appearance is None or not self.lost:
             return None
         distances = [
-            cv2.compareHist(look, t.look, cv2.HISTCMP_BHATTACHARYYA) for t in self.lost if t.look is not None
+            cv2.compareHist(appearance, t.appearance, cv2.HISTCMP_BHATTACHARYYA)
+            for t in self.lost
+            if t.appearance is not None
         ]
         best = int(np.argmin(distances))
         return self.lost.pop(best).id if distances[best] <= self.most_different else None

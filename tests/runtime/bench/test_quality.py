@@ -14,7 +14,7 @@ from steadyframe.runtime.errors import SourceError, UsageError
 from steadyframe.runtime.motion.flow import Flow, FlowEstimator
 from steadyframe.runtime.motion.masks import reliable
 from steadyframe.runtime.stream.stream import Stream
-from steadyframe.runtime.temporal.dense import SteadyOptions
+from steadyframe.runtime.temporal.options import SteadyOptions
 
 MODES = {mode: SteadyOptions.of(mode) for mode in ("off", "blend", "keyframe")}
 
@@ -31,7 +31,7 @@ def test_the_replay_gives_the_images_of_a_stream(webcam, mode):
     replayed = [result.pixels for _, result in lane.results(webcam.frames())]
     task, steadier = webcam.stream(mode)
     with Stream(webcam.source(), task, steadier=steadier, limit=16) as stream:
-        streamed = [result.result.pixels for result in stream]
+        streamed = [result.output.pixels for result in stream]
     assert len(streamed) == 16
     for one, other in zip(replayed, streamed, strict=True):
         np.testing.assert_array_equal(one, other)

@@ -10,7 +10,7 @@ from steadyframe.runtime.bench.speed import PacedSource
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.io.sources import open_source
 from steadyframe.runtime.stream.stream import Stream
-from steadyframe.runtime.temporal.dense import SteadyOptions
+from steadyframe.runtime.temporal.options import SteadyOptions
 
 MODES = {mode: SteadyOptions.of(mode) for mode in ("off", "keyframe")}
 

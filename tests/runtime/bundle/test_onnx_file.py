@@ -12,7 +12,7 @@ from steadyframe.runtime.bundle.bundle import Bundle, shipped_bundles
 from steadyframe.runtime.bundle.manifest import Graph, GraphFile, TensorSpec
 from steadyframe.runtime.bundle.onnx_file import require_self_contained
 from steadyframe.runtime.engines.probe import probe_graph
-from steadyframe.runtime.engines.session import load_session
+from steadyframe.runtime.engines.registry import load_session
 from steadyframe.runtime.engines.shape_range import shape_ranges_of
 from steadyframe.runtime.engines.tensorrt.plan import build_plan
 from steadyframe.runtime.errors import BundleError

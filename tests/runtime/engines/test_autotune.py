@@ -12,7 +12,7 @@ from steadyframe.runtime.commands.info import info
 from steadyframe.runtime.engines import autotune as module
 from steadyframe.runtime.engines.autotune import auto_precision, cache_folder, decide, recall
 from steadyframe.runtime.errors import BundleError, DeviceUnavailable, UsageError
-from steadyframe.runtime.tasks import open_task
+from steadyframe.runtime.opening import open_task
 
 
 @pytest.fixture
@@ -61,8 +61,8 @@ def test_the_examples_run():
 
 def test_it_is_measured_once_and_then_remembered(judged, cache, quick):
     told = []
-    first = auto_precision(judged, "cpu", tell=told.append)
-    again = auto_precision(judged, "cpu", tell=told.append)
+    first = auto_precision(judged, "cpu", progress=told.append)
+    again = auto_precision(judged, "cpu", progress=told.append)
     assert first == again
     assert len(told) == 1
     assert "fp32, fp16" in told[0] and "int8" not in told[0]

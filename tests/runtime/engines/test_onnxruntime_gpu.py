@@ -10,7 +10,7 @@ import pytest
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.engines.cuda import Gpu
 from steadyframe.runtime.engines.onnxruntime_gpu import OnnxRuntimeGpuSession, tensorrt_options
-from steadyframe.runtime.engines.session import open_session
+from steadyframe.runtime.engines.registry import open_session
 from steadyframe.runtime.engines.shape_range import shape_ranges_of
 from steadyframe.runtime.engines.tensorrt.cache import EngineCache
 from steadyframe.runtime.errors import BackendNotInstalled, BundleError, DeviceUnavailable, ShapeMismatch

@@ -12,9 +12,9 @@ import pytest
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.commands.doctor import device_findings
 from steadyframe.runtime.engines.probe import probe
-from steadyframe.runtime.engines.session import load_session, open_session
+from steadyframe.runtime.engines.registry import load_session, open_session
 from steadyframe.runtime.errors import BackendNotInstalled, BundleError, ShapeMismatch
-from steadyframe.runtime.tasks import open_task
+from steadyframe.runtime.opening import open_task
 
 ov = pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.engines.probe import probe, probe_graph
-from steadyframe.runtime.engines.session import DEVICES, check_feeds, load_session, open_session, resolve_device
+from steadyframe.runtime.engines.registry import load_session, open_session, resolve_device
+from steadyframe.runtime.engines.session import check_feeds
 from steadyframe.runtime.errors import BundleError, DeviceUnavailable, ShapeMismatch
 
 

@@ -14,8 +14,8 @@ from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.io.info import Signal, SourceInfo
 from steadyframe.runtime.io.sinks.sink import StopStream
 from steadyframe.runtime.io.sources import open_source
+from steadyframe.runtime.opening import open_task
 from steadyframe.runtime.stream.stream import Stream
-from steadyframe.runtime.tasks import open_task
 from steadyframe.runtime.temporal.stage import Fresh, Motion
 
 
@@ -85,7 +85,7 @@ def test_a_file_comes_out_whole_and_in_order(negative):
     seen = list(stream)
     expected = [255 - frame.pixels for frame in open_source("test://?size=32x24&frames=100")]
     assert [result.frame.index for result in seen] == list(range(100)) == sink.indices
-    assert all(np.array_equal(result.result.pixels, pixels) for result, pixels in zip(seen, expected, strict=True))
+    assert all(np.array_equal(result.output.pixels, pixels) for result, pixels in zip(seen, expected, strict=True))
     assert sink.ended == ["closed"]
     assert (stream.stats.frames, stream.stats.decoded, stream.stats.dropped) == (100, 100, 0)
     assert no_threads_left()
@@ -93,7 +93,7 @@ def test_a_file_comes_out_whole_and_in_order(negative):
 
 def test_the_result_keeps_its_own_frame_stamp_and_times(negative):
     for result in Stream("test://?size=32x24&frames=20", negative(slow_s=0.002), [Notebook()]):
-        assert np.array_equal(result.result.pixels, 255 - result.frame.pixels)
+        assert np.array_equal(result.output.pixels, 255 - result.frame.pixels)
         assert 0 < result.age_ms < 60_000
         assert set(result.timings_ms) == {"decode", "preprocess", "infer", "postprocess", "write"}
         assert result.timings_ms["infer"] >= 2
@@ -122,7 +122,7 @@ def test_a_real_bundle_runs(tiny_bundle):
     task = open_task(tiny_bundle)
     results = list(Stream("sample://?size=64x48&frames=12", task))
     assert len(results) == 12
-    assert all(result.result.pixels.shape == (48, 64, 3) for result in results)
+    assert all(result.output.pixels.shape == (48, 64, 3) for result in results)
     assert task.device == "cpu"
 
 
@@ -391,7 +391,7 @@ def test_between_keyframes_the_network_does_not_run_and_files_are_deterministic(
         assert all("flow" in result.timings_ms and "steady" in result.timings_ms for result in results)
         assert all(("infer" in result.timings_ms) == result.keyframe for result in results)
         assert results[0].frame.index == 0
-        runs.append([result.result.pixels for result in results])
+        runs.append([result.output.pixels for result in results])
     assert all(np.array_equal(one, other) for one, other in zip(*runs, strict=True))
 
 

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 from steadyframe.runtime.bundle.bundle import Bundle
-from steadyframe.runtime.engines.session import open_session
+from steadyframe.runtime.engines.registry import open_session
 from steadyframe.runtime.errors import BundleError, SourceError, UsageError
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.image import luma
 from steadyframe.runtime.io.sources import open_source
-from steadyframe.runtime.tasks import open_task
+from steadyframe.runtime.opening import open_task
 from steadyframe.runtime.tasks.colorize import Colorize, ColorizeSettings
 
 

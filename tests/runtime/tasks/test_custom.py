@@ -9,7 +9,7 @@ import pytest
 from steadyframe.runtime.bundle.manifest import Graph, GraphFile, Manifest, Preprocess, TensorSpec
 from steadyframe.runtime.errors import BundleError, UsageError
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.tasks.custom import Custom, Values, open_custom
+from steadyframe.runtime.tasks.custom import Custom, NamedArrays, open_custom
 
 FILE = GraphFile("net.onnx", "0" * 64)
 FRAME = TensorSpec("frame", "uint8", (1, 24, 32, 3), "NHWC")
@@ -62,7 +62,7 @@ def test_values_keep_their_names_and_large_ones_stay_out_of_json():
     frame = Frame(np.zeros((24, 32, 3), np.uint8))
     feeds, placement = task.preprocess(frame)
     result = task.postprocess(task.infer(feeds), placement)
-    assert isinstance(result, Values)
+    assert isinstance(result, NamedArrays)
     assert task.carried is None
     assert result.pixels is frame.pixels
     line = json.loads(json.dumps(result.as_json()))

@@ -7,7 +7,8 @@ import pytest
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.errors import BundleError, DeviceUnavailable, SourceNotFound, UsageError
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.tasks import TASKS, choose_precision, open_task
+from steadyframe.runtime.opening import choose_precision, open_task
+from steadyframe.runtime.tasks import TASKS
 
 
 @pytest.mark.parametrize("form", [str, lambda folder: folder, Bundle.load])

@@ -17,9 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 from steadyframe.runtime.errors import BundleError, UsageError
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.image import luma
-from steadyframe.runtime.tasks import open_task
+from steadyframe.runtime.opening import open_task
 from steadyframe.runtime.tasks.stylize import Stylize
-from steadyframe.runtime.temporal.dense import SteadyOptions
+from steadyframe.runtime.temporal.options import SteadyOptions
 from steadyframe.runtime.temporal.stage import Fresh
 
 

@@ -13,10 +13,10 @@ from steadyframe.runtime.errors import UsageError
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.io.info import Signal, SourceInfo
 from steadyframe.runtime.io.sources import open_source
+from steadyframe.runtime.opening import open_task
 from steadyframe.runtime.stream.stream import Stream
-from steadyframe.runtime.tasks import open_task
 from steadyframe.runtime.tasks.task import Feeds, Image, Outputs, Placement
-from steadyframe.runtime.temporal.dense import ArraySteadier, SteadyOptions, open_steadier
+from steadyframe.runtime.temporal.dense import DenseStage, SteadyOptions, open_steadier
 from steadyframe.runtime.temporal.keyframes import KeyframeOptions
 from steadyframe.runtime.temporal.stage import Fresh
 
@@ -89,7 +89,7 @@ def files(folder: Path, images: list[np.ndarray]) -> str:
 def test_keyframes_run_the_network_every_n_frames_and_carry_in_between(tmp_path: Path) -> None:
     source = open_source(files(tmp_path, scene(0, 9)), sequence=True)
     task = Counting()
-    steadier = ArraySteadier("crcb", SteadyOptions.of("keyframe", every=4))
+    steadier = DenseStage("crcb", SteadyOptions.of("keyframe", every=4))
     flags = []
     Stream(source, task, steadier=steadier).run(lambda result: flags.append(result.keyframe))
     assert flags == [True, False, False, False] * 2 + [True]
@@ -111,7 +111,7 @@ def test_keyframes_run_the_network_every_n_frames_and_carry_in_between(tmp_path:
 def test_blend_runs_the_network_on_every_frame_and_takes_half(tmp_path: Path) -> None:
     task = Counting()
     source = open_source(files(tmp_path, scene(0, 4)), sequence=True)
-    Stream(source, task, steadier=ArraySteadier("crcb", SteadyOptions(mode="blend"))).run()
+    Stream(source, task, steadier=DenseStage("crcb", SteadyOptions(mode="blend"))).run()
     assert task.runs == 4
     middle = [float(seen[6, 8, 0]) for seen in task.seen]
     assert np.allclose(middle, [40, 40.5, 41.25, 42.125])
@@ -121,7 +121,7 @@ def test_a_cut_takes_the_fresh_result_whole(tmp_path: Path) -> None:
     task = Counting()
     source = open_source(files(tmp_path, scene(0, 3) + scene(1, 3)), sequence=True)
     flags = []
-    steadier = ArraySteadier("crcb", SteadyOptions.of("keyframe", every=5))
+    steadier = DenseStage("crcb", SteadyOptions.of("keyframe", every=5))
     Stream(source, task, steadier=steadier).run(lambda result: flags.append(result.keyframe))
     assert flags == [True, False, False, True, False, False]
     assert [float(seen.mean()) for seen in task.seen] == [40] * 3 + [41] * 3
@@ -130,7 +130,7 @@ def test_a_cut_takes_the_fresh_result_whole(tmp_path: Path) -> None:
 def test_independent_images_are_never_mixed(tmp_path: Path) -> None:
     task = Counting()
     source = open_source(files(tmp_path, scene(0, 3)))
-    Stream(source, task, steadier=ArraySteadier("crcb", SteadyOptions(mode="keyframe"))).run()
+    Stream(source, task, steadier=DenseStage("crcb", SteadyOptions(mode="keyframe"))).run()
     assert [float(seen.mean()) for seen in task.seen] == [40, 41, 42]
 
 
@@ -140,7 +140,7 @@ def test_live_frames_flow_on_while_the_network_is_busy() -> None:
     task = Counting(pause_s=0.1)
     options = SteadyOptions(keyframes=KeyframeOptions(every=1), fade_frames=1)
     results = []
-    stream = Stream(Live(images), task, steadier=ArraySteadier("crcb", options))
+    stream = Stream(Live(images), task, steadier=DenseStage("crcb", options))
     stream.run(results.append)
     assert task.runs >= 3
     assert len(results) > 1.5 * task.runs  # five times as many on an idle machine
@@ -153,7 +153,7 @@ def test_live_frames_flow_on_while_the_network_is_busy() -> None:
 
 def test_live_after_a_cut_shows_no_color_rather_than_a_wrong_one() -> None:
     task = Counting(pause_s=0.15)
-    steadier = ArraySteadier("crcb", SteadyOptions(keyframes=KeyframeOptions(every=1)))
+    steadier = DenseStage("crcb", SteadyOptions(keyframes=KeyframeOptions(every=1)))
     Stream(Live(scene(0, 12) + scene(1, 25)), task, steadier=steadier).run()
     values = [float(seen[6, 8, 0]) for seen in task.seen]
     neutral = [i for i, value in enumerate(values) if value == 128]
@@ -163,7 +163,7 @@ def test_live_after_a_cut_shows_no_color_rather_than_a_wrong_one() -> None:
 
 
 def test_the_outputs_that_are_not_carried_are_those_of_the_last_run() -> None:
-    steadier = ArraySteadier("crcb", SteadyOptions.of("keyframe", every=2))
+    steadier = DenseStage("crcb", SteadyOptions.of("keyframe", every=2))
     frame = Frame(scene(0, 1)[0])
     motion = steadier.observe(frame)
     outputs = {"crcb": np.zeros((6, 8, 2), np.float32), "score": np.float32([0.5])}
@@ -174,7 +174,7 @@ def test_the_outputs_that_are_not_carried_are_those_of_the_last_run() -> None:
 
 def test_what_is_handed_out_is_never_written_to_again() -> None:
     """A sink may keep a result as long as it likes."""
-    steadier = ArraySteadier("crcb", SteadyOptions.of("keyframe", every=2))
+    steadier = DenseStage("crcb", SteadyOptions.of("keyframe", every=2))
     kept = []
     for i, image in enumerate(scene(0, 6)):
         frame = Frame(image, index=i)
@@ -211,7 +211,7 @@ def test_options_as_the_command_line_has_them() -> None:
     with pytest.raises(UsageError):
         SteadyOptions(fade_frames=0)
     with pytest.raises(UsageError):
-        ArraySteadier("crcb", SteadyOptions(mode="off"))
+        DenseStage("crcb", SteadyOptions(mode="off"))
 
 
 def test_a_task_without_anything_to_carry_is_refused(tiny_bundle: Path) -> None:
@@ -220,4 +220,4 @@ def test_a_task_without_anything_to_carry_is_refused(tiny_bundle: Path) -> None:
     assert open_steadier(task, SteadyOptions(mode="off")) is None
     with pytest.raises(UsageError, match="counting"):
         open_steadier(task, SteadyOptions())
-    assert isinstance(open_steadier(open_task(tiny_bundle), SteadyOptions()), ArraySteadier)
+    assert isinstance(open_steadier(open_task(tiny_bundle), SteadyOptions()), DenseStage)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.temporal.dense import SteadyOptions
-from steadyframe.runtime.temporal.feedback import FeedbackSteadier
+from steadyframe.runtime.temporal.options import SteadyOptions
+from steadyframe.runtime.temporal.feedback import FeedbackStage
 from steadyframe.runtime.temporal.stage import Fresh
 
 PAN = 3  # pixels a frame
@@ -38,7 +38,7 @@ def inner(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def test_the_way_leads_to_the_last_frame_that_the_network_saw(frame: Callable[[int], Frame]) -> None:
-    steadier = FeedbackSteadier("styled", SteadyOptions.of("keyframe", every=3))
+    steadier = FeedbackStage("styled", SteadyOptions.of("keyframe", every=3))
     lengths = []
     for index in range(7):
         motion = steadier.observe(frame(index))
@@ -50,7 +50,7 @@ def test_the_way_leads_to_the_last_frame_that_the_network_saw(frame: Callable[[i
 
 
 def test_outputs_of_the_frame_itself_are_given_as_they_are(frame: Callable[[int], Frame]) -> None:
-    steadier = FeedbackSteadier("styled", SteadyOptions.of("blend"))
+    steadier = FeedbackStage("styled", SteadyOptions.of("blend"))
     for index in range(3):
         motion = steadier.observe(frame(index))
         outputs = styled(frame(index)) | {"other": np.zeros(1)}
@@ -59,7 +59,7 @@ def test_outputs_of_the_frame_itself_are_given_as_they_are(frame: Callable[[int]
 
 
 def test_a_late_answer_is_carried_to_the_frame_at_hand(frame: Callable[[int], Frame]) -> None:
-    steadier = FeedbackSteadier("styled", SteadyOptions.of("blend"))
+    steadier = FeedbackStage("styled", SteadyOptions.of("blend"))
     steadier.steady(steadier.observe(frame(0)), Fresh(frame(0), styled(frame(0))))
     for index in (1, 2):
         asked = steadier.observe(frame(index), may_run=index == 1)
@@ -74,7 +74,7 @@ def test_a_late_answer_is_carried_to_the_frame_at_hand(frame: Callable[[int], Fr
 
 
 def test_a_cut_and_a_reset_end_the_way(frame: Callable[[int], Frame]) -> None:
-    steadier = FeedbackSteadier("styled", SteadyOptions.of("blend"))
+    steadier = FeedbackStage("styled", SteadyOptions.of("blend"))
     for index in range(2):
         steadier.observe(frame(index))
     assert steadier.way is not None
@@ -88,7 +88,7 @@ def test_a_cut_and_a_reset_end_the_way(frame: Callable[[int], Frame]) -> None:
 
 
 def test_a_fade_is_that_of_any_dense_output(frame: Callable[[int], Frame]) -> None:
-    steadier = FeedbackSteadier("styled", SteadyOptions(mode="blend", fade_frames=4))
+    steadier = FeedbackStage("styled", SteadyOptions(mode="blend", fade_frames=4))
     still = frame(0)
     first = steadier.steady(steadier.observe(still), Fresh(still, {"styled": np.zeros((240, 320, 3), np.uint8)}))
     assert first["styled"].max() == 0

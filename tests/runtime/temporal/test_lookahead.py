@@ -12,9 +12,9 @@ from steadyframe.runtime.io.sources import open_source
 from steadyframe.runtime.motion.flow import FlowOptions
 from steadyframe.runtime.stream.stream import Stream
 from steadyframe.runtime.tasks.task import Image, Placement
-from steadyframe.runtime.temporal.dense import ArraySteadier, SteadyOptions, open_steadier
+from steadyframe.runtime.temporal.dense import DenseStage, SteadyOptions, open_steadier
 from steadyframe.runtime.temporal.keyframes import KeyframeOptions
-from steadyframe.runtime.temporal.lookahead import EVERY, BetweenSteadier
+from steadyframe.runtime.temporal.lookahead import EVERY, LookaheadStage
 from steadyframe.runtime.temporal.stage import AheadSteadier, Fresh
 
 SHOWN_WH = (64, 48)
@@ -52,11 +52,11 @@ def still(tmp_path, count: int, *, seed: int = 0, start: int = 0) -> None:
         cv2.imwrite(str(tmp_path / f"{index:03}.png"), image)
 
 
-def keyframes(**given) -> BetweenSteadier:
-    return BetweenSteadier("crcb", keyframes=KeyframeOptions(**given))
+def keyframes(**given) -> LookaheadStage:
+    return LookaheadStage("crcb", keyframes=KeyframeOptions(**given))
 
 
-def play(tmp_path, task: Scripted, steadier: BetweenSteadier, **given) -> list:
+def play(tmp_path, task: Scripted, steadier: LookaheadStage, **given) -> list:
     results: list = []
     Stream(open_source(str(tmp_path), sequence=True), task, steadier=steadier, **given).run(results.append)
     return results
@@ -110,7 +110,7 @@ def test_both_sides_are_carried_by_the_motion(flow: FlowOptions | None) -> None:
     """An image moves by 4 pixels a frame, and so does the step in its result, which stays on the image."""
     coarse = np.random.default_rng(0).integers(0, 256, (16, 40, 3), np.uint8)
     big = cv2.resize(coarse, (640, 192), interpolation=cv2.INTER_CUBIC)
-    steadier = BetweenSteadier("crcb", flow=flow, keyframes=KeyframeOptions(every=4))
+    steadier = LookaheadStage("crcb", flow=flow, keyframes=KeyframeOptions(every=4))
     columns = np.arange(256)
 
     def edge(index: int) -> np.ndarray:
@@ -144,13 +144,13 @@ def test_other_outputs_are_those_of_the_last_keyframe(tmp_path) -> None:
 def test_files_look_ahead_and_live_streams_do_not() -> None:
     task = Scripted([])
     ahead = open_steadier(task, SteadyOptions(), ahead=True)
-    assert isinstance(ahead, BetweenSteadier)
+    assert isinstance(ahead, LookaheadStage)
     assert isinstance(ahead, AheadSteadier)
     assert ahead.held_back == EVERY
-    assert isinstance(open_steadier(task, SteadyOptions()), ArraySteadier)
-    assert isinstance(open_steadier(task, SteadyOptions(mode="blend"), ahead=True), ArraySteadier)
+    assert isinstance(open_steadier(task, SteadyOptions()), DenseStage)
+    assert isinstance(open_steadier(task, SteadyOptions(mode="blend"), ahead=True), DenseStage)
     # So many frames would be too many to hold back; and who asks for fades gets them.
-    assert isinstance(open_steadier(task, SteadyOptions.of("keyframe", every=40), ahead=True), ArraySteadier)
-    assert isinstance(open_steadier(task, SteadyOptions(fade_frames=3), ahead=True), ArraySteadier)
+    assert isinstance(open_steadier(task, SteadyOptions.of("keyframe", every=40), ahead=True), DenseStage)
+    assert isinstance(open_steadier(task, SteadyOptions(fade_frames=3), ahead=True), DenseStage)
     with pytest.raises(UsageError, match="cannot wait"):
         Stream(PacedSource(open_source("test://"), fps=30, count=3), task, steadier=ahead)

@@ -16,7 +16,7 @@ from steadyframe.runtime.commands.doctor import device_findings, engine_findings
 from steadyframe.runtime.engines import cuda as cuda_module
 from steadyframe.runtime.engines.cuda import find_gpu
 from steadyframe.runtime.engines.probe import probe
-from steadyframe.runtime.engines.session import open_session
+from steadyframe.runtime.engines.registry import open_session
 from steadyframe.runtime.engines.shape_range import shape_ranges_of
 from steadyframe.runtime.engines.tensorrt import run as session_module
 from steadyframe.runtime.engines.tensorrt.build import Built

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from steadyframe.runtime.bundle.bundle import SHIPPED
 from steadyframe.runtime.frame import Frame
+from steadyframe.runtime.opening import open_task
 from steadyframe.runtime.stream.stream import Stream
-from steadyframe.runtime.tasks import open_task
 from steadyframe.runtime.tasks.pose.people import People
 from steadyframe.runtime.tasks.pose.task import Pose
-from steadyframe.runtime.temporal.dense import SteadyOptions, open_steadier
+from steadyframe.runtime.temporal.options import SteadyOptions
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from steadyframe.runtime.errors import UsageError
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.tasks.pose.point_tracking import _median
-from steadyframe.runtime.tasks.pose.smoothing import PeopleSteadier
-from steadyframe.runtime.temporal.dense import SteadyOptions
+from steadyframe.runtime.tasks.pose.smoothing import PeopleStage
+from steadyframe.runtime.temporal.options import SteadyOptions
 from steadyframe.runtime.temporal.stage import Fresh
 
 STEP_NS = 33_333_333
@@ -36,7 +36,7 @@ def right(pixels: float) -> np.ndarray:
     return np.array([pixels, 0], np.float32)
 
 
-def play(steadier: PeopleSteadier, images, answers, *, late: int = 0):
+def play(steadier: PeopleStage, images, answers, *, late: int = 0):
     """Show every image; the network's answers come `late` frames after they were asked for."""
     waiting, shown = [], []
     for index, image in enumerate(images):
@@ -52,7 +52,7 @@ def play(steadier: PeopleSteadier, images, answers, *, late: int = 0):
 @pytest.mark.parametrize("late", [0, 2])
 def test_between_keyframes_joints_move_with_what_they_lie_on(late):
     images = [textured(3.0 * i) for i in range(12)]
-    steadier = PeopleSteadier(SteadyOptions.of("keyframe", every=6))
+    steadier = PeopleStage(SteadyOptions.of("keyframe", every=6))
     shown = play(steadier, images, lambda i: outputs(POINTS + right(3 * i)), late=late)
     for index in range(late, 12):
         assert np.abs(shown[index][0, :, :2] - POINTS - right(3 * index)).max() < 1.0, index
@@ -63,7 +63,7 @@ def test_a_resting_person_does_not_tremble_as_the_network_does():
     images = [textured()] * 60
     wobble = random.normal(0, 2.0, (60, 3, 2))
     raw = [POINTS + wobble[i] for i in range(60)]
-    shown = play(PeopleSteadier(SteadyOptions.of("blend")), images, lambda i: outputs(raw[i]))
+    shown = play(PeopleStage(SteadyOptions.of("blend")), images, lambda i: outputs(raw[i]))
     steady = np.stack([one[0, :, :2] for one in shown])[10:]
     second = np.abs(np.diff(steady, 2, axis=0)).mean()
     assert second < 0.25 * np.abs(np.diff(np.stack(raw)[10:], 2, axis=0)).mean()
@@ -72,7 +72,7 @@ def test_a_resting_person_does_not_tremble_as_the_network_does():
 
 def test_a_moving_person_is_not_behind():
     images = [textured(4.0 * i) for i in range(20)]
-    shown = play(PeopleSteadier(SteadyOptions.of("blend")), images, lambda i: outputs(POINTS + right(4 * i)))
+    shown = play(PeopleStage(SteadyOptions.of("blend")), images, lambda i: outputs(POINTS + right(4 * i)))
     behind = [float((POINTS + right(4 * i) - shown[i][0, :, :2])[:, 0].mean()) for i in range(5, 20)]
     assert abs(np.mean(behind)) < 0.5 * 4, "half a frame"
 
@@ -81,7 +81,7 @@ def test_a_moving_person_is_not_behind():
 def test_a_wrong_place_is_left_soon(pixels, frames):
     images = [textured()] * 40
     answers = [POINTS if i < 10 else POINTS + right(pixels) for i in range(40)]
-    shown = play(PeopleSteadier(SteadyOptions.of("blend")), images, lambda i: outputs(answers[i]))
+    shown = play(PeopleStage(SteadyOptions.of("blend")), images, lambda i: outputs(answers[i]))
     assert np.abs(shown[9 + frames][0, :, :2] - answers[-1]).max() < 0.2 * pixels
 
 
@@ -91,21 +91,21 @@ def test_people_come_and_go_by_their_ids():
     def answers(index):
         return outputs(two, (1, 2)) if index < 4 else outputs(two[1:], (2,)) if index < 8 else outputs(two[:0], ())
 
-    shown = play(PeopleSteadier(SteadyOptions.of("blend")), [textured()] * 12, answers)
+    shown = play(PeopleStage(SteadyOptions.of("blend")), [textured()] * 12, answers)
     assert [len(one) for one in shown] == [2] * 4 + [1] * 4 + [0] * 4
     assert np.abs(shown[6][0, :, :2] - two[1]).max() < 0.5
 
 
 def test_after_a_cut_nobody_is_shown_until_the_network_has_looked():
     images = [textured()] * 3 + [textured(seed=9) // 4] * 3
-    steadier = PeopleSteadier(SteadyOptions.of("keyframe", every=10))
+    steadier = PeopleStage(SteadyOptions.of("keyframe", every=10))
     shown = play(steadier, images, lambda i: outputs(POINTS), late=1)
     assert [len(one) for one in shown] == [0, 1, 1, 0, 1, 1]
     assert steadier.flows is not None and len(steadier.flows) == 2
 
 
 def test_the_flows_lead_from_the_networks_last_frame():
-    steadier = PeopleSteadier(SteadyOptions.of("keyframe", every=3))
+    steadier = PeopleStage(SteadyOptions.of("keyframe", every=3))
     counts = []
     for index in range(7):
         steadier.observe(Frame(textured(index), index, time_ns=index * STEP_NS))
@@ -114,14 +114,14 @@ def test_the_flows_lead_from_the_networks_last_frame():
 
 
 def test_automatic_keyframes_are_every_third_frame_and_every_new_scene():
-    steadier = PeopleSteadier(SteadyOptions.of("keyframe", every="auto"))
+    steadier = PeopleStage(SteadyOptions.of("keyframe", every="auto"))
     still = [steadier.observe(Frame(textured(), i, time_ns=i * STEP_NS)).keyframe for i in range(5)]
     assert still == [True, False, False, True, False]
     assert steadier.observe(Frame(textured(seed=5) // 3, 5, time_ns=5 * STEP_NS)).keyframe
 
 
 def test_a_quick_pan_is_no_new_scene():
-    steadier = PeopleSteadier(SteadyOptions.of("keyframe"))
+    steadier = PeopleStage(SteadyOptions.of("keyframe"))
     shown = play(steadier, [textured(20.0 * i) for i in range(4)], lambda i: outputs(POINTS + right(20 * i)))
     assert [len(one) for one in shown] == [1] * 4
     assert len(steadier.flows) == 3
@@ -142,7 +142,7 @@ def test_a_hand_is_not_left_behind_on_the_body_it_crosses():
     answer = outputs(start)
 
     def late_by(quick):
-        steadier = PeopleSteadier(SteadyOptions.of("keyframe", every=20), quick=quick)
+        steadier = PeopleStage(SteadyOptions.of("keyframe", every=20), quick=quick)
         return abs(play(steadier, images, lambda i: answer)[-1][0, 0, 0] - (111 + 7 * 12))
 
     assert late_by(quick=(0,)) < 4
@@ -157,7 +157,7 @@ def moved_hand(pixels: float) -> np.ndarray:
 
 def test_a_correction_comes_no_faster_than_a_body_moves():
     answers = [POINTS if i < 5 else moved_hand(30) for i in range(40)]
-    shown = play(PeopleSteadier(SteadyOptions.of("blend")), [textured()] * 40, lambda i: outputs(answers[i]))
+    shown = play(PeopleStage(SteadyOptions.of("blend")), [textured()] * 40, lambda i: outputs(answers[i]))
     path = np.stack([one[0, 0, 0] for one in shown])
     assert 1 < np.diff(path).max() < 1.5 * 90 / 30, "80 to 90 pixels is the size of the person"
     assert path[-1] == pytest.approx(180, abs=4)
@@ -165,7 +165,7 @@ def test_a_correction_comes_no_faster_than_a_body_moves():
 
 def test_a_person_whom_the_images_lose_is_found_again_at_once():
     images = [textured(8.0 * i) for i in range(16)]  # the camera turns after somebody who stays in its middle
-    shown = play(PeopleSteadier(SteadyOptions.of("keyframe", every=3)), images, lambda i: outputs(POINTS))
+    shown = play(PeopleStage(SteadyOptions.of("keyframe", every=3)), images, lambda i: outputs(POINTS))
     for index in (3, 6, 9, 12, 15):
         assert np.abs(shown[index][0, :, :2] - POINTS).max() < 10, index
 
@@ -174,14 +174,14 @@ def test_a_joint_that_is_far_away_twice_goes_there_at_once():
     def answer(i):
         return outputs(moved_hand(0 if i < 6 else 100))
 
-    shown = play(PeopleSteadier(SteadyOptions.of("keyframe", every=3)), [textured()] * 20, answer)
+    shown = play(PeopleStage(SteadyOptions.of("keyframe", every=3)), [textured()] * 20, answer)
     assert shown[8][0, 0, 0] < 150 + 20, "once may be a mistake"
     assert shown[12][0, 0, 0] > 150 + 50
 
 
 def test_a_joint_follows_the_network_by_as_much_as_that_is_sure():
     def shown_with(score):
-        steadier = PeopleSteadier(SteadyOptions.of("blend"))
+        steadier = PeopleStage(SteadyOptions.of("blend"))
         answers = []
         for i in range(12):
             answer = outputs(POINTS if i < 4 else POINTS + right(10))
@@ -195,7 +195,7 @@ def test_a_joint_follows_the_network_by_as_much_as_that_is_sure():
 
 def test_off_is_no_mode_of_a_steadier():
     with pytest.raises(UsageError, match="nothing to steady"):
-        PeopleSteadier(SteadyOptions(mode="off"))
+        PeopleStage(SteadyOptions(mode="off"))
 
 
 def test_the_median_of_steps_is_that_of_the_good_ones() -> None:

@@ -15,7 +15,7 @@ from steadyframe.runtime.io.sources import open_source
 from steadyframe.runtime.stream.stream import Stream
 from steadyframe.runtime.tasks.pose.task import ROLE, Pose, PoseSettings, open_pose
 from steadyframe.runtime.tasks.pose.tracker import views
-from steadyframe.runtime.temporal.dense import SteadyOptions, open_steadier
+from steadyframe.runtime.temporal.options import SteadyOptions
 from steadyframe.runtime.temporal.stage import Fresh
 
 SIZE = 96
@@ -119,7 +119,7 @@ def test_joints_come_back_in_pixels_of_the_frame(pose, size_wh):
 def test_an_empty_room_holds_nobody_and_costs_one_look_a_frame(pose, alone):
     session = pose._session
     for index in range(4):
-        frame = Frame(np.full((240, 320, 3), 30, np.uint8), index, time_ns=index * 33_000_000, alone=alone)
+        frame = Frame(np.full((240, 320, 3), 30, np.uint8), index, time_ns=index * 33_000_000, independent=alone)
         feeds, placement = pose.preprocess(frame)
         assert len(pose.postprocess(pose.infer(feeds), placement)) == 0
     parts = len(views((320, 240), SIZE)) - 1
@@ -236,8 +236,8 @@ def test_a_stream_follows_with_and_without_looking_at_every_frame(mode, tmp_path
         [True] * 5 if mode == "blend" else [True, False, False, True, False]
     )
     for index, result in enumerate(results):
-        assert [person.id for person in result.result.people] == [1]
-        error = result.result.people[0].keypoints[:, :2] - truth(80 + 4 * index, 120, 130)
+        assert [person.id for person in result.output.people] == [1]
+        error = result.output.people[0].keypoints[:, :2] - truth(80 + 4 * index, 120, 130)
         assert np.abs(error).mean() < 6, (index, error)
     assert network.runs < (24 if mode == "keyframe" else 40)
 

@@ -1,0 +1,1 @@
+../../steadyframe/__init__.py

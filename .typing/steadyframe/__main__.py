@@ -1,0 +1,1 @@
+../../steadyframe/__main__.py

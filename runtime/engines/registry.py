@@ -1,0 +1,143 @@
+"""Engines by the name of their device.
+
+Owns `EngineDescriptor`, the choice of an engine, and the loading of a graph on it. Each engine is one file or folder
+that exports a descriptor a device, and one line in the entry points ``steadyframe.engines`` of an installed package;
+it is imported only when its device is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..bundle.bundle import Bundle
+from ..bundle.manifest import Graph
+from ..bundle.onnx_file import require_self_contained
+from ..descriptors import find_descriptor, names_of
+from ..errors import BackendNotInstalled, DeviceError, DeviceUnavailable
+from .session import Session
+
+GROUP = "steadyframe.engines"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineDescriptor:
+    """How a graph is loaded on a device.
+
+    Parameters
+    ----------
+    device : name that users ask for
+    open : makes a session of an ONNX file's bytes: ``open(content, graph, name=…, **options)``
+    options : given to `open`
+    takes_threads : whether `open` takes ``threads``, the number of processor threads of one run
+    """
+
+    device: str
+    open: Callable[..., Session]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    takes_threads: bool = False
+
+
+def devices() -> tuple[str, ...]:
+    """Names of all devices that an installed package can drive, the processor first."""
+    return tuple(sorted(names_of(GROUP), key=lambda name: (name != "cpu", name)))
+
+
+def device_choices() -> tuple[str, ...]:
+    """Everything that `--device` takes."""
+    return ("auto", *devices())
+
+
+def resolve_device(device: str) -> str:
+    """Name the device that a word stands for.
+
+    ``auto`` is ``cuda`` where it is installed and a GPU answers, else ``cpu``. Devices that cost minutes at their
+    first use (TensorRT builds engines), or are faster only sometimes (OpenVINO), are selected by name.
+
+    Raises
+    ------
+    DeviceUnavailable
+        If there is no such device.
+    """
+    if device not in device_choices():
+        raise DeviceUnavailable(f"There is no device {device!r}", available=device_choices())
+    if device != "auto":
+        return device
+    from .cuda import find_gpu
+    from .onnxruntime_gpu import has_provider
+
+    if not has_provider("cuda"):
+        return "cpu"
+    try:
+        find_gpu()
+    except DeviceError:
+        return "cpu"
+    return "cuda"
+
+
+def open_session(
+    bundle: Bundle, role: str, *, device: str = "auto", precision: str = "fp32", threads: int = 0
+) -> Session:
+    """Load one graph of a bundle on a device; parameters as `load_session`.
+
+    Raises
+    ------
+    BackendNotInstalled, DeviceUnavailable
+        If the device asked for cannot be had; there is no silent fallback.
+    BundleError
+        If the graph is missing, altered, or not what the manifest says.
+    """
+    content = bundle.graph_bytes(role, precision)
+    name = f"{bundle.manifest.name}/{role}"
+    return load_session(content, bundle.manifest.graphs[role], device=device, name=name, threads=threads)
+
+
+def open_sessions(
+    bundle: Bundle, *, device: str = "auto", precision: str = "fp32", threads: int = 0
+) -> dict[str, Session]:
+    """Load every graph of a bundle; if one fails, those that were loaded are closed.
+
+    Raises
+    ------
+    BackendNotInstalled, DeviceUnavailable, BundleError
+        As `open_session`.
+    """
+    sessions: dict[str, Session] = {}
+    try:
+        for role in bundle.manifest.graphs:
+            sessions[role] = open_session(bundle, role, device=device, precision=precision, threads=threads)
+    except BaseException:
+        for session in sessions.values():
+            session.close()
+        raise
+    return sessions
+
+
+def load_session(
+    content: bytes, graph: Graph, *, device: str = "auto", name: str = "graph", threads: int = 0
+) -> Session:
+    """Load the bytes of a graph on a device.
+
+    Parameters
+    ----------
+    content : ONNX file, hash already checked
+    graph : what the manifest says of it
+    device : ``auto`` or one of `devices`; `resolve_device` says what ``auto`` is
+    name : for messages
+    threads : of one run, on a processor; 0 takes every core. A GPU has no use for it
+
+    Raises
+    ------
+    BackendNotInstalled, DeviceUnavailable, BundleError
+        As `open_session`.
+    """
+    engine = resolve_device(device)
+    require_self_contained(content, f"The runtime cannot load {name}")
+    descriptor: EngineDescriptor | None = find_descriptor(GROUP, engine)
+    if descriptor is None:
+        raise BackendNotInstalled(f"No installed package drives device {engine!r}", available=devices())
+    options = dict(descriptor.options)
+    if threads and descriptor.takes_threads:
+        options["threads"] = threads
+    return descriptor.open(content, graph, name=name, **options)

@@ -1,0 +1,269 @@
+"""Open a task, a processor or a stream in one call, from a bundle and what the user wants.
+
+Owns the order in which things are opened, the cheapest first, and who closes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from .bundle.bundle import Bundle
+from .engines.autotune import Choice, auto_precision
+from .engines.registry import open_sessions
+from .engines.session import Session
+from .errors import BundleError
+from .frame import Frame
+from .io.info import Source
+from .io.sinks.sink import Sink
+from .io.sources import open_source
+from .processor import Processor
+from .stream.stream import Stream
+from .tasks.registry import build_task, task_descriptor
+from .tasks.task import Task
+from .temporal.options import SteadyOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import TypedDict, Unpack
+
+    class TaskOpening(TypedDict, total=False):
+        """How a task is opened; see `open_task`."""
+
+        device: str
+        precision: str
+        options: Mapping[str, Any] | None
+        threads: int
+
+
+_WATCHED = 10  # frames from which it is known how often each graph runs
+_WATCHED_WH = (1280, 720)
+
+
+def open_task(
+    bundle: Bundle | str | Path,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    options: Mapping[str, Any] | None = None,
+    threads: int = 0,
+) -> Task:
+    """Load a bundle's graphs on a device, as the task that the manifest names.
+
+    Parameters
+    ----------
+    bundle : loaded, or the name of a shipped one, or the path of its folder
+    device : ``auto``, ``cpu``, …
+    precision : ``auto``, ``fp32``, ``fp16`` or ``int8``
+    options : the task's own, such as ``{"saturation": 1.2}`` of colorize
+    threads : of one run of the network, on a processor; 0 takes every core
+
+    Returns
+    -------
+    Task
+        It owns its sessions: `close` closes them.
+
+    Raises
+    ------
+    BundleError
+        If the bundle is damaged, or of a task that is not installed.
+    DeviceError
+        If the device asked for cannot be had.
+    UsageError
+        If the task has no such option.
+
+    Examples
+    --------
+    >>> open_task("colorize").name
+    'colorize'
+    """
+    loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+    chosen = choose_precision(loaded, precision, device=device)
+    sessions = open_sessions(loaded, device=device, precision=chosen, threads=threads)
+    try:
+        return build_task(loaded.manifest, sessions, options, owned=True)
+    except BaseException:
+        for session in sessions.values():
+            session.close()
+        raise
+
+
+def open_processor(
+    bundle: Bundle | str | Path,
+    *,
+    steady: str | SteadyOptions = "auto",
+    live: bool = True,
+    **opening: Unpack[TaskOpening],
+) -> Processor:
+    """Open the synchronous step of a bundle, for a control loop or a batch job.
+
+    Parameters
+    ----------
+    bundle : as of `open_task`
+    steady : ``auto``, ``off``, ``blend``, ``keyframe``, or options
+    live : True gives the result of a frame at once; False lets the temporal stage look ahead, so results come later
+        and `flush` gives the last ones
+    opening : as of `open_task`
+
+    Returns
+    -------
+    Processor
+        It owns its task: `close` closes all.
+
+    Raises
+    ------
+    BundleError, DeviceError, UsageError
+        As of `open_task`.
+
+    Examples
+    --------
+    >>> with open_processor("colorize") as processor:
+    ...     processor.process(Frame(np.zeros((120, 160, 3), np.uint8)))[0].output.pixels.shape
+    (120, 160, 3)
+    """
+    task = open_task(bundle, **opening)
+    try:
+        stage = task.make_stage(steady_options(steady, task), live=live)
+        return Processor.owning(task, stage, live=live)
+    except BaseException:
+        task.close()
+        raise
+
+
+def open_stream(
+    bundle: Bundle | str | Path,
+    source: Source | str | int | Path = "0",
+    sinks: Sequence[Sink | str | Path] = (),
+    *,
+    steady: str | SteadyOptions = "auto",
+    limit: int | None = None,
+    max_age_ms: float | None = None,
+    **opening: Unpack[TaskOpening],
+) -> Stream:
+    """Open a source, a bundle and sinks as one stream, which owns and closes them all.
+
+    Parameters
+    ----------
+    bundle : as of `open_task`
+    source : a camera's number, an address, a path, or an open source
+    sinks : addresses or paths of outputs, or open sinks
+    steady : ``auto`` (what the task names for streams; ``off`` for independent images), ``off``, ``blend``,
+        ``keyframe``, or options
+    limit : end after so many results
+    max_age_ms : live sources only: a frame or a result that is older is thrown away, and counted as late
+    opening : as of `open_task`
+
+    Raises
+    ------
+    BundleError, DeviceError, SourceError, SinkError, UsageError
+        If one of them cannot be opened; then all is closed again.
+
+    Examples
+    --------
+    >>> with open_stream("colorize", "test://?size=160x120&frames=3") as stream:
+    ...     print([result.output.pixels.shape for result in stream])
+    [(120, 160, 3), (120, 160, 3), (120, 160, 3)]
+    """
+    loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+    opened = open_source(str(source)) if isinstance(source, str | int | Path) else source
+    try:
+        task = open_task(loaded, **opening)
+        try:
+            options = steady_options(steady, task, independent=opened.info.independent)
+            stage = task.make_stage(options, live=opened.info.live)
+            processor = Processor.owning(task, stage, live=opened.info.live)
+        except BaseException:
+            task.close()
+            raise
+    except BaseException:
+        opened.close()
+        raise
+    outputs = [str(sink) if isinstance(sink, Path) else sink for sink in sinks]
+    return Stream(opened, processor, outputs, limit=limit, max_age_ms=max_age_ms)
+
+
+def steady_options(steady: str | SteadyOptions, task: Task, *, independent: bool = False) -> SteadyOptions:
+    """Choose how a stream of a task is steadied.
+
+    Parameters
+    ----------
+    steady : a mode, ``auto``, or options, which are kept
+    task : its descriptor says what ``auto`` means
+    independent : the frames are images of their own, which have nothing to be steadied by
+
+    Raises
+    ------
+    UsageError
+        If there is no such mode.
+    """
+    if isinstance(steady, SteadyOptions):
+        return steady
+    if steady != "auto":
+        return SteadyOptions(mode=steady)
+    if independent or task.propagated is None:
+        return SteadyOptions(mode="off")
+    return SteadyOptions(mode=task_descriptor(task.name).steady)
+
+
+def choose_precision(
+    bundle: Bundle, wanted: str, *, device: str = "auto", progress: Callable[[str], None] | None = None
+) -> str:
+    """Precision to load: the one asked for, or with ``auto`` the one that is fastest here.
+
+    Parameters
+    ----------
+    bundle : loaded
+    wanted : ``auto``, ``fp32``, ``fp16`` or ``int8``
+    device : on which ``auto`` measures, once
+    progress : called with a line when it does
+
+    Raises
+    ------
+    BundleError
+        If the bundle does not have it.
+    DeviceError
+        If something must be measured on a device that cannot be had.
+    """
+    if wanted == "auto":
+        return tune_precision(bundle, device, progress=progress).precision
+    have = bundle.precisions()
+    if wanted not in have:
+        raise BundleError(
+            f"Bundle {bundle.manifest.name!r} has no precision {wanted!r}",
+            available=have,
+            todo="Make it with `steadyframe calibrate`",
+        )
+    return wanted
+
+
+def tune_precision(
+    bundle: Bundle, device: str = "auto", *, progress: Callable[[str], None] | None = None, again: bool = False
+) -> Choice:
+    """Choose a precision for a device: remembered, or measured now on the bundle's own task.
+
+    Parameters
+    ----------
+    bundle : with one or more precisions
+    device : asked for
+    progress : called with a line when measuring begins, because it takes seconds
+    again : measure even if it is remembered
+
+    Raises
+    ------
+    BundleError, DeviceError
+        As of `auto_precision`.
+    """
+
+    def workload(sessions: Mapping[str, Session]) -> int:
+        # A soft random landscape: what it shows does not matter for the time, as long as it is no constant.
+        coarse = np.random.default_rng(0).integers(0, 256, (9, 16, 3), dtype=np.uint8)
+        pixels = np.asarray(cv2.resize(coarse, _WATCHED_WH, interpolation=cv2.INTER_CUBIC), np.uint8)
+        with Processor(build_task(bundle.manifest, sessions)) as processor:
+            for index in range(_WATCHED):
+                processor.process(Frame(pixels, index=index))
+        return _WATCHED
+
+    return auto_precision(bundle, device, workload=workload, progress=progress, again=again)

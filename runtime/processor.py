@@ -1,0 +1,239 @@
+"""The one synchronous step: prepare, infer, finish.
+
+Owns `Processor`. The threads of a stream call its three parts; a control loop, a batch job, calibration, parity and
+the benches call `process`. There is no other loop over a task in the project.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from .errors import UsageError
+from .frame import Frame
+from .tasks.task import Feeds, Placement, Result, Task
+from .temporal.stage import EveryFrame, Fresh, Motion, Outputs, Stage
+
+# A live source that was silent for so long has moved on: what is remembered of it is of no use.
+_STALE_NS = 1_000_000_000
+
+_in_use: WeakKeyDictionary[Task, Processor] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+@dataclass(slots=True)
+class Step:
+    """A frame on its way through a processor.
+
+    Parameters
+    ----------
+    frame : being worked on
+    motion : how it follows on earlier frames
+    placement : where the network's input lies in it
+    feeds : of the network; empty where it does not run on this frame, and once it has run
+    timings_ms : stage -> milliseconds spent so far
+    keyframe : whether outputs of this very frame came
+    """
+
+    frame: Frame
+    motion: Motion
+    placement: Placement
+    feeds: Feeds = field(default_factory=dict)
+    timings_ms: dict[str, float] = field(default_factory=dict)
+    keyframe: bool = False
+
+    @property
+    def runs(self) -> bool:
+        """Whether the network runs on this frame."""
+        return self.motion.keyframe
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """Outputs of the network on one frame, and the milliseconds they took."""
+
+    frame: Frame
+    outputs: Outputs
+    spent_ms: float
+
+
+class Processor:
+    """A task and its temporal stage, one frame after the other, without threads.
+
+    `process` is all that a control loop needs. A pipeline calls `prepare`, `infer` and `finish` itself, each in a
+    thread of its own and each once for every frame, in order (`infer` only for the frames that it `runs` on).
+
+    Parameters
+    ----------
+    task : from `steadyframe.open_task`; one processor at a time may use it
+    stage : the temporal stage; None runs the network on every frame
+    live : whether the frames are those of a live source: after a second without one, what was remembered is
+        forgotten
+
+    Raises
+    ------
+    UsageError
+        If another processor or stream is using the task.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from steadyframe.runtime.opening import open_processor
+    >>> with open_processor("colorize") as processor:
+    ...     processor.process(Frame(np.zeros((120, 160, 3), np.uint8)))[0].output.pixels.shape
+    (120, 160, 3)
+    """
+
+    def __init__(self, task: Task, stage: Stage | None = None, *, live: bool = False) -> None:
+        self.task = task
+        self.stage: Stage = stage if stage is not None else EveryFrame()
+        self.live = live
+        self._owned = False
+        self._previous: Frame | None = None  # of `prepare`
+        self._placement: Placement | None = None  # of `prepare`
+        self._waiting: deque[Step] = deque()  # of `finish`: frames whose outputs are not final
+        with _lock:
+            user = _in_use.get(task)
+            if user is not None and user is not self:
+                raise UsageError(
+                    f"This task {task.name} is in use by another stream or processor",
+                    expected="one stream a task, since a task remembers earlier frames",
+                    todo="Close that one first, or open a second task; the sessions may be shared (`build_task`)",
+                )
+            _in_use[task] = self
+
+    @classmethod
+    def owning(cls, task: Task, stage: Stage | None = None, *, live: bool = False) -> Processor:
+        """Make a processor that closes its task."""
+        processor = cls(task, stage, live=live)
+        processor._owned = True
+        return processor
+
+    def process(self, frame: Frame) -> list[Result[Any]]:
+        """Take one frame through all three parts.
+
+        Parameters
+        ----------
+        frame : the next one; a change of size, or a frame that is `independent`, forgets the frames before
+
+        Returns
+        -------
+        list of Result
+            The results that are final now, oldest first. Without look-ahead that is always the one of this frame.
+        """
+        step = self.prepare(frame)
+        return self.finish(step, self.infer(step) if step.runs else None)
+
+    def process_all(self, frames: Iterable[Frame]) -> Iterator[Result[Any]]:
+        """Give the result of every frame, in order, and flush at the end."""
+        for frame in frames:
+            yield from self.process(frame)
+        yield from self.flush()
+
+    def prepare(self, frame: Frame, *, may_run: bool = True) -> Step:
+        """Measure the motion into a frame, decide whether the network runs on it, and preprocess it if so.
+
+        Parameters
+        ----------
+        frame : the next one
+        may_run : False while the network is still busy with an earlier frame of a live source
+        """
+        timings: dict[str, float] = {}
+        started = time.perf_counter_ns()
+        restart = self._restarts(frame)
+        motion = self.stage.observe(frame, may_run=may_run or restart, restart=restart)
+        if not self.stage.every_frame:
+            timings["flow"] = _since_ms(started)
+        feeds: Feeds = {}
+        if motion.keyframe or self._placement is None:
+            started = time.perf_counter_ns()
+            feeds, self._placement = self.task.preprocess(frame, motion)
+            timings["preprocess"] = _since_ms(started)
+        self._previous = frame
+        # Between keyframes the outputs are those of the last one, propagated: they lie where it lay.
+        return Step(frame, motion, replace(self._placement, frame=frame), feeds, timings)
+
+    def infer(self, step: Step) -> Inference:
+        """Run the network on a frame that was chosen for it."""
+        started = time.perf_counter_ns()
+        outputs = self.task.infer(step.feeds)
+        step.feeds = {}  # memory, long before the last sink is done with the frame
+        return Inference(step.frame, outputs, _since_ms(started))
+
+    def finish(self, step: Step, inference: Inference | None) -> list[Result[Any]]:
+        """Go on to a frame, take in what the network gave, and make the results that are final now.
+
+        Parameters
+        ----------
+        step : the next frame
+        inference : of this frame, or, for live sources, of an earlier one; None if there is nothing new
+        """
+        ready: list[Result[Any]] = []
+        if step.motion.restart and self._waiting:
+            ready = self.flush()
+        fresh = None
+        if inference is not None:
+            fresh = Fresh(inference.frame, inference.outputs)
+            step.keyframe = inference.frame is step.frame
+            step.timings_ms["infer"] = inference.spent_ms
+        started = time.perf_counter_ns()
+        final = self.stage.update(step.motion, fresh)
+        if not self.stage.every_frame:
+            step.timings_ms["steady"] = _since_ms(started)
+        self._waiting.append(step)
+        return [*ready, *self._results(final)]
+
+    def flush(self) -> list[Result[Any]]:
+        """Make the results of the frames that wait for a keyframe which will not come."""
+        return self._results(self.stage.flush()) if self._waiting else []
+
+    def reset(self) -> None:
+        """Forget all frames, those that are still held back included; `flush` first to keep them."""
+        self.flush()
+        self._previous = None
+
+    def close(self) -> None:
+        """Give the task back, and close it if it is owned; does nothing the second time."""
+        with _lock:
+            if _in_use.get(self.task) is self:
+                del _in_use[self.task]
+        if self._owned:
+            self.task.close()
+
+    def __enter__(self) -> Processor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _restarts(self, frame: Frame) -> bool:
+        """Whether what is remembered says nothing about this frame."""
+        previous = self._previous
+        if previous is None or frame.independent or frame.size_wh != previous.size_wh:
+            return True
+        return self.live and frame.captured_ns - previous.captured_ns > _STALE_NS
+
+    def _results(self, final: list[Outputs]) -> list[Result[Any]]:
+        """Make results of the frames that have waited longest."""
+        results = []
+        for outputs in final:
+            step = self._waiting.popleft()
+            started = time.perf_counter_ns()
+            output = self.task.postprocess(outputs, step.placement)
+            step.timings_ms["postprocess"] = _since_ms(started)
+            age_ms = (time.monotonic_ns() - step.frame.captured_ns) / 1e6
+            results.append(Result(step.frame, output, step.keyframe, age_ms, step.timings_ms, outputs))
+        return results
+
+
+def _since_ms(started_ns: int) -> float:
+    """Milliseconds since a reading of `perf_counter_ns`."""
+    return (time.perf_counter_ns() - started_ns) / 1e6
