@@ -46,8 +46,8 @@ def calibrate(
     differ, prepared as the runtime prepares them, and every other one only judges.
     """
     from ..runtime.bundle.bundle import Bundle
-    from ..runtime.engines.autotune import auto_precision
     from ..runtime.io.sources import open_source
+    from ..runtime.opening import tune_precision
     from .diversity import diverse_frames
     from .precision import add_to_bundle, make_precision
 
@@ -66,14 +66,14 @@ def calibrate(
         _save(selection, rest["save_frames"])
     with _log.status("starting") as status:
         outcomes = [
-            make_precision(loaded, selection, precision, method=rest["method"], report=status.update)
+            make_precision(loaded, selection, precision, method=rest["method"], progress=status.update)
             for precision in dict.fromkeys(precisions or ("fp16", "int8"))
         ]
     made = add_to_bundle(loaded, output or loaded.folder, outcomes)
     console = Console(highlight=False, markup=False)
     console.print(_coverage(selection))
     console.print(_quality(outcomes))
-    choice = auto_precision(made, "cpu", progress=_log.print)
+    choice = tune_precision(made, "cpu", progress=_log.print)
     console.print(_speed(choice))
     for path in sorted(made.folder.iterdir()):
         click.echo(f"{path}  {path.stat().st_size:,} bytes")
@@ -92,7 +92,7 @@ def _coverage(selection: Selection) -> Table:
 
 def _quality(outcomes: list[Outcome]) -> Table:
     """Draw what came of every precision."""
-    table = Table("precision", "measure, against fp32", "mean", "limit", "frames", "kept in fp32")
+    table = Table("precision", "quality metric, against fp32", "mean", "limit", "frames", "kept in fp32")
     for one in outcomes:
         figures = (f"{one.value:.3g}", f"{one.limit:g}", str(one.frames))
         table.add_row(one.precision, one.measure, *figures, ", ".join(one.kept) or "nothing")

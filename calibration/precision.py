@@ -1,49 +1,37 @@
 """A cheaper precision for a bundle: made, judged by the task, and added to the manifest.
 
-Owns the loop around conversion (`half`, `int8`), search (`calibration.sensitivity`) and judgement
-(`calibration.quality`). Needs onnx and ONNX Runtime; never PyTorch, so that a bundle can be calibrated where it runs.
+Owns the search for the nodes that must stay in fp32, over conversions (`conversion`), their order (`sensitivity`) and
+the judgement (`judging`). Needs onnx and ONNX Runtime; never PyTorch, so that a bundle can be calibrated where it
+runs.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import onnx
-
-from ..export.folder import replace_folder
 from ..runtime.bundle.bundle import MANIFEST_FILE, Bundle
+from ..runtime.bundle.folder import replace_folder
 from ..runtime.bundle.manifest import GraphFile, Manifest
-from ..runtime.engines.probe import probe
-from ..runtime.engines.registry import load_session, open_sessions
 from ..runtime.errors import CalibrationError
-from ..runtime.frame import Frame
-from ..runtime.tasks.registry import build_task
-from .activation_ranges import refuse_not_finite, scan
+from .conversion import GraphConversion, all_finite
 from .diversity import Selection
-from .half import half_candidates, to_half
-from .int8 import collect_ranges, quantizable, to_int8
-from .prepare import prepared
+from .judging import Judge, judgeable_frames, judging_devices
 from .quality import QualityMetric, quality_metric_of
 from .recipe import QuantRecipe, recipes_as_json
-from .recording import Arrays, recorded_feeds, results_of
 from .sensitivity import fewest_kept, worst_first
 
 _LEAST = 4  # frames
 _JUDGED = 2  # every other frame that says something judges and does not calibrate: one lost person must count
-_PROBES = 2  # frames on which the nodes are ranked
-Report = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 def _silent(line: str) -> None:
-    """Report nothing."""
+    """Show nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +42,7 @@ class Outcome:
     ----------
     precision : ``fp16`` or ``int8``
     contents : role -> bytes of its ONNX file
-    measure, value, limit : the task's measure on frames that calibrated nothing, and what it had to reach
+    measure, value, limit : the task's quality metric on frames that calibrated nothing, and what it had to reach
     frames : on which `value` is the mean
     kept : ``role/node`` of what stayed in fp32 so that the task holds
     devices : on which it was measured; `value` is the worst one's
@@ -72,77 +60,9 @@ class Outcome:
     recipes: dict[str, QuantRecipe]
 
 
-def judging_devices() -> tuple[str, ...]:
-    """Engines of this machine that a precision must hold on: one file is for all of them."""
-    return tuple(device for device in ("cpu", "openvino") if device == "cpu" or probe(device).works)
-
-
-class Judge:
-    """Measures a set of graphs by the task, against the bundle's own fp32, on frames kept for that.
-
-    Parameters
-    ----------
-    bundle : with fp32 graphs
-    frames : that did not calibrate; where an output is fed back, each is run twice, or with its neighbours
-    devices : on which the graphs run; the worst counts
-    metric : measure that replaces the task's
-    """
-
-    def __init__(
-        self, bundle: Bundle, frames: Sequence[Frame], devices: Sequence[str] = ("cpu",), *,
-        metric: QualityMetric | None = None,
-    ) -> None:  # fmt: skip
-        self._manifest, self._frames, self._devices = bundle.manifest, frames, devices
-        self.metric: QualityMetric = metric or quality_metric_of(bundle.manifest.task)
-        roles = bundle.manifest.graphs
-        self._expected = self._results({role: bundle.graph_bytes(role, "fp32") for role in roles}, "cpu")
-
-    def values(self, contents: dict[str, bytes], device: str) -> list[float]:
-        """Measure every frame that says something.
-
-        Raises
-        ------
-        CalibrationError
-            If no frame does.
-        """
-        pairs = zip(self._expected, self._results(contents, device), strict=True)
-        values = [value for left, right in pairs if (value := self.metric.of(left, right)) is not None]
-        if not values:
-            raise CalibrationError(
-                "The frames show nothing that the task could be judged by",
-                expected=f"frames for {self.metric.measure}",
-            )
-        return values
-
-    def value(self, contents: dict[str, bytes]) -> tuple[float, int, str]:
-        """Mean of the measure on the worst device, the number of frames that said something, and that device.
-
-        Raises
-        ------
-        CalibrationError
-            If no frame did.
-        """
-        found = {device: self.values(contents, device) for device in self._devices}
-        means = {device: float(np.mean(values)) for device, values in found.items()}
-        sign = 1 if self.metric.higher_is_better else -1
-        worst = min(means, key=lambda device: sign * means[device] if means[device] == means[device] else -np.inf)
-        return means[worst], len(found[worst]), worst
-
-    def _results(self, contents: dict[str, bytes], device: str) -> list[Any]:
-        graphs = self._manifest.graphs
-        sessions = {
-            role: load_session(content, graphs[role], device=device, name=role) for role, content in contents.items()
-        }
-        task = build_task(self._manifest, sessions, owned=True)
-        try:
-            return list(results_of(self._manifest, task, self._frames))
-        finally:
-            task.close()
-
-
 def make_precision(
     bundle: Bundle, selection: Selection, precision: str, *, method: str = "percentile",
-    metric: QualityMetric | None = None, report: Report = _silent,
+    metric: QualityMetric | None = None, progress: Progress = _silent,
 ) -> Outcome:  # fmt: skip
     """Make one precision of every graph of a bundle, as much of it as the task allows.
 
@@ -152,8 +72,8 @@ def make_precision(
     selection : real frames; every other of those that say something judges, the rest calibrates
     precision : ``fp16`` or ``int8``
     method : of the ranges of int8: ``minmax``, ``percentile`` or ``entropy``
-    metric : measure that replaces the task's
-    report : told what is being done, one line at a time
+    metric : quality metric that replaces the task's
+    progress : called with what is being done, one line at a time
 
     Raises
     ------
@@ -166,45 +86,85 @@ def make_precision(
             "Too few different frames", expected=f"at least {_LEAST}", found=len(selection.frames),
             todo="Film something that changes, or name more images",
         )  # fmt: skip
+    metric = metric or quality_metric_of(bundle.manifest.task)
     devices = judging_devices()
-    judged = _telling(bundle, selection.frames, metric or quality_metric_of(bundle.manifest.task))[::_JUDGED]
+    judged = judgeable_frames(bundle, selection.frames, metric)[::_JUDGED]
     judge = Judge(bundle, judged, devices, metric=metric)
     seen = [frame for frame in selection.frames if all(frame is not other for other in judged)]
-    report(f"{precision}: ranges of {len(seen)} frames")
-    makers = {role: _Maker(bundle, role, precision, seen, method) for role in bundle.manifest.graphs}
-    nodes = [f"{role}/{node}" for role, maker in makers.items() for node in maker.candidates]
-    measured: dict[int, tuple[float, int, str]] = {}
-
-    def contents(kept: Sequence[str]) -> dict[str, bytes]:
-        return {role: maker.make(_of_role(kept, role)) for role, maker in makers.items()}
-
-    def holds(kept: Sequence[str]) -> bool:
-        if len(kept) not in measured:  # `kept` grows along one order, so that its length says which it is
-            candidate = contents(kept)
-            value, count, worst = judge.value(candidate)
-            # A NaN may end as a black but finite image.
-            measured[len(kept)] = (value if _finite(makers, candidate, devices) else float("nan"), count, worst)
-            report(f"{precision}: {len(kept)} of {len(nodes)} in fp32: {measured[len(kept)][0]:.3g}")
-        return judge.metric.holds(measured[len(kept)][0], precision, with_reserve=True)
-
-    kept: list[str] = []
-    if not holds(kept):
-        worst = measured[0][2]
-        report(f"{precision}: ranking {len(nodes)} nodes on {worst}")
-        kept = fewest_kept(worst_first(nodes, lambda node: _damage(makers, node, worst)), holds)
-    if nodes and len(kept) == len(nodes):
-        raise CalibrationError(
-            f"{precision} is not good enough on any node",
-            expected=f"{judge.metric.measure} of {judge.metric.limit[precision]}",
-            found=f"{measured[0][0]:.3g} with every node changed",
-        )
-    final = contents(kept)
-    value, frames, _ = measured[len(kept)]
+    progress(f"{precision}: ranges of {len(seen)} frames")
+    conversions = {role: GraphConversion(bundle, role, precision, seen, method) for role in bundle.manifest.graphs}
+    search = _Search(conversions, judge, precision, devices, progress)
+    kept = search.fewest()
+    found = search.measure(kept)
+    recipes = _recipes(bundle, conversions, kept, selection, method) if precision == "int8" else {}
     return Outcome(
-        precision=precision, contents=final, measure=judge.metric.measure, value=value,
-        limit=judge.metric.limit[precision], frames=frames, kept=tuple(kept), devices=devices,
-        recipes=_recipes(bundle, makers, kept, selection, method) if precision == "int8" else {},
+        precision=precision, contents=search.contents(kept), measure=metric.measure, value=found.value,
+        limit=metric.limit[precision], frames=found.frames, kept=tuple(kept), devices=devices, recipes=recipes,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Mean of the metric on the worst device, over how many frames, and which device that is."""
+
+    value: float
+    frames: int
+    device: str
+
+
+class _Search:
+    """Finds how few nodes must stay in fp32 for the task to hold, and remembers what it has measured."""
+
+    def __init__(
+        self, conversions: Mapping[str, GraphConversion], judge: Judge, precision: str, devices: Sequence[str],
+        progress: Progress,
+    ) -> None:  # fmt: skip
+        self._conversions, self._judge, self._progress = conversions, judge, progress
+        self._precision, self._devices = precision, devices
+        self._nodes = [f"{role}/{node}" for role, one in conversions.items() for node in one.candidates]
+        self._measured: dict[int, _Found] = {}
+
+    def fewest(self) -> list[str]:
+        """Name what must stay, as ``role/node``.
+
+        Raises
+        ------
+        CalibrationError
+            If that is every node.
+        """
+        if self._holds([]):
+            return []
+        plain = self._measured[0]
+        self._progress(f"{self._precision}: ranking {len(self._nodes)} nodes on {plain.device}")
+        ranked = worst_first(self._nodes, lambda node: _damage(self._conversions, node, plain.device))
+        kept = fewest_kept(ranked, self._holds)
+        if self._nodes and len(kept) == len(self._nodes):
+            metric = self._judge.metric
+            raise CalibrationError(
+                f"{self._precision} is not good enough on any node",
+                expected=f"{metric.measure} of {metric.limit[self._precision]}",
+                found=f"{plain.value:.3g} with every node changed",
+            )
+        return kept
+
+    def contents(self, kept: Sequence[str]) -> dict[str, bytes]:
+        """Convert every graph with these nodes kept."""
+        return {role: one.make(_of_role(kept, role)) for role, one in self._conversions.items()}
+
+    def measure(self, kept: Sequence[str]) -> _Found:
+        """Convert and judge, once; NaN where an output of a graph is not finite."""
+        if len(kept) not in self._measured:  # `kept` grows along one order, so that its length says which it is
+            contents = self.contents(kept)
+            value, frames, device = self._judge.value(contents)
+            if not all_finite(self._conversions, contents, self._devices):
+                value = float("nan")
+            self._measured[len(kept)] = _Found(value, frames, device)
+            self._progress(f"{self._precision}: {len(kept)} of {len(self._nodes)} in fp32: {value:.3g}")
+        return self._measured[len(kept)]
+
+    def _holds(self, kept: Sequence[str]) -> bool:
+        """Whether the task holds, with room to spare for other frames."""
+        return self._judge.metric.holds(self.measure(kept).value, self._precision, with_reserve=True)
 
 
 def add_to_bundle(bundle: Bundle, folder: Path, outcomes: Sequence[Outcome]) -> Bundle:
@@ -243,89 +203,10 @@ def add_to_bundle(bundle: Bundle, folder: Path, outcomes: Sequence[Outcome]) -> 
     return Bundle.load(folder)
 
 
-class _Maker:
-    """One graph, its ranges on real frames, and its conversion with any nodes kept."""
-
-    def __init__(self, bundle: Bundle, role: str, precision: str, frames: Sequence[Frame], method: str) -> None:
-        self.plain = bundle.graph_bytes(role, "fp32")
-        self.spec = bundle.manifest.graphs[role]
-        self._half = precision == "fp16"
-        self._model = prepared(onnx.load_from_string(self.plain))
-        self.candidates = half_candidates(self._model) if self._half else quantizable(self._model)
-        feeds = (one for fed in recorded_feeds(bundle, frames) for one in fed[role])
-        self.probes: list[Arrays] = []
-        feeds = self._remembered(feeds)
-        if self._half:
-            self._seen = scan(self._model, feeds)
-            refuse_not_finite(self._seen, f"The fp32 graph {role!r}")
-        else:
-            self.ranges = collect_ranges(self._model, feeds, method) if self.candidates else {}
-
-    def make(self, kept: Sequence[str]) -> bytes:
-        """Convert with these nodes kept; where none is left, the fp32 file itself."""
-        if self._half:
-            return bytes(to_half(self._model, self._seen, keep=kept)[0].SerializeToString())
-        if len(kept) == len(self.candidates):
-            return self.plain
-        return bytes(to_int8(self._model, self.ranges, keep=kept).SerializeToString())
-
-    @functools.cached_property
-    def expected(self) -> list[Arrays]:
-        """What fp32 gives on the probes."""
-        return self.outputs(self.plain)
-
-    def outputs(self, content: bytes, device: str = "cpu") -> list[Arrays]:
-        """Run a version of the graph on the probes."""
-        session = load_session(content, self.spec, device=device)
-        try:
-            return [session.run(feeds) for feeds in self.probes]
-        finally:
-            session.close()
-
-    def _remembered(self, feeds: Iterator[Arrays]) -> Iterator[Arrays]:
-        """Pass feeds on, and keep the first few for ranking."""
-        for one in feeds:
-            if len(self.probes) < _PROBES:
-                self.probes.append(one)
-            yield one
-
-
-def _telling(bundle: Bundle, frames: Sequence[Frame], metric: QualityMetric) -> list[Frame]:
-    """Frames on which fp32 gives something that the task is judged by: of pose, those with people."""
-    task = build_task(bundle.manifest, open_sessions(bundle, device="cpu"), owned=True)
-    try:
-        found = [
-            frame for frame in frames
-            if any(metric.of(one, one) is not None for one in results_of(bundle.manifest, task, [frame]))
-        ]  # fmt: skip
-    finally:
-        task.close()
-    if not found:
-        raise CalibrationError(
-            "The frames show nothing that the task could be judged by", expected=f"frames for {metric.measure}",
-            todo="Name a clip or images of what the network is for",
-        )  # fmt: skip
-    return found
-
-
-def _damage(makers: dict[str, _Maker], node: str, device: str = "cpu") -> float:
-    """Relative error of a graph's outputs when this node alone is changed."""
+def _damage(conversions: Mapping[str, GraphConversion], node: str, device: str) -> float:
+    """Relative error of a graph's outputs when this one node, ``role/node``, is changed."""
     role, name = node.split("/", 1)
-    maker = makers[role]
-    content = maker.make([other for other in maker.candidates if other != name])
-    errors = []
-    for right, found in zip(maker.expected, maker.outputs(content, device), strict=True):
-        for tensor, value in right.items():
-            reference = value.astype(np.float64)
-            size = float(np.sqrt(np.square(reference).mean())) or 1.0
-            errors.append(float(np.sqrt(np.square(found[tensor] - reference).mean())) / size)
-    return float(np.max(errors))  # NaN stays NaN
-
-
-def _finite(makers: dict[str, _Maker], contents: dict[str, bytes], devices: Sequence[str]) -> bool:
-    """Whether every output on the probes is a number."""
-    runs = [run for role, maker in makers.items() for d in devices for run in maker.outputs(contents[role], d)]
-    return all(bool(np.isfinite(value).all()) for run in runs for value in run.values())
+    return conversions[role].damage(name, device)
 
 
 def _of_role(kept: Sequence[str], role: str) -> list[str]:
@@ -334,13 +215,13 @@ def _of_role(kept: Sequence[str], role: str) -> list[str]:
 
 
 def _recipes(
-    bundle: Bundle, makers: dict[str, _Maker], kept: Sequence[str], selection: Selection, method: str
+    bundle: Bundle, conversions: Mapping[str, GraphConversion], kept: Sequence[str], selection: Selection, method: str
 ) -> dict[str, QuantRecipe]:
     """How every graph was made; a graph in which nothing can be quantized has no recipe."""
     return {
         role: QuantRecipe(
             model_sha256=bundle.manifest.graphs[role].files["fp32"].sha256, method=method,
-            frames=selection.hashes, ranges=maker.ranges, kept_fp32=tuple(_of_role(kept, role)),
+            frames=selection.hashes, ranges=one.ranges, kept_fp32=tuple(_of_role(kept, role)),
         )
-        for role, maker in makers.items() if maker.candidates
+        for role, one in conversions.items() if one.candidates
     }  # fmt: skip

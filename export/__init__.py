@@ -12,7 +12,7 @@ from typing import Any
 
 
 class _CallableLayer(ModuleType):
-    """This layer, which is also the function `steadyframe.export`: a submodule hides an attribute of its name."""
+    """The layer, which is also the function `steadyframe.export`: a submodule hides an attribute of its name."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         from .front import export

@@ -17,9 +17,9 @@ import torch
 
 from ..models.checkpoint import Checkpoint, code_commit
 from ..runtime.bundle.bundle import CARD_FILE, MANIFEST_FILE, Bundle
+from ..runtime.bundle.folder import replace_folder
 from ..runtime.bundle.manifest import Graph, GraphFile, Manifest, TensorSpec
 from ..runtime.errors import BundleError
-from .folder import replace_folder
 from .graphs import TaskGraphs, task_graphs
 from .to_onnx import OPSET, export_onnx
 

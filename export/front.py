@@ -1,4 +1,4 @@
-"""`steadyframe.export` and `steadyframe.compare`: a module of yours to a bundle, and the proof that both are the same.
+"""`steadyframe.export` and `steadyframe.compare`: any module to a bundle, and the proof that both are the same.
 
 Owns what the front door offers of this layer; the work is done in `module` and `parity`.
 """
@@ -124,7 +124,9 @@ def _three(values: Sequence[float]) -> tuple[float, float, float]:
 def _output_names(module: nn.Module) -> tuple[str, ...]:
     """Run the module once on noise, and name what it gives."""
     found = module.eval()(torch.rand(1, 3, 64, 64))
-    tensors = tuple(found.values()) if isinstance(found, dict) else found if isinstance(found, tuple | list) else (found,)
+    tensors = (
+        tuple(found.values()) if isinstance(found, dict) else found if isinstance(found, tuple | list) else (found,)
+    )
     if len(tensors) == 1 and tensors[0].ndim == 4 and tensors[0].shape[1] == 3:
         return (IMAGE,)
     if isinstance(found, dict):

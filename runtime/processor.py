@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from .errors import UsageError
 from .frame import Frame
@@ -23,7 +23,8 @@ from .temporal.stage import EveryFrame, Fresh, Motion, Outputs, Stage
 # A live source that was silent for so long has moved on: what is remembered of it is of no use.
 _STALE_NS = 1_000_000_000
 
-_in_use: WeakKeyDictionary[Task, Processor] = WeakKeyDictionary()
+# A reference that keeps the processor alive would keep its task alive as well, which is the key.
+_in_use: WeakKeyDictionary[Task, ref[Processor]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
@@ -99,14 +100,13 @@ class Processor:
         self._placement: Placement | None = None  # of `prepare`
         self._waiting: deque[Step] = deque()  # of `finish`: frames whose outputs are not final
         with _lock:
-            user = _in_use.get(task)
-            if user is not None and user is not self:
+            if _user_of(task) is not None:
                 raise UsageError(
                     f"This task {task.name} is in use by another stream or processor",
                     expected="one stream a task, since a task remembers earlier frames",
                     todo="Close that one first, or open a second task; the sessions may be shared (`build_task`)",
                 )
-            _in_use[task] = self
+            _in_use[task] = ref(self)
 
     @classmethod
     def owning(cls, task: Task, stage: Stage | None = None, *, live: bool = False) -> Processor:
@@ -120,7 +120,8 @@ class Processor:
 
         Parameters
         ----------
-        frame : the next one; a change of size, or a frame that is `independent`, forgets the frames before
+        frame : the next one; a change of size, or a frame that is `independent`, forgets the frames before. An
+            `index` that does not go up is replaced by the next number
 
         Returns
         -------
@@ -146,6 +147,8 @@ class Processor:
         """
         timings: dict[str, float] = {}
         started = time.perf_counter_ns()
+        if self._previous is not None and frame.index <= self._previous.index:
+            frame = replace(frame, index=self._previous.index + 1)  # frames of a caller who does not number them
         restart = self._restarts(frame)
         motion = self.stage.observe(frame, may_run=may_run or restart, restart=restart)
         if not self.stage.every_frame:
@@ -201,7 +204,7 @@ class Processor:
     def close(self) -> None:
         """Give the task back, and close it if it is owned; does nothing the second time."""
         with _lock:
-            if _in_use.get(self.task) is self:
+            if _user_of(self.task) is self:
                 del _in_use[self.task]
         if self._owned:
             self.task.close()
@@ -232,6 +235,12 @@ class Processor:
             age_ms = (time.monotonic_ns() - step.frame.captured_ns) / 1e6
             results.append(Result(step.frame, output, step.keyframe, age_ms, step.timings_ms, outputs))
         return results
+
+
+def _user_of(task: Task) -> Processor | None:
+    """Processor that has a task; None if it was closed, or forgotten."""
+    found = _in_use.get(task)
+    return None if found is None else found()
 
 
 def _since_ms(started_ns: int) -> float:

@@ -1,7 +1,7 @@
 """Export PyTorch vision networks once; run them on any camera, steady from frame to frame.
 
-The public interface, imported lazily: ``import steadyframe`` costs nothing, and no name loads PyTorch but `export` and
-`compare`. The layers behind it are `steadyframe.runtime`, `steadyframe.models`, `steadyframe.calibration` and
+The public interface, imported lazily: ``import steadyframe`` costs nothing, and no name loads PyTorch but `export`
+and `compare`. The layers behind it are `steadyframe.runtime`, `steadyframe.models`, `steadyframe.calibration` and
 `steadyframe.export`.
 
 Examples

@@ -111,7 +111,8 @@ def compare(
 
 def compare_all(
     bundle: Bundle, reference: Reference, frames: Iterable[Frame], targets: Sequence[Target], *,
-    name: str = "the trained network", tolerances: Mapping[str, float] | None = None, metric: QualityMetric | None = None,
+    name: str = "the trained network", tolerances: Mapping[str, float] | None = None,
+    metric: QualityMetric | None = None,
 ) -> list[ParityReport]:  # fmt: skip
     """Compare a bundle on every device and precision with one run of the trained network.
 

@@ -78,32 +78,72 @@ def first_diverging_node(
     """
     model = prepared(onnx.load_from_string(bundle.graph_bytes(role, "fp32")))
     suspect = _Suspect(bundle, role, device, precision, feeds)
-    least = LIMITS[precision] if limit is None else limit
-    session = watched(model)
-    names = [output.name for output in session.get_outputs()]
-    truth = dict(zip(names, session.run(names, dict(feeds)), strict=True))
-    maker = {name: node for node in model.graph.node for name in node.output}
-    order = [name for name in maker if name in truth and truth[name].dtype.kind == "f" and name in suspect.types]
-    errors: dict[str, float] = {}
-
-    def error(name: str) -> float:
-        if name not in errors:
-            errors[name] = _relative(truth[name], suspect.value(name))
-        return errors[name]
-
-    bad = next((o.name for o in model.graph.output if o.name in order and not error(o.name) <= least), None)
-    if bad is None:
+    search = _Search(model, feeds, suspect, LIMITS[precision] if limit is None else limit)
+    name = search.first_bad()
+    if name is None:
         return None
-    low, high = -1, order.index(bad)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if not error(order[middle]) <= least else (middle, high)
-    name = order[high]
-    while worse := [i for i in _inputs(name, maker, order) if not error(i) <= least]:
-        name = worse[0]
-    before = max((error(i) for i in _inputs(name, maker, order)), default=0.0)
-    node = maker[name]
-    return Divergence(role, node.name, node.op_type, name, error(name), before, least)
+    node = search.maker[name]
+    before = max((search.error(source) for source in search.sources(name)), default=0.0)
+    return Divergence(role, node.name, node.op_type, name, search.error(name), before, search.limit)
+
+
+class _Search:
+    """The written graph, the values that should flow in it, and the errors that were measured so far.
+
+    Attributes
+    ----------
+    maker : tensor -> the node that makes it
+    limit : relative error above which a tensor is bad
+    """
+
+    def __init__(self, model: onnx.ModelProto, feeds: Arrays, suspect: _Suspect, limit: float) -> None:
+        session = watched(model)
+        names = [output.name for output in session.get_outputs()]
+        self._truth = dict(zip(names, session.run(names, dict(feeds)), strict=True))
+        self._suspect = suspect
+        self._errors: dict[str, float] = {}
+        self._outputs = [output.name for output in model.graph.output]
+        self.limit = limit
+        self.maker = {name: node for node in model.graph.node for name in node.output}
+        self._order = [name for name in self.maker if self._comparable(name)]
+
+    def error(self, name: str) -> float:
+        """Measure how far a tensor is from what it should be, once."""
+        if name not in self._errors:
+            self._errors[name] = _relative(self._truth[name], self._suspect.value(name))
+        return self._errors[name]
+
+    def first_bad(self) -> str | None:
+        """Find the first bad tensor whose sources are good; None where every output of the graph is good."""
+        name = next((one for one in self._outputs if one in self._order and self._is_bad(one)), None)
+        if name is None:
+            return None
+        low, high = -1, self._order.index(name)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._is_bad(self._order[middle]) else (middle, high)
+        name = self._order[high]
+        while bad := [source for source in self.sources(name) if self._is_bad(source)]:
+            name = bad[0]
+        return name
+
+    def sources(self, name: str) -> list[str]:
+        """Tensors that can be measured and that a tensor is made of, looking through those that cannot."""
+        found: list[str] = []
+        waiting = list(self.maker[name].input)
+        while waiting:
+            one = waiting.pop(0)
+            if one in self._order:
+                found.append(one)
+            elif one in self.maker:
+                waiting += self.maker[one].input
+        return found
+
+    def _comparable(self, name: str) -> bool:
+        return name in self._truth and self._truth[name].dtype.kind == "f" and name in self._suspect.types
+
+    def _is_bad(self, name: str) -> bool:
+        return not self.error(name) <= self.limit  # NaN is bad
 
 
 class _Suspect:
@@ -139,19 +179,6 @@ class _Suspect:
             return session.run(dict(self._feeds))[name]
         finally:
             session.close()
-
-
-def _inputs(name: str, maker: Mapping[str, onnx.NodeProto], order: list[str]) -> list[str]:
-    """Tensors that can be measured and that a tensor is made of, looking through those that cannot."""
-    found: list[str] = []
-    waiting = list(maker[name].input)
-    while waiting:
-        one = waiting.pop(0)
-        if one in order:
-            found.append(one)
-        elif one in maker:
-            waiting += maker[one].input
-    return found
 
 
 def _relative(expected: NDArray[Any], found: NDArray[Any] | None) -> float:

@@ -92,9 +92,7 @@ class StylizeReference:
         """Run one picture, (H, W, 3) BGR, and give every stage under the name it has in the bundle."""
         (made,) = self._processor.process(Frame(pixels))
         self.result = made.output
-        return {f"{ROLE}.{name}": value for name, value in self._session.seen.items()} | {
-            "image": self.result.pixels
-        }
+        return {f"{ROLE}.{name}": value for name, value in self._session.seen.items()} | {"image": self.result.pixels}
 
     def reset(self) -> None:
         """Forget what was painted before."""

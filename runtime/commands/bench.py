@@ -14,8 +14,10 @@ import cv2
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..bench import Quality, Speed, Subject, draw_plot, measure_live, measure_quality, measure_speed
-from ..bench.plot import Point
+from ..bench.plot import Point, draw_plot
+from ..bench.quality import Quality, measure_quality
+from ..bench.speed import Speed, measure_live, measure_speed
+from ..bench.subject import Subject
 from ..bundle.bundle import Bundle
 from ..engines.registry import device_choices
 from ..errors import SinkError

@@ -208,8 +208,8 @@ def tensorrt_options(content: bytes, shape_ranges: dict[str, ShapeRange]) -> dic
         "trt_int8_enable": "1" if b"QuantizeLinear" in content else "0",
     }
     if not all(extent.fixed for extent in shape_ranges.values()):
-        for word, end in (("min", "smallest"), ("opt", "usual"), ("max", "largest")):
-            options[f"trt_profile_{word}_shapes"] = ",".join(
+        for end in ("min", "opt", "max"):
+            options[f"trt_profile_{end}_shapes"] = ",".join(
                 f"{name}:{'x'.join(map(str, getattr(extent, end)))}" for name, extent in shape_ranges.items()
             )
     return options

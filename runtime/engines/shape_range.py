@@ -13,32 +13,32 @@ from ..errors import BundleError
 from ..image import network_size_wh
 
 # Frames between 2.4:1 and 1:2.4 fit: that is every camera, and the widest cinema format.
-_SQUARE_WH, _USUAL_WH, _WIDEST_WH = (1000, 1000), (1920, 1080), (2400, 1000)
+_SQUARE_WH, _OPT_WH, _WIDEST_WH = (1000, 1000), (1920, 1080), (2400, 1000)
 _SIDES = {"H": 1, "W": 0}
 
 
 @dataclass(frozen=True, slots=True)
 class ShapeRange:
-    """The smallest, the usual and the largest shape of one input; all the same where it has no dynamic axis."""
+    """Shapes of one input: the smallest, the one to optimize for, the largest; equal where no axis is dynamic."""
 
-    smallest: tuple[int, ...]
-    usual: tuple[int, ...]
-    largest: tuple[int, ...]
+    min: tuple[int, ...]
+    opt: tuple[int, ...]
+    max: tuple[int, ...]
 
     @property
     def fixed(self) -> bool:
         """Whether there is only one shape."""
-        return self.smallest == self.largest
+        return self.min == self.max
 
     def holds(self, shape: tuple[int, ...]) -> bool:
         """Whether a shape lies within."""
-        return len(shape) == len(self.largest) and all(
-            low <= size <= high for low, size, high in zip(self.smallest, shape, self.largest, strict=True)
+        return len(shape) == len(self.max) and all(
+            low <= size <= high for low, size, high in zip(self.min, shape, self.max, strict=True)
         )
 
     def __str__(self) -> str:
         """Write it as ``1x192x192x3..1x460x460x3``, or as the one shape there is."""
-        ends = (self.smallest,) if self.fixed else (self.smallest, self.usual, self.largest)
+        ends = (self.min,) if self.fixed else (self.min, self.opt, self.max)
         return "..".join("x".join(map(str, shape)) for shape in ends)
 
 
@@ -51,7 +51,7 @@ def shape_ranges_of(graph: Graph) -> dict[str, ShapeRange]:
     Returns
     -------
     dict
-        Input name -> `ShapeRange`; usual is that of a 16:9 image, lying.
+        Input name -> `ShapeRange`; `opt` is the shape of a 16:9 image in landscape.
 
     Raises
     ------
@@ -85,11 +85,11 @@ def _extent(spec: TensorSpec, preprocess: Preprocess | None) -> ShapeRange:
                 expected="fixed axes; or a layout with H and W, and a preprocess with short_side or size_hw",
                 todo="Export the graph with this axis fixed, or say it in the manifest",
             )
-    smallest, usual, largest = (tuple(lengths) for lengths in zip(*shapes, strict=True)) if shapes else ((), (), ())
-    return ShapeRange(smallest, usual, largest)
+    ends = (tuple(lengths) for lengths in zip(*shapes, strict=True)) if shapes else ((), (), ())
+    return ShapeRange(*ends)
 
 
 def _lengths(preprocess: Preprocess, side: int) -> tuple[int, int, int]:
-    """Smallest, usual and largest length of one side in pixels; the longer side may be either."""
-    square, usual, widest = (network_size_wh(size, preprocess) for size in (_SQUARE_WH, _USUAL_WH, _WIDEST_WH))
-    return min(square), usual[side], max(widest)
+    """Min, opt and max length of one side in pixels; the longer side may be either."""
+    square, opt, widest = (network_size_wh(size, preprocess) for size in (_SQUARE_WH, _OPT_WH, _WIDEST_WH))
+    return min(square), opt[side], max(widest)

@@ -1,6 +1,6 @@
 """What an input address means, and how to show it without its password.
 
-Owns `redact`, `split_options` and the table of schemes. Opens nothing.
+Owns `redact` and `split_options`. Opens nothing.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from urllib.parse import parse_qsl
 
 from ..errors import UsageError
 
-NETWORK_SCHEMES = ("rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp", "srt")
-SCHEMES = ("v4l2", "csi", "gst", *NETWORK_SCHEMES, "file", "sample", "test")
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
 _CREDENTIALS = re.compile(r"(://)[^/?#\s]*@")
 _SECRET_OPTION = re.compile(r"([?&](?:[a-z_-]*(?:pass|pwd|token|secret|key|auth)[a-z_-]*)=)[^&#\s]*", re.IGNORECASE)

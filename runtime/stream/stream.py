@@ -85,6 +85,7 @@ class Stream:
             if live and processor.stage.lookahead:
                 expected = "a stage made with `live=True`"
                 raise UsageError("A live stream cannot wait for the frames to come", expected=expected)
+            processor.live = live
             for sink in sinks:
                 opened = open_sink(sink, self.source.info, task=self.task.name) if isinstance(sink, str) else sink
                 self.sinks.append(opened)

@@ -66,7 +66,7 @@ class Stylize:
     """
 
     name = "stylize"
-    # A brush stroke is as sharp as the image, and every tenth of a pixel that it is propagated wrong is seen as seething.
+    # A brush stroke is as sharp as the image: every tenth of a pixel of wrong motion is seen as seething.
     propagated = PropagatedOutput(name="styled", flow=FlowOptions("medium", short_side=240))
 
     def __init__(

@@ -36,7 +36,7 @@ class OneEuroOptions:
 class OneEuro:
     """Filter an array of independent values over time.
 
-    NamedArrays that are NaN are unknown: they stay NaN, and when one comes back its filter starts anew, so that a joint
+    Values that are NaN are unknown: they stay NaN, and when one comes back its filter starts anew, so that a joint
     that was lost does not glide in from where it was last seen.
 
     References

@@ -1,4 +1,4 @@
-"""How a frame follows on the one before: motion, what of the memory still holds, whether the scene is new.
+"""How a frame follows on the one before: motion, what of earlier results still holds, whether the scene is new.
 
 Owns `MotionAnalysis` and the figures that a keyframe rule needs. Pure functions over a flow pair; knows no results.
 """
@@ -20,14 +20,14 @@ _NEIGHBOURS = np.ones((3, 3), np.uint8)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MotionAnalysisOptions:
-    """When memory is not to be reliability.
+    """When what is remembered no longer holds.
 
     Parameters
     ----------
     smooth_mask : use the released code's soft mask instead of the paper's binary one
     surface_level : grey levels by which a small neighbourhood may change along the flow; beyond, it is taken for
         another surface, however well the two flows agree
-    cut_share : reliability share of the image below which the whole scene counts as new
+    cut_share : reliable share of the image below which the whole scene counts as new
     """
 
     smooth_mask: bool = False
@@ -37,7 +37,7 @@ class MotionAnalysisOptions:
     def __post_init__(self) -> None:
         if self.surface_level <= 0 or not 0 <= self.cut_share < 1:
             expected = "surface_level > 0 and cut_share in 0..1"
-            raise UsageError("The options of a sight are out of range", expected=expected, found=self)
+            raise UsageError("The options of motion analysis are out of range", expected=expected, found=self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +47,8 @@ class MotionAnalysis:
     Parameters
     ----------
     pair : flows between the two, at reduced size; None where there is nothing before: the first frame, another size
-    reliability : (h, w) float32 in 0..1 at the flow's size: what is carried along the flow still holds; None with `pair`
-    residual : mean change along the flow of what is reliability, in grey levels, noise averaged out
+    reliability : (h, w) float32 in 0..1 at the flow's size: what is propagated along it still holds; None with `pair`
+    residual : mean change along the flow of what is reliable, in grey levels, noise averaged out
     cut : nothing remembered is of any use here
     appeared : (h, w) float32, 0 or 1: surely not there in the frame before; None with `pair`
     """
@@ -65,7 +65,7 @@ def analyze_motion(pair: FlowPair | None, options: MotionAnalysisOptions) -> Mot
 
     References
     ----------
-    The masks are Ruder et al. 2016's; the photometric check and the cut by reliability share are ours. Small
+    The masks are Ruder et al. 2016's; the photometric check and the cut by reliable share are ours. Small
     neighbourhoods (5x5) are compared rather than pixels, because camera noise is not a change of surface.
     """
     if pair is None:

@@ -15,14 +15,17 @@ from click.testing import CliRunner
 from onnx import numpy_helper
 from steadyframe.calibration import precision as module
 from steadyframe.calibration.commands import calibrate
+from steadyframe.calibration.conversion import GraphConversion
 from steadyframe.calibration.diversity import Selection, diverse_frames
-from steadyframe.calibration.precision import Judge, add_to_bundle, make_precision
+from steadyframe.calibration.judging import Judge
+from steadyframe.calibration.precision import add_to_bundle, make_precision
 from steadyframe.calibration.quality import QualityMetric, delta_e
 from steadyframe.calibration.recipe import read_recipes
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.errors import CalibrationError
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.opening import open_task
+from steadyframe.runtime.processor import Processor
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +65,7 @@ def test_a_bundle_with_int8_runs_and_says_how_good_it_is(shipped, int8, tmp_path
     assert made.manifest.parity["int8"]["mean"] == round(int8.value, 4)
     assert read_recipes(made.folder / "recipe.json")["global"] == int8.recipes["global"]
     left, right = (open_task(made, precision=name) for name in ("fp32", "int8"))
-    images = [task.postprocess(task.infer(task.preprocess(frame)[0]), task.preprocess(frame)[1])
-                for frame in selection.frames[:1] for task in (left, right)]  # fmt: skip
+    images = [Processor(task).process(selection.frames[0])[0].output for task in (left, right)]
     assert 0 < delta_e(*images) < 3
 
 
@@ -78,8 +80,8 @@ def test_what_was_in_the_folder_stays(shipped, int8, tmp_path):
 
 def test_nodes_are_kept_until_the_task_holds(shipped, selection, int8, monkeypatch):
     limit = int8.value * 0.95
-    goal = QualityMetric("mean Delta-E", delta_e, {"int8": limit}, higher_is_better=False)
-    monkeypatch.setattr(module, "quality_metric_of", lambda task: goal)
+    metric = QualityMetric("mean Delta-E", delta_e, {"int8": limit}, higher_is_better=False)
+    monkeypatch.setattr(module, "quality_metric_of", lambda task: metric)
     # The order is another test's matter: here the color branch goes first, from its end.
     monkeypatch.setattr(module, "worst_first", lambda nodes, damage: list(reversed(nodes)))
     outcome = make_precision(shipped, selection, "int8")
@@ -91,18 +93,18 @@ def test_nodes_are_kept_until_the_task_holds(shipped, selection, int8, monkeypat
 
 
 def test_a_node_that_is_made_worse_does_more_damage(shipped, selection):
-    maker = module._Maker(shipped, "color", "int8", selection.frames[:2], "minmax")
-    first, last = (node for node in maker.candidates if node in ("node_conv2d_2", "node_conv2d_12"))
-    damage = {node: module._damage({"color": maker}, f"color/{node}") for node in (first, last)}
+    color = GraphConversion(shipped, "color", "int8", selection.frames[:2], "minmax")
+    first, last = (node for node in color.candidates if node in ("node_conv2d_2", "node_conv2d_12"))
+    damage = {node: color.damage(node) for node in (first, last)}
     assert 0 < damage[first] < 0.5
-    low, high = maker.ranges["conv2d_12"]
-    maker.ranges["conv2d_12"] = (low / 100, high / 100)
-    assert module._damage({"color": maker}, f"color/{last}") > 2 * damage[last]
+    low, high = color.ranges["conv2d_12"]
+    color.ranges["conv2d_12"] = (low / 100, high / 100)
+    assert color.damage(last) > 2 * damage[last]
 
 
-def test_a_goal_out_of_reach_is_an_error(shipped, selection, monkeypatch):
-    goal = QualityMetric("mean Delta-E", delta_e, {"int8": 1e-3}, higher_is_better=False)
-    monkeypatch.setattr(module, "quality_metric_of", lambda task: goal)
+def test_a_limit_out_of_reach_is_an_error(shipped, selection, monkeypatch):
+    metric = QualityMetric("mean Delta-E", delta_e, {"int8": 1e-3}, higher_is_better=False)
+    monkeypatch.setattr(module, "quality_metric_of", lambda task: metric)
     monkeypatch.setattr(module, "fewest_kept", lambda ranked, holds: holds(ranked) and list(ranked))
     monkeypatch.setattr(module, "_damage", lambda *given: 0.0)
     with pytest.raises(CalibrationError, match="not good enough on any node"):

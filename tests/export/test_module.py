@@ -18,7 +18,7 @@ from steadyframe.export.parity.compare import Target, compare_all
 from steadyframe.runtime.bundle.manifest import Preprocess
 from steadyframe.runtime.errors import ParityError, UsageError
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.opening import open_task
+from steadyframe.runtime.opening import open_processor
 from steadyframe.runtime.tasks.custom import NamedArrays
 from torch import nn
 
@@ -84,10 +84,9 @@ def test_values_are_those_of_the_module_in_every_precision(network, whole, frame
     assert [stage.name for stage in reports[0].stages] == ["net.frame", "net.scores", "net.features"]
     means = [report.task.mean for report in reports]
     assert means[0] > means[1] > means[2] > 20
-    task = open_task(whole, device="cpu", precision="int8")
-    feeds, placement = task.preprocess(frames.frames[0])
-    result = task.postprocess(task.infer(feeds), placement)
-    assert isinstance(result, NamedArrays) and result.values["scores"].shape == (1, 4)
+    with open_processor(whole, device="cpu", precision="int8") as processor:
+        (result,) = processor.process(frames.frames[0])
+    assert isinstance(result.output, NamedArrays) and result.output.values["scores"].shape == (1, 4)
 
 
 @pytest.mark.parametrize("change", [{"rgb": False}, {"mean": (0.4, 0.456, 0.406)}, {"std": (0.3, 0.224, 0.225)}])
@@ -100,14 +99,14 @@ def test_another_color_order_or_scaling_is_found(network, bundle, frames, change
     assert report.node is None  # the graph runs as it is written: what is written is another network
 
 
-def test_a_image_network_takes_any_size(tmp_path):
+def test_an_image_network_takes_any_size(tmp_path):
     network = CustomNetwork(module=Swap(), preprocess=Preprocess("area", short_side=48, multiple=4))
     bundle = export_module(network, tmp_path / "swap", BundleFacts(name="swap"))
-    task = open_task(bundle, device="cpu")
+    processor = open_processor(bundle, device="cpu")
     for height, width in ((48, 64), (96, 48)):
         frame = Frame(np.full((height, width, 3), (200, 100, 50), np.uint8))
-        feeds, placement = task.preprocess(frame)
-        image = task.postprocess(task.infer(feeds), placement).pixels
+        (result,) = processor.process(frame)
+        image = result.output.pixels
         assert image.shape == (height, width, 3)
         assert np.abs(image.reshape(-1, 3).mean(0) - (50, 50, 200)).max() < 1
     noise = [Frame(np.random.default_rng(i).integers(0, 256, (60, 80, 3), dtype=np.uint8)) for i in range(2)]
@@ -117,11 +116,11 @@ def test_a_image_network_takes_any_size(tmp_path):
 
 
 def test_a_measure_of_ones_own_replaces_the_tasks(network, whole, frames):
-    goal = QualityMetric("dB that nobody reaches", signal_db, {"fp32": 1000.0}, higher_is_better=True)
-    (report,) = compare_all(whole, ModuleReference(network), frames.frames[:1], [Target()], goal=goal)
+    metric = QualityMetric("dB that nobody reaches", signal_db, {"fp32": 1000.0}, higher_is_better=True)
+    (report,) = compare_all(whole, ModuleReference(network), frames.frames[:1], [Target()], metric=metric)
     assert report.first_diverging == "dB that nobody reaches"
     with pytest.raises(UsageError, match="no limit for int8"):
-        compare_all(whole, ModuleReference(network), frames.frames[:1], [Target("cpu", "int8")], goal=goal)
+        compare_all(whole, ModuleReference(network), frames.frames[:1], [Target("cpu", "int8")], metric=metric)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.engines.registry import open_session
 from steadyframe.runtime.errors import BundleError
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.opening import open_task
+from steadyframe.runtime.opening import open_processor
 
 JOINTS = SKELETONS["union-19"].joints
 SIZE = 64
@@ -135,11 +135,9 @@ def test_the_whole_path_is_that_of_the_trained_network(
 
 
 def test_the_bundle_opens_as_a_task(bundle: Bundle) -> None:
-    task = open_task(bundle)
-    feeds, placement = task.preprocess(Frame(np.zeros((120, 160, 3), np.uint8)))
-    people = task.postprocess(task.infer(feeds), placement)
-    assert people.skeleton.joints == JOINTS
-    task.close()
+    with open_processor(bundle) as processor:
+        (result,) = processor.process(Frame(np.zeros((120, 160, 3), np.uint8)))
+    assert result.output.skeleton.joints == JOINTS
 
 
 def test_the_papers_network_is_no_bundle():

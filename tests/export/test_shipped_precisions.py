@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from steadyframe.calibration.diversity import diverse_frames
 from steadyframe.calibration.frames import frames_for
-from steadyframe.calibration.precision import Judge, add_to_bundle, judging_devices, make_precision
+from steadyframe.calibration.judging import Judge, judging_devices
+from steadyframe.calibration.precision import add_to_bundle, make_precision
 from steadyframe.models.pose.evaluate import session_pck
 from steadyframe.models.pose.people import load_people
 from steadyframe.models.pose.skeleton import SKELETONS
@@ -67,7 +68,7 @@ def test_every_precision_holds_on_every_engine_here(whole, data_root, tmp_path):
         contents = {role: bundle.graph_bytes(role, precision) for role in bundle.manifest.graphs}
         for device in judging_devices():
             values = judge.values(contents, device)
-            assert judge.goal.holds(float(np.mean(values)), precision), (precision, device, values)
+            assert judge.metric.holds(float(np.mean(values)), precision), (precision, device, values)
 
 
 def points_lost(bundle, folder, scratch):

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 from steadyframe.calibration.activation_ranges import refuse_not_finite, scan
 from steadyframe.runtime.bundle.bundle import Bundle, shipped_bundles
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.opening import open_task
-from steadyframe.runtime.temporal.options import SteadyOptions
-from steadyframe.runtime.temporal.stage import Fresh
+from steadyframe.runtime.opening import open_processor
 
 STYLES = [name for name in shipped_bundles() if name.startswith("stylize-")]
 KINDS = ("black", "white", "noise")
@@ -51,16 +49,9 @@ def test_every_value_inside_is_finite(name: str) -> None:
 @pytest.mark.parametrize("name", STYLES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_fed_back_settles(name: str, kind: str) -> None:
-    task = open_task(name)
-    steadier = open_steadier(task, SteadyOptions.of("blend"))
-    assert steadier is not None
-    means = []
-    for index, pixels in enumerate(images(kind, 60)):
-        frame = Frame(pixels, index, index / 30, "made")
-        motion = steadier.observe(frame, may_run=True)
-        feeds, placement = task.preprocess(frame)
-        outputs = steadier.steady(motion, Fresh(frame, task.infer(feeds)))
-        means.append(task.postprocess(outputs, placement).pixels.reshape(-1, 3).mean(0))
-    task.close()
+    frames = (Frame(pixels, index, time_ns=index * 10**9 // 30) for index, pixels in enumerate(images(kind, 60)))
+    with open_processor(name, steady="blend") as processor:
+        means = [result.output.pixels.reshape(-1, 3).mean(0) for result in processor.process_all(frames)]
+    assert len(means) == 60
     before, after = (np.mean(part, 0) for part in (means[-20:-10], means[-10:]))
     assert np.abs(after - before).max() < 3, "levels; a drift would go on"

@@ -20,6 +20,9 @@ from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.io.sources import open_source
 from steadyframe.runtime.opencv_settings import quiet
 from steadyframe.runtime.tasks.task import Image, Placement
+from steadyframe.runtime.temporal.dense import DenseStage
+from steadyframe.runtime.temporal.options import PropagatedOutput
+from steadyframe.runtime.temporal.stage import EveryFrame
 
 
 def _global_graph() -> onnx.ModelProto:
@@ -142,37 +145,35 @@ class Negative:
     """A task that inverts images, and notes what was asked of it; it may be slow, and fail at an index."""
 
     name = "negative"
-    carried = "inverted"
+    propagated = PropagatedOutput(name="inverted")
     device = "cpu"
 
     def __init__(self, *, slow_s: float = 0.0, fails_at: int | None = None) -> None:
         self.slow_s = slow_s
         self.fails_at = fails_at
-        self.resets: list[int] = []
+        self.restarts: list[int] = []  # frames that forgot those before
         self.prepared: list[int] = []
         self.inferred: list[int] = []
-        self._busy = 0
 
-    def preprocess(self, frame: Frame):
+    def make_stage(self, options, *, live=False):
+        return EveryFrame() if options.mode == "off" else DenseStage(self.propagated, options)
+
+    def preprocess(self, frame: Frame, motion=None):
         self.prepared.append(frame.index)
+        if motion is None or motion.restart:
+            self.restarts.append(frame.index)
         return {"frame": frame.pixels, "index": np.array(frame.index)}, Placement(frame)
 
     def infer(self, feeds):
         index = int(feeds["index"])
-        self._busy += 1
         if index == self.fails_at:
             raise ValueError(f"frame {index}")
         time.sleep(self.slow_s)
         self.inferred.append(index)
-        self._busy -= 1
         return {"inverted": 255 - feeds["frame"]}
 
     def postprocess(self, outputs, placement):
         return Image(outputs["inverted"])
-
-    def reset(self) -> None:
-        assert self._busy == 0, "reset while a frame was under way"
-        self.resets.append(len(self.inferred))
 
     def close(self) -> None:
         """Nothing to free."""

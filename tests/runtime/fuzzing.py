@@ -27,7 +27,7 @@ from steadyframe.runtime.engines.tensorrt.cache import EngineCache, EngineKey
 from steadyframe.runtime.engines.tensorrt.plan import make_log
 from steadyframe.runtime.errors import SteadyframeError
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.opening import open_task
+from steadyframe.runtime.opening import open_processor
 
 HANG_S = 30
 MEMORY_BYTES = 6 << 30
@@ -129,13 +129,9 @@ def _places(value: Any):
 def use_bundle(folder: Path) -> None:
     """Do what a run does: load, check, open, one frame."""
     bundle = Bundle.load(folder)
-    task = open_task(bundle, device="cpu", precision="fp32")
-    try:
+    with open_processor(bundle, device="cpu", precision="fp32") as processor:
         pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
-        feeds, placement = task.preprocess(Frame(pixels, 0, 0, "fuzz"))
-        task.postprocess(task.infer(feeds), placement)
-    finally:
-        task.close()
+        processor.process(Frame(pixels, 0, 0, "fuzz"))
 
 
 def manifest_case(folder: Path, rng: random.Random) -> None:

@@ -4,8 +4,8 @@ Owns the networks, profiles and flags, and the child process in which they are m
 damaged graph, and the memory that building takes, stay there. All precision is in the graph; the builder is given
 no choice.
 
-As a program (``python -m steadyframe.runtime.engines.tensorrt.plan LIBRARY``) it reads a request from stdin and answers on
-stdout, one line of progress after the other and the plan at the end.
+As a program (``python -m steadyframe.runtime.engines.tensorrt.plan LIBRARY``) it reads a request from stdin and
+answers on stdout, one line of progress after the other and the plan at the end.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _read_answer(pipe: IO[bytes], progress: Progress) -> bytes | dict[str, str] 
 
 
 def _plain(extent: ShapeRange) -> list[list[int]]:
-    return [list(extent.smallest), list(extent.usual), list(extent.largest)]
+    return [list(extent.min), list(extent.opt), list(extent.max)]
 
 
 class _NeedsGpu(Exception):
@@ -185,7 +185,7 @@ def _build(trt: Any, content: bytes, shape_ranges: Mapping[str, ShapeRange], pro
     if any(-1 in shape for shape in inputs.values()):
         profile = builder.create_optimization_profile()
         for tensor, extent in shape_ranges.items():
-            profile.set_shape(tensor, extent.smallest, extent.usual, extent.largest)
+            profile.set_shape(tensor, extent.min, extent.opt, extent.max)
         if config.add_optimization_profile(profile) < 0:
             raise ValueError("; ".join(log.errors) or "the shapes do not fit the graph")
     plan = builder.build_serialized_network(network, config)

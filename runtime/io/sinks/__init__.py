@@ -1,35 +1,22 @@
 """Where results go: windows, videos, images, lines of JSON, nowhere.
 
-Owns the choice of a sink by its address; each kind lives in a file of its own.
+Owns the choice of a sink by its address. Each kind lives in a file of its own, exports a `SinkDescriptor`, and has
+one line ``name = "module:descriptor"`` a scheme or ending in the entry points ``steadyframe.sinks`` of an installed
+package.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ...errors import SinkError, UsageError
+from ...descriptors import find_descriptor, names_of
+from ...errors import UsageError
 from ..address import redact, scheme_of
 from ..info import SourceInfo
-from .images import WRITABLE, ImageSink, is_numbered
-from .jsonl import JsonLinesSink
-from .null import NullSink
-from .sink import Sink, StopStream
-from .video import CODECS, VideoSink
+from .descriptor import SinkDescriptor
+from .sink import Sink
 
-__all__ = ["Sink", "StopStream", "open_sink"]
-
-KINDS = (
-    "display://",
-    "out.mp4",
-    "out.mkv",
-    "out.avi",
-    "folder/",
-    "'out_%05d.png'",
-    "out.png",
-    "out.jsonl",
-    "-",
-    "null://",
-)
+GROUP = "steadyframe.sinks"
 
 
 def open_sink(address: str, info: SourceInfo, *, task: str = "") -> Sink:
@@ -37,8 +24,8 @@ def open_sink(address: str, info: SourceInfo, *, task: str = "") -> Sink:
 
     Parameters
     ----------
-    address : one of ``display://``, a video file, ``folder/``, ``'out_%05d.png'``, ``out.png`` (for one image),
-        ``out.jsonl``, ``-`` (JSON lines on stdout), ``null://``
+    address : ``display://``, ``null://``, ``-`` (JSON lines on stdout), ``folder/``, ``'out_%05d.png'``, or a file
+        with the ending of an installed sink
     info : of the source: its rate, its count, the folders that must not be written over
     task : name of the task, for lines of JSON
 
@@ -49,28 +36,23 @@ def open_sink(address: str, info: SourceInfo, *, task: str = "") -> Sink:
     UsageError
         If there is no such kind of output.
     """
+    name = _name_of(address)
+    descriptor: SinkDescriptor | None = find_descriptor(GROUP, name) if name else None
+    if descriptor is None:
+        named = bool(scheme_of(address))
+        problem = f"There is no kind of output {name}://" if named else "The ending of this output says nothing"
+        raise UsageError(problem, found=redact(address), available=names_of(GROUP))
+    return descriptor.open(address, info, task)
+
+
+def _name_of(address: str) -> str:
+    """Name of the entry point for an address: its scheme, its ending, or ``folder``."""
     scheme = scheme_of(address)
-    suffix = Path(address).suffix.lower()
-    if scheme == "null":
-        return NullSink()
-    if scheme == "display":
-        from .display import DisplaySink
-
-        return DisplaySink(address, info)
     if scheme:
-        raise UsageError(f"There is no kind of output {scheme}:// ({redact(address)})", available=KINDS)
-    if address == "-" or suffix == ".jsonl":
-        return JsonLinesSink(address, task)
-    if address.endswith("/") or Path(address).is_dir() or is_numbered(address) or suffix in WRITABLE:
-        return ImageSink(address, info)
-    if suffix in CODECS:
-        _refuse_input(Path(address), info)
-        return VideoSink(Path(address), info)
-    raise UsageError(f"The ending of output {address!r} says nothing", available=KINDS)
-
-
-def _refuse_input(path: Path, info: SourceInfo) -> None:
-    """Refuse to write a video over the one that is read."""
-    given = Path(info.address)
-    if path.exists() and given.exists() and path.samefile(given):
-        raise SinkError(f"{path} is the input", todo="Name another output")
+        return scheme
+    if address == "-":
+        return "jsonl"
+    ending = Path(address).suffix.lower().removeprefix(".")
+    if address.endswith("/") or Path(address).is_dir():
+        return "folder"
+    return ending

@@ -16,6 +16,7 @@ import cv2
 from ...errors import SinkError
 from ...tasks.task import Result
 from ..info import SourceInfo
+from .descriptor import SinkDescriptor
 from .sink import StopStream, image_of
 
 _QUIT_KEYS = (ord("q"), ord("Q"), 27)
@@ -113,3 +114,12 @@ class DisplaySink:
     def discard(self) -> None:
         """Close the window."""
         self.close()
+
+
+def open_display(address: str, info: SourceInfo, task: str) -> DisplaySink:
+    """Open a window for the results of a source."""
+    del task
+    return DisplaySink(address, info)
+
+
+descriptor = SinkDescriptor(open=open_display)

@@ -16,6 +16,7 @@ from ...files import write_whole
 from ...opencv_settings import quiet
 from ...tasks.task import Result
 from ..info import SourceInfo
+from .descriptor import SinkDescriptor
 from .sink import image_of, make_folder, refuse_inputs_folder
 
 WRITABLE = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"))
@@ -124,3 +125,12 @@ class ImageSink:
 
     def discard(self) -> None:
         """Every image is whole already; those that were written stay."""
+
+
+def open_images(address: str, info: SourceInfo, task: str) -> ImageSink:
+    """Open a folder, numbered files, or one file."""
+    del task
+    return ImageSink(address, info)
+
+
+descriptor = SinkDescriptor(open=open_images)

@@ -13,6 +13,8 @@ from typing import Any, TextIO
 from ...errors import SinkError
 from ...files import drop_stdout, remove, unfinished_name
 from ...tasks.task import Result
+from ..info import SourceInfo
+from .descriptor import SinkDescriptor
 from .sink import StopStream, make_folder
 
 SCHEMA = 1
@@ -95,3 +97,12 @@ class JsonLinesSink:
         if self._unfinished is not None:
             self._file.close()
             remove(self._unfinished)
+
+
+def open_jsonl(address: str, info: SourceInfo, task: str) -> JsonLinesSink:
+    """Open lines of JSON for the results of a task."""
+    del info
+    return JsonLinesSink(address, task)
+
+
+descriptor = SinkDescriptor(open=open_jsonl)

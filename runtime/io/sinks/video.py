@@ -18,6 +18,7 @@ from ...opencv_settings import quiet
 from ...tasks.task import Result
 from ..info import SourceInfo
 from ..sources.capture import open_capture
+from .descriptor import SinkDescriptor
 from .sink import image_of, make_folder
 
 # Every OpenCV wheel can write these without a further library; H.264 it cannot.
@@ -139,3 +140,21 @@ def _with_even_sides(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if height % 2 == 0 and width % 2 == 0:
         return pixels
     return np.asarray(cv2.copyMakeBorder(pixels, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE), np.uint8)
+
+
+def open_video(address: str, info: SourceInfo, task: str) -> VideoSink:
+    """Open a video file.
+
+    Raises
+    ------
+    SinkError
+        If it is the input.
+    """
+    del task
+    path, given = Path(address), Path(info.address)
+    if path.exists() and given.exists() and path.samefile(given):
+        raise SinkError(f"{path} is the input", todo="Name another output")
+    return VideoSink(path, info)
+
+
+descriptor = SinkDescriptor(open=open_video)

@@ -20,6 +20,7 @@ from ...frame import Frame
 from ..address import redact
 from ..info import Signal, Source, SourceInfo
 from .capture import NETWORK_OPTIONS, has_backend, open_capture
+from .descriptor import SourceDescriptor
 from .video import VideoFile
 
 # Waits between attempts to reconnect; after the last one the signal counts as lost for good (62 s in all).
@@ -164,8 +165,9 @@ def cameras() -> tuple[str, ...]:
     return tuple(str(path) for path in sorted(Path("/dev").glob("video*")) if re.fullmatch(r"video\d+", path.name))
 
 
-def open_camera(address: str) -> LiveSource:
+def open_camera(address: str, *, sequence: bool = False) -> LiveSource:
     """Open ``0``, ``/dev/video0``, ``v4l2:///dev/video0``, ``csi://0`` or ``gst://PIPELINE``."""
+    del sequence  # a camera is one anyway
     if address.startswith("csi://"):
         return _open_csi(address)
     if address.startswith("gst://"):
@@ -229,8 +231,9 @@ def _require_gstreamer(address: str) -> None:
         )
 
 
-def open_network(address: str) -> Source:
+def open_network(address: str, *, sequence: bool = False) -> Source:
     """Open a network stream; a whole file behind http is read as a file, and drops nothing."""
+    del sequence  # a network stream is one anyway
 
     def connect() -> cv2.VideoCapture | None:
         return open_capture(address, cv2.CAP_FFMPEG, NETWORK_OPTIONS)
@@ -242,3 +245,7 @@ def open_network(address: str) -> Source:
     if capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
         return VideoFile(address, capture)
     return LiveSource(address, connect, todo=todo, first=capture)
+
+
+camera = SourceDescriptor(open=open_camera)
+network = SourceDescriptor(open=open_network)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ...frame import Frame
 from ..address import size_option, split_options, whole_number
 from ..info import Signal, SourceInfo
+from .descriptor import SourceDescriptor
 
 _OPTIONS = ("size", "fps", "frames")
 # The eight color bars of a television test card: every corner of BGR, from light to dark.
@@ -72,3 +73,12 @@ class TestPattern:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def open_pattern(address: str, *, sequence: bool = False) -> TestPattern:
+    """Open it by its address."""
+    del sequence  # it is one anyway
+    return TestPattern(address)
+
+
+descriptor = SourceDescriptor(open=open_pattern)

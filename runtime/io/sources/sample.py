@@ -20,6 +20,7 @@ from ...frame import Frame
 from ...image_file import read_image
 from ..address import size_option, split_options, whole_number
 from ..info import Signal, SourceInfo
+from .descriptor import SourceDescriptor
 
 # The color photographs in the wheel that are in the public domain or CC0, as scikit-image documents them: coffee
 # (Rachel Michetti), a NASA astronaut, a cat (Stefan van der Walt), a rocket (SpaceX). With each, how far across and
@@ -139,3 +140,12 @@ def _photo_paths() -> list[Path]:
     if not present:
         raise SourceNotFound(f"This scikit-image has no photographs in {folder}", expected=list(_PHOTOS), todo=todo)
     return present
+
+
+def open_sample(address: str, *, sequence: bool = False) -> SampleCamera:
+    """Open it by its address."""
+    del sequence  # it is one anyway
+    return SampleCamera(address)
+
+
+descriptor = SourceDescriptor(open=open_sample)

@@ -1,7 +1,7 @@
 """Propagate single points between two images, those on small, quick things with care.
 
-Owns `FramePair` and `propagate_points`. Dense flow is smooth: it leaves a hand behind that crosses a body. So a point on
-something small is sought in the next image by itself, together with four around it.
+Owns `FramePair` and `propagate_points`. Dense flow is smooth: it leaves a hand behind that crosses a body. So a point
+on something small is sought in the next image by itself, together with four around it.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ class PeopleStage:
         return None if _another_scene(previous, current, flow) else FramePair.of(previous, current, flow)
 
     def update(self, motion: Motion, fresh: Fresh | None) -> list[Outputs]:
-        """Propagate everybody to the frame of `motion`, and take in what the network saw on this or an earlier frame."""
+        """Propagate everybody to the frame of `motion`, and take in what the network saw on it or an earlier one."""
         frame: Frame = motion.frame
         self._step(motion.fields, frame.size_wh)
         if motion.keyframe:

@@ -147,7 +147,7 @@ class Pose:
         Parameters
         ----------
         frame : the next one
-        motion : holds the flows since the network's last frame; without one, or with a restart, everybody is forgotten
+        motion : holds the flows since the network's last frame; without one, or with a restart, nobody is remembered
 
         Returns
         -------

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from steadyframe.runtime.bench import Subject, measure_quality
 from steadyframe.runtime.bench.metrics import warping_error
-from steadyframe.runtime.bench.quality import REFERENCE_FLOW, Lane, Quality
+from steadyframe.runtime.bench.quality import REFERENCE_FLOW, Quality
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.errors import SourceError, UsageError
 from steadyframe.runtime.motion.flow import Flow, FlowEstimator
@@ -27,10 +27,9 @@ def webcam(data_root):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_replay_gives_the_images_of_a_stream(webcam, mode):
-    lane = Lane(*webcam.stream(mode))
-    replayed = [result.pixels for _, result in lane.results(webcam.frames())]
-    task, steadier = webcam.stream(mode)
-    with Stream(webcam.source(), task, steadier=steadier, limit=16) as stream:
+    with webcam.processor(mode) as processor:
+        replayed = [result.output.pixels for result in processor.process_all(webcam.frames())]
+    with Stream(webcam.source(), webcam.processor(mode), limit=16) as stream:
         streamed = [result.output.pixels for result in stream]
     assert len(streamed) == 16
     for one, other in zip(replayed, streamed, strict=True):
@@ -52,8 +51,10 @@ def test_flicker_and_fidelity_of_a_real_clip(webcam):
     assert len(off.delta_e) == 4
 
     # The same by hand, for one pair.
-    lane = Lane(*webcam.stream("off"))
-    here, there = (outputs["crcb"].astype(np.float32) / 255 for outputs, _ in lane.results(frames[:2]))
+    with webcam.processor("off") as processor:
+        here, there = (
+            result.outputs["crcb"].astype(np.float32) / 255 for result in processor.process_all(frames[:2])
+        )
     estimator = FlowEstimator(REFERENCE_FLOW)
     estimator.step(frames[0].pixels)
     pair = estimator.step(frames[1].pixels)
@@ -61,6 +62,14 @@ def test_flicker_and_fidelity_of_a_real_clip(webcam):
     expected = warping_error(here, there, Flow(pair.forward.vectors), mask)
     assert off.masked[0] == pytest.approx(expected.masked)
     assert off.all_pixels[0] == pytest.approx(expected.all_pixels)
+
+
+def test_a_run_looks_ahead_unless_it_plays_a_camera(webcam):
+    assert webcam.processor("keyframe").stage.lookahead > 0
+    live = webcam.processor("keyframe", live=True)
+    assert live.live and live.stage.lookahead == 0
+    one, other = webcam.processor("off"), webcam.processor("off")
+    assert one.task is not other.task  # on the same sessions, side by side
 
 
 def test_figures_of_known_lists():

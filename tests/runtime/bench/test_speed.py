@@ -9,6 +9,7 @@ from steadyframe.runtime.bench import Subject, measure_live, measure_speed
 from steadyframe.runtime.bench.speed import PacedSource
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.io.sources import open_source
+from steadyframe.runtime.processor import Processor
 from steadyframe.runtime.stream.stream import Stream
 from steadyframe.runtime.temporal.options import SteadyOptions
 
@@ -34,7 +35,7 @@ def test_a_paced_file_drops_what_nobody_takes_in_time(negative):
     def play(slow_s):
         source = PacedSource(open_source("test://?size=32x24&frames=40"), fps=200.0, count=40)
         assert source.info.live
-        return Stream(source, negative(slow_s=slow_s), ["null://"]).run()
+        return Stream(source, Processor(negative(slow_s=slow_s), live=True), ["null://"]).run()
 
     calm, late = play(0.0), play(0.05)
     assert (calm.decoded, late.decoded) == (40, 40)

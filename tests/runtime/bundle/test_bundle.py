@@ -60,7 +60,7 @@ def test_a_bundle_may_itself_be_reached_through_a_link(tiny_bundle, tmp_path, ti
 def test_missing_roles_and_precisions_name_what_there_is(tiny_bundle):
     bundle = Bundle.load(tiny_bundle)
     with pytest.raises(BundleError) as raised:
-        bundle.graph_bytes("color", "fp32")
+        bundle.graph_bytes("chroma", "fp32")
     assert set(raised.value.available) == {"global", "color"}
     with pytest.raises(BundleError) as raised:
         bundle.graph_bytes("color", "int8")

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from steadyframe.runtime.commands.engine import engine
-from steadyframe.runtime.engines.tensorrt.cache import FOLDER_VARIABLE
 from steadyframe.runtime.errors import BundleError, DeviceError
 
 pytest.importorskip("tensorrt_rtx", reason="the extra [tensorrt-rtx] is not installed")
@@ -20,7 +19,7 @@ def call(*arguments):
 
 
 def test_every_graph_is_built_once_and_its_path_printed(tiny_bundle, tmp_path, monkeypatch):
-    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv("STEADYFRAME_CACHE", str(tmp_path))
     first = call(tiny_bundle, "--target", "tensorrt-rtx")
     assert first.exit_code == 0, first.output
     paths = [Path(line) for line in first.stdout.splitlines()]

@@ -7,12 +7,13 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from steadyframe.runtime import opening
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.commands.info import info
 from steadyframe.runtime.engines import autotune as module
-from steadyframe.runtime.engines.autotune import auto_precision, cache_folder, decide, recall
+from steadyframe.runtime.engines.autotune import decide, recall
 from steadyframe.runtime.errors import BundleError, DeviceUnavailable, UsageError
-from steadyframe.runtime.opening import open_task
+from steadyframe.runtime.opening import open_task, tune_precision
 
 
 @pytest.fixture
@@ -61,38 +62,41 @@ def test_the_examples_run():
 
 def test_it_is_measured_once_and_then_remembered(judged, cache, quick):
     told = []
-    first = auto_precision(judged, "cpu", progress=told.append)
-    again = auto_precision(judged, "cpu", progress=told.append)
+    first = tune_precision(judged, "cpu", progress=told.append)
+    again = tune_precision(judged, "cpu", progress=told.append)
     assert first == again
     assert len(told) == 1
     assert "fp32, fp16" in told[0] and "int8" not in told[0]
     assert (first.device, first.runs) == ("cpu", 6)
     assert set(first.median_ms) == {"fp32", "fp16"}
-    assert first.reasons["int8"] == "nobody has judged it by the task"
-    assert auto_precision(judged, "cpu", again=True).measured_on == first.measured_on
+    assert first.reasons["int8"] == "no quality measurement is stored for this precision"
+    assert tune_precision(judged, "cpu", again=True).measured_on == first.measured_on
 
 
 def test_the_faster_one_is_chosen_and_runs(judged, cache, quick, monkeypatch):
     monkeypatch.setattr(module, "_times", lambda sessions, loads: {"fp32": [3.0] * 5, "fp16": [1.0] * 5})
-    choice = auto_precision(judged, "cpu")
+    choice = tune_precision(judged, "cpu")
     assert choice.precision == "fp16"
     assert choice.reasons == {
         "fp32": "fp16 is faster",
         "fp16": "chosen, 3.00 times as fast as fp32",
-        "int8": "nobody has judged it by the task",
+        "int8": "no quality measurement is stored for this precision",
     }
     task = open_task(judged, device="cpu")
     task.close()
 
 
-def test_a_graph_counts_as_often_as_it_runs(judged, cache):
-    sessions = {role: open_session_of(judged, role) for role in judged.manifest.graphs}
-    loads = {load.role: load.runs_per_frame for load in module._loads(judged, sessions)}
-    assert loads == {"global": 1 / module._WATCHED, "color": 1.0}
+def test_a_graph_counts_as_often_as_it_runs(judged, cache, monkeypatch):
+    seen = {}
 
+    def times(sessions, loads):
+        seen.update({load.role: load.runs_per_frame for load in loads})
+        return {name: [1.0] * 5 for name in sessions}
 
-def open_session_of(bundle, role):
-    return module.open_session(bundle, role, device="cpu")
+    monkeypatch.setattr(module, "_times", times)
+    tune_precision(judged, "cpu")
+    assert judged.manifest.settings["global_every"] == opening._WATCHED == 10
+    assert seen == {"global": 0.1, "color": 1.0}
 
 
 def test_a_precision_that_does_not_run_is_not_chosen(make_bundle, cache, quick):
@@ -106,18 +110,18 @@ def test_a_precision_that_does_not_run_is_not_chosen(make_bundle, cache, quick):
         graph["files"]["int8"] = entry
     data["parity"] = {"int8": {"mean": 0}}
     (folder / "manifest.json").write_text(json.dumps(data))
-    choice = auto_precision(Bundle.load(folder), "cpu")
+    choice = tune_precision(Bundle.load(folder), "cpu")
     assert choice.precision == "fp32"
     assert choice.reasons["int8"].startswith("does not run here")
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", "null", '{"schema": 1}', "x" * (1 << 17), "[" * 5000])
 def test_a_damaged_memory_is_measured_again(judged, cache, quick, text):
-    auto_precision(judged, "cpu")
-    (path,) = cache_folder().iterdir()
+    tune_precision(judged, "cpu")
+    (path,) = (cache / "precision").iterdir()
     path.write_text(text)
     assert recall(judged, "cpu") is None
-    assert auto_precision(judged, "cpu").runs == 6
+    assert tune_precision(judged, "cpu").runs == 6
     assert recall(judged, "cpu") is not None
 
 
@@ -127,14 +131,14 @@ def test_a_damaged_memory_is_measured_again(judged, cache, quick, text):
      {"quartiles_ms": {}}, {"schema": 2}],
 )  # fmt: skip
 def test_a_memory_that_makes_no_sense_is_not_believed(judged, cache, quick, change):
-    auto_precision(judged, "cpu")
-    (path,) = cache_folder().iterdir()
+    tune_precision(judged, "cpu")
+    (path,) = (cache / "precision").iterdir()
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     assert recall(judged, "cpu") is None
 
 
 def test_another_machine_is_measured_again(judged, cache, quick, monkeypatch):
-    auto_precision(judged, "cpu")
+    tune_precision(judged, "cpu")
     monkeypatch.setattr(module, "machine", lambda: {"processor": "another"})
     assert recall(judged, "cpu") is None
 
@@ -142,23 +146,23 @@ def test_another_machine_is_measured_again(judged, cache, quick, monkeypatch):
 def test_a_cache_that_cannot_be_written_is_no_reason_to_stop(judged, monkeypatch, tmp_path, quick):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("STEADYFRAME_CACHE", str(tmp_path / "file"))
-    assert auto_precision(judged, "cpu").runs == 6
+    assert tune_precision(judged, "cpu").runs == 6
 
 
 def test_folders_of_the_cache_are_private(judged, cache, quick):
-    auto_precision(judged, "cpu")
+    tune_precision(judged, "cpu")
     assert {folder.stat().st_mode & 0o777 for folder in (cache, cache / "precision")} == {0o700}
 
 
 def test_one_precision_needs_no_measurement(tiny_bundle, cache):
-    choice = auto_precision(Bundle.load(tiny_bundle), "tensorrt")
+    choice = tune_precision(Bundle.load(tiny_bundle), "tensorrt")
     assert (choice.precision, choice.reasons) == ("fp32", {"fp32": "the only one"})
     assert not cache.exists()
 
 
 def test_a_device_that_is_not_there_is_an_error(judged, cache):
     with pytest.raises(DeviceUnavailable):
-        auto_precision(judged, "cuda9")
+        tune_precision(judged, "cuda9")
 
 
 def test_no_common_precision_is_an_error(make_bundle):
@@ -167,7 +171,7 @@ def test_no_common_precision_is_an_error(make_bundle):
         color["files"] = {"int8": color["files"]["fp32"]}
 
     with pytest.raises(BundleError, match="no precision that every graph has"):
-        auto_precision(Bundle.load(make_bundle(edit)))
+        tune_precision(Bundle.load(make_bundle(edit)))
 
 
 def test_info_explains(judged, cache, quick):
@@ -177,5 +181,5 @@ def test_info_explains(judged, cache, quick):
     assert "measuring once" in measured.stderr
     assert "chosen" in measured.stdout
     data = json.loads(CliRunner().invoke(info, [str(judged.folder), "--json"]).stdout)
-    assert data["auto"]["cpu"]["reasons"]["int8"] == "nobody has judged it by the task"
+    assert data["auto"]["cpu"]["reasons"]["int8"] == "no quality measurement is stored for this precision"
     assert isinstance(CliRunner().invoke(info, ["--measure", "cpu"]).exception, UsageError)

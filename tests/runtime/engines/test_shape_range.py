@@ -19,7 +19,7 @@ FRAME = TensorSpec("frame", "uint8", (1, "height", "width", 3), "NHWC")
 
 def test_fixed_axes_are_their_own_range():
     extent = shape_ranges_of(graph(TensorSpec("x", "float32", (1, 3, 8, 8))))["x"]
-    assert extent.fixed and extent.usual == (1, 3, 8, 8) and str(extent) == "1x3x8x8"
+    assert extent.fixed and extent.opt == (1, 3, 8, 8) and str(extent) == "1x3x8x8"
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_every_camera_fits(preprocess, frame_wh):
     assert not extent.fixed
 
 
-def test_the_usual_frame_is_a_lying_one():
+def test_the_shape_to_optimize_for_is_that_of_a_landscape_frame():
     extent = shape_ranges_of(graph(FRAME, preprocess=Preprocess("area", short_side=192, multiple=8)))["frame"]
     assert extent == ShapeRange((1, 192, 192, 3), (1, 192, 344, 3), (1, 464, 464, 3))
 

@@ -45,7 +45,7 @@ def test_shape_and_dtype_are_kept(shape: tuple[int, ...]) -> None:
         assert warped.pixels.dtype == dtype
 
 
-def test_reduced_data_is_carried_by_the_scaled_flow() -> None:
+def test_reduced_data_is_warped_by_the_scaled_flow() -> None:
     small = ramp(90, 160)
     warped = warp(small, Flow.constant((180, 320), 4, 2))  # 4 px of 320 are 2 px of 160
     assert np.allclose(warped.pixels[:-3, :-3], (small + np.float32([2, 1]))[:-3, :-3], atol=1e-4)
@@ -61,16 +61,16 @@ def test_a_forward_flow_and_a_list_of_numbers_are_refused() -> None:
 def test_points_follow_the_forward_flow_in_frame_pixels() -> None:
     flow = Flow(Flow.constant((180, 320), 2, -1).vectors, forward=True)
     points = np.float32([[100, 100], [639.5, 10], [np.nan, np.nan]])
-    carried = warp_points(points, flow, (640, 360))
-    assert np.allclose(carried[:2], [[104, 98], [643.5, 8]], atol=1e-4)
-    assert np.isnan(carried[2]).all()
+    warped = warp_points(points, flow, (640, 360))
+    assert np.allclose(warped[:2], [[104, 98], [643.5, 8]], atol=1e-4)
+    assert np.isnan(warped[2]).all()
     assert warp_points(np.zeros((0, 2), np.float32), flow, (640, 360)).shape == (0, 2)
     with pytest.raises(UsageError):
         warp_points(points, Flow.constant((180, 320)), (640, 360))
 
 
 def test_points_and_images_move_alike() -> None:
-    """A blob carried backwards as an image and forwards as a point ends at the same place."""
+    """A blob warped backwards as an image and forwards as a point ends at the same place."""
     y, x = np.mgrid[:180, :320].astype(np.float32)
     blob = np.exp(-((x - 120) ** 2 + (y - 70) ** 2) / 18).astype(np.float32)
     warped = warp(blob, Flow.constant((90, 160), -3.5, 1.25)).pixels

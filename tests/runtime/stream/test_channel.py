@@ -84,29 +84,38 @@ def test_poll_never_waits():
     assert channel.poll() == 5
 
 
-def test_a_gate_lets_so_many_in_and_wakes_whoever_waits_for_the_rest_to_leave():
+def test_a_gate_lets_so_many_in_and_the_next_when_one_leaves():
     gate = Gate(2)
     gate.enter()
     gate.enter()
     assert gate.inside == 2
-    alone = []
-    thread = in_thread(lambda: (gate.wait_until(1), alone.append(gate.inside)))
+    entered = []
+    thread = in_thread(lambda: (gate.enter(), entered.append(gate.inside)))
     time.sleep(0.02)
-    assert not alone
+    assert not entered
     gate.leave()
     thread.join(5)
-    assert alone == [1]
+    assert entered == [2]
 
 
-@pytest.mark.parametrize("call", [lambda gate: gate.enter(), lambda gate: gate.wait_until(0)])
-def test_a_shut_gate_turns_everybody_away(call):
+def test_an_offer_never_waits_and_says_whether_there_was_room():
+    channel = Channel(1)
+    assert channel.offer("one")
+    assert not channel.offer("two")
+    assert channel.get() == "one"
+    channel.finish()
+    assert channel.finished
+    assert not channel.offer("three")
+
+
+def test_a_shut_gate_turns_everybody_away():
     gate = Gate(1)
     gate.enter()
     ended = []
 
     def wait():
         try:
-            call(gate)
+            gate.enter()
         except Ended:
             ended.append(True)
 

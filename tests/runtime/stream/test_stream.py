@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 import time
@@ -9,12 +10,20 @@ import time
 import cv2
 import numpy as np
 import pytest
-from steadyframe.runtime.errors import SignalLost, SinkError, SourceNotFound, UsageError
+from steadyframe.runtime.errors import (
+    NothingYoungEnough,
+    SignalLost,
+    SinkError,
+    SourceNotFound,
+    SteadyframeError,
+    UsageError,
+)
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.io.info import Signal, SourceInfo
 from steadyframe.runtime.io.sinks.sink import StopStream
 from steadyframe.runtime.io.sources import open_source
 from steadyframe.runtime.opening import open_task
+from steadyframe.runtime.processor import Processor
 from steadyframe.runtime.stream.stream import Stream
 from steadyframe.runtime.temporal.stage import Fresh, Motion
 
@@ -53,6 +62,7 @@ class Notebook:
     """A sink that notes what happened to it."""
 
     address = "notebook"
+    wants = "every"
 
     def __init__(self, *, in_callers_thread=False, fails_at=None, stops_at=None, slow_s=0.0):
         self.in_callers_thread = in_callers_thread
@@ -81,7 +91,7 @@ def no_threads_left():
 
 def test_a_file_comes_out_whole_and_in_order(negative):
     sink = Notebook()
-    stream = Stream("test://?size=32x24&frames=100", negative(), [sink])
+    stream = Stream("test://?size=32x24&frames=100", Processor(negative()), [sink])
     seen = list(stream)
     expected = [255 - frame.pixels for frame in open_source("test://?size=32x24&frames=100")]
     assert [result.frame.index for result in seen] == list(range(100)) == sink.indices
@@ -92,10 +102,10 @@ def test_a_file_comes_out_whole_and_in_order(negative):
 
 
 def test_the_result_keeps_its_own_frame_stamp_and_times(negative):
-    for result in Stream("test://?size=32x24&frames=20", negative(slow_s=0.002), [Notebook()]):
+    for result in Stream("test://?size=32x24&frames=20", Processor(negative(slow_s=0.002)), [Notebook()]):
         assert np.array_equal(result.output.pixels, 255 - result.frame.pixels)
         assert 0 < result.age_ms < 60_000
-        assert set(result.timings_ms) == {"decode", "preprocess", "infer", "postprocess", "write"}
+        assert set(result.timings_ms) == {"decode", "preprocess", "infer", "postprocess"}
         assert result.timings_ms["infer"] >= 2
         assert result.age_ms >= result.timings_ms["infer"]
 
@@ -113,14 +123,14 @@ def test_stages_work_at_the_same_time(negative):
                 time.sleep(0.01)
             ahead.append(len(task.inferred) - result.frame.index - 1)
 
-    Stream("test://?size=32x24&frames=12", task, [Slow()]).run()
+    Stream("test://?size=32x24&frames=12", Processor(task), [Slow()]).run()
     assert all(count > 0 for count in ahead[:-1])
     assert max(ahead) <= 12  # and never further than the queues are long
 
 
 def test_a_real_bundle_runs(tiny_bundle):
     task = open_task(tiny_bundle)
-    results = list(Stream("sample://?size=64x48&frames=12", task))
+    results = list(Stream("sample://?size=64x48&frames=12", Processor(task)))
     assert len(results) == 12
     assert all(result.output.pixels.shape == (48, 64, 3) for result in results)
     assert task.device == "cpu"
@@ -133,7 +143,7 @@ def test_run_calls_back_in_this_thread_in_order(negative):
         seen.append(result.frame.index)
         threads.add(threading.current_thread())
 
-    stats = Stream("test://?size=32x24&frames=9", negative()).run(note)
+    stats = Stream("test://?size=32x24&frames=9", Processor(negative())).run(note)
     assert seen == list(range(9))
     assert threads == {threading.current_thread()}
     assert stats.frames == 9
@@ -142,7 +152,7 @@ def test_run_calls_back_in_this_thread_in_order(negative):
 def test_limit_ends_a_file_and_a_live_source_after_so_many_results(negative):
     for source in ("test://?size=32x24&frames=0", Camera()):
         sink = Notebook()
-        stream = Stream(source, negative(slow_s=0.01), [sink], limit=7)
+        stream = Stream(source, Processor(negative(slow_s=0.01)), [sink], limit=7)
         assert len(list(stream)) == 7 == len(sink.indices)
         assert sink.ended == ["closed"]
         assert no_threads_left()
@@ -151,7 +161,7 @@ def test_limit_ends_a_file_and_a_live_source_after_so_many_results(negative):
 def test_a_live_source_drops_after_decode_and_no_backlog_builds_up(negative):
     camera = Camera(fps=250)
     task = negative(slow_s=0.03)
-    stream = Stream(camera, task, limit=20)
+    stream = Stream(camera, Processor(task), limit=20)
     backlog = []
     for count, result in enumerate(stream, 1):
         backlog.append(len(task.prepared) - count)
@@ -166,35 +176,35 @@ def test_a_live_source_drops_after_decode_and_no_backlog_builds_up(negative):
 
 def test_a_slow_consumer_of_a_live_source_holds_up_the_intake(negative):
     task = negative()
-    for count, _ in enumerate(Stream(Camera(fps=250), task, limit=10), 1):
+    for count, _ in enumerate(Stream(Camera(fps=250), Processor(task), limit=10), 1):
         time.sleep(0.03)
         assert len(task.prepared) - count <= 1
 
 
 def test_results_older_than_the_budget_are_thrown_away_and_counted(negative):
-    stream = Stream(Camera(fps=100, frames=40), negative(slow_s=0.05), max_age_ms=20)
+    stream = Stream(Camera(fps=100, frames=40), Processor(negative(slow_s=0.05)), max_age_ms=20)
     assert list(stream) == []
     assert stream.stats.late > 0
-    within = Stream(Camera(fps=100, frames=40), negative(), max_age_ms=2000)
+    within = Stream(Camera(fps=100, frames=40), Processor(negative()), max_age_ms=2000)
     assert len(list(within)) > 0
     assert within.stats.late == 0
 
 
 def test_a_budget_of_age_for_a_file_is_refused(negative):
     with pytest.raises(UsageError, match="live"):
-        Stream("test://", negative(), max_age_ms=10)
+        Stream("test://", Processor(negative()), max_age_ms=10)
 
 
 @pytest.mark.parametrize("limit", [0, -1])
 def test_a_limit_below_one_is_refused(negative, limit):
     with pytest.raises(UsageError):
-        Stream("test://", negative(), limit=limit)
+        Stream("test://", Processor(negative()), limit=limit)
 
 
 def test_an_error_in_the_task_stops_everything_and_reaches_the_caller(negative):
     sink = Notebook()
     with pytest.raises(ValueError, match="frame 5"):
-        Stream("test://?frames=0&size=32x24", negative(fails_at=5), [sink]).run()
+        Stream("test://?frames=0&size=32x24", Processor(negative(fails_at=5)), [sink]).run()
     assert sink.ended == ["discarded"]
     assert set(sink.indices) <= set(range(5))
     assert no_threads_left()
@@ -204,7 +214,7 @@ def test_an_error_in_the_task_stops_everything_and_reaches_the_caller(negative):
 def test_an_error_in_a_sink_stops_everything_and_discards_every_output(negative, in_callers_thread):
     good, bad = Notebook(), Notebook(fails_at=4, in_callers_thread=in_callers_thread)
     with pytest.raises(SinkError, match="full"):
-        Stream("test://?frames=0&size=32x24", negative(), [good, bad]).run()
+        Stream("test://?frames=0&size=32x24", Processor(negative()), [good, bad]).run()
     assert good.ended == bad.ended == ["discarded"]
     assert no_threads_left()
 
@@ -216,14 +226,14 @@ def test_an_error_in_the_callback_stops_everything(negative):
         raise RuntimeError("mine")
 
     with pytest.raises(RuntimeError, match="mine"):
-        Stream("test://?frames=0&size=32x24", negative(), [sink]).run(fail)
+        Stream("test://?frames=0&size=32x24", Processor(negative()), [sink]).run(fail)
     assert sink.ended == ["discarded"]
     assert no_threads_left()
 
 
 def test_an_error_in_the_body_of_a_with_discards(negative):
     sink = Notebook()
-    with pytest.raises(RuntimeError), Stream("test://?frames=0&size=32x24", negative(), [sink]) as stream:
+    with pytest.raises(RuntimeError), Stream("test://?frames=0&size=32x24", Processor(negative()), [sink]) as stream:
         for _ in stream:
             raise RuntimeError
     assert sink.ended == ["discarded"]
@@ -231,7 +241,7 @@ def test_an_error_in_the_body_of_a_with_discards(negative):
 
 def test_leaving_the_loop_ends_cleanly(negative):
     sink = Notebook()
-    with Stream("test://?frames=0&size=32x24", negative(), [sink]) as stream:
+    with Stream("test://?frames=0&size=32x24", Processor(negative()), [sink]) as stream:
         for result in stream:
             if result.frame.index == 3:
                 break
@@ -246,7 +256,7 @@ def test_one_output_that_cannot_be_finished_does_not_take_the_others_with_it(neg
 
     before, after = Notebook(), Notebook()
     with pytest.raises(SinkError, match="disk full"):
-        Stream("test://?frames=3&size=32x24", negative(), [before, Full(), after]).run()
+        Stream("test://?frames=3&size=32x24", Processor(negative()), [before, Full(), after]).run()
     assert before.ended == after.ended == ["closed"]
 
 
@@ -258,14 +268,14 @@ def test_ctrl_c_closes_the_outputs(negative):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Stream("test://?frames=0&size=32x24", negative(), [sink]).run(interrupt)
+        Stream("test://?frames=0&size=32x24", Processor(negative()), [sink]).run(interrupt)
     assert sink.ended == ["closed"]
     assert no_threads_left()
 
 
 def test_a_sink_may_end_the_stream(negative):
     sink, window = Notebook(), Notebook(in_callers_thread=True, stops_at=5)
-    stats = Stream("test://?frames=0&size=32x24", negative(), [sink, window]).run()
+    stats = Stream("test://?frames=0&size=32x24", Processor(negative()), [sink, window]).run()
     assert stats.frames == 5
     assert window.threads == {threading.current_thread()}
     assert sink.threads.isdisjoint(window.threads)
@@ -274,7 +284,7 @@ def test_a_sink_may_end_the_stream(negative):
 
 def test_a_sink_in_its_own_thread_may_end_the_stream_too(negative):
     sink, reader = Notebook(), Notebook(stops_at=5)
-    Stream("test://?frames=0&size=32x24", negative(), [sink, reader]).run()
+    Stream("test://?frames=0&size=32x24", Processor(negative()), [sink, reader]).run()
     assert reader.indices == [0, 1, 2, 3, 4]
     assert sink.ended == reader.ended == ["closed"]
     assert no_threads_left()
@@ -282,7 +292,7 @@ def test_a_sink_in_its_own_thread_may_end_the_stream_too(negative):
 
 def test_after_a_loss_of_signal_the_outputs_are_closed_and_the_loss_is_raised(negative):
     sink = Notebook()
-    stream = Stream(Camera(frames=5, error=SignalLost("gone")), negative(), [sink])
+    stream = Stream(Camera(frames=5, error=SignalLost("gone")), Processor(negative()), [sink])
     with pytest.raises(SignalLost, match="gone"):
         stream.run()
     assert sink.ended == ["closed"]
@@ -292,35 +302,35 @@ def test_after_a_loss_of_signal_the_outputs_are_closed_and_the_loss_is_raised(ne
 def test_a_source_that_gave_nothing_leaves_nothing(negative):
     sink = Notebook()
     with pytest.raises(SignalLost):
-        Stream(Camera(frames=0, error=SignalLost("gone")), negative(), [sink]).run()
+        Stream(Camera(frames=0, error=SignalLost("gone")), Processor(negative()), [sink]).run()
     assert sink.ended == ["discarded"]
 
 
 def test_what_a_source_says_after_the_limit_is_of_no_account(negative):
-    stream = Stream(Camera(frames=5, error=SignalLost("gone"), fps=50), negative(), limit=3)
+    stream = Stream(Camera(frames=5, error=SignalLost("gone"), fps=50), Processor(negative()), limit=3)
     assert len(list(stream)) == 3
 
 
 def test_images_are_strangers_to_each_other_and_frames_of_a_sequence_are_not(negative, tmp_path):
-    Stream("test://?size=32x24&frames=6", negative(), [f"{tmp_path}/p_%02d.png"]).run()
+    Stream("test://?size=32x24&frames=6", Processor(negative()), [f"{tmp_path}/p_%02d.png"]).run()
     alone, together = negative(slow_s=0.003), negative(slow_s=0.003)
-    Stream(open_source(str(tmp_path)), alone).run()
-    Stream(open_source(str(tmp_path), sequence=True), together).run()
-    assert alone.resets == [0, 1, 2, 3, 4, 5]
-    assert together.resets == [0]
+    Stream(open_source(str(tmp_path)), Processor(alone)).run()
+    Stream(open_source(str(tmp_path), sequence=True), Processor(together)).run()
+    assert alone.restarts == [0, 1, 2, 3, 4, 5]
+    assert together.restarts == [0]
 
 
 def test_a_new_size_and_a_long_silence_reset_the_task(negative):
     small = negative()
-    Stream(Camera(frames=8, small_from=5, fps=50), small).run()
-    assert len(small.resets) == 2
+    Stream(Camera(frames=8, small_from=5, fps=50), Processor(small)).run()
+    assert len(small.restarts) == 2
     silent = negative()
-    Stream(Camera(frames=8, gap_at=5, fps=50), silent).run()
-    assert len(silent.resets) == 2
+    Stream(Camera(frames=8, gap_at=5, fps=50), Processor(silent, live=True)).run()
+    assert len(silent.restarts) == 2
 
 
 def test_a_stream_is_used_once(negative):
-    stream = Stream("test://?size=32x24&frames=2", negative())
+    stream = Stream("test://?size=32x24&frames=2", Processor(negative()))
     list(stream)
     with pytest.raises(UsageError, match="once"):
         list(stream)
@@ -328,7 +338,7 @@ def test_a_stream_is_used_once(negative):
 
 def test_a_stream_that_was_never_started_closes_what_it_opened(negative):
     camera, sink = Camera(), Notebook()
-    with Stream(camera, negative(), [sink]):
+    with Stream(camera, Processor(negative()), [sink]):
         pass
     assert camera.closed
     assert sink.ended == ["closed"]
@@ -338,7 +348,7 @@ def test_an_output_that_cannot_be_opened_closes_the_source_and_the_other_outputs
     (tmp_path / "file").write_text("")
     camera, sink, task = Camera(), Notebook(), negative()
     with pytest.raises(SinkError):
-        Stream(camera, task, [sink, f"{tmp_path}/file/out.mp4"])
+        Stream(camera, Processor(task), [sink, f"{tmp_path}/file/out.mp4"])
     assert camera.closed
     assert sink.ended == ["discarded"]
     assert task.inferred == []
@@ -346,47 +356,51 @@ def test_an_output_that_cannot_be_opened_closes_the_source_and_the_other_outputs
 
 def test_a_missing_source_is_told_before_anything_else(negative):
     with pytest.raises(SourceNotFound, match=r"nowhere\.mp4"):
-        Stream("nowhere.mp4", negative())
+        Stream("nowhere.mp4", Processor(negative()))
 
 
 class EveryFourth:
-    """A steadier that runs the network on every fourth frame and holds its output; notes what it was given."""
+    """A stage that runs the network on every fourth frame and holds its output; notes what it was given."""
 
-    def __init__(self, task):
-        self.task = task
-        self.reset_calls = 0
+    lookahead = 0
+    every_frame = False
+
+    def __init__(self):
+        self.restarts = []
         self.fresh = []
-        self.reset()
-        self.reset_calls = 0
+        self._since = self._held = None
 
-    def observe(self, frame, *, may_run):
+    def observe(self, frame, *, may_run=True, restart=False):
+        if restart:
+            self._since = None
+            self.restarts.append(frame.index)
         due = self._since is None or self._since >= 3
         keyframe = may_run and due
         self._since = 0 if keyframe else (self._since or 0) + 1
-        return Motion(frame, keyframe=keyframe, fields=frame.index)
+        return Motion(frame, keyframe, restart, fields=frame.index)
 
-    def steady(self, motion, fresh):
+    def update(self, motion, fresh):
         assert motion.fields == motion.frame.index
+        if motion.restart:
+            self._held = None
         if fresh is not None:
             assert isinstance(fresh, Fresh)
             assert fresh.frame.index <= motion.frame.index
             self.fresh.append((motion.frame.index, fresh.frame.index))
             self._held = fresh.outputs
-        return self._held
+        return [self._held]
 
-    def reset(self):
-        self._since = self._held = None
-        self.reset_calls += 1
+    def flush(self):
+        return []
 
 
 def test_between_keyframes_the_network_does_not_run_and_files_are_deterministic(negative):
     runs = []
     for slow_s in (0.0, 0.01):
-        task = negative(slow_s=slow_s)
-        steadier = EveryFourth(task)
-        results = list(Stream("test://?size=32x24&frames=22", task, steadier=steadier))
+        task, stage = negative(slow_s=slow_s), EveryFourth()
+        results = list(Stream("test://?size=32x24&frames=22", Processor(task, stage)))
         assert task.inferred == [0, 4, 8, 12, 16, 20]
-        assert steadier.fresh == [(index, index) for index in task.inferred]
+        assert stage.fresh == [(index, index) for index in task.inferred]
         assert [result.frame.index for result in results if result.keyframe] == task.inferred
         assert all("flow" in result.timings_ms and "steady" in result.timings_ms for result in results)
         assert all(("infer" in result.timings_ms) == result.keyframe for result in results)
@@ -397,36 +411,186 @@ def test_between_keyframes_the_network_does_not_run_and_files_are_deterministic(
 
 def test_a_live_stream_flows_on_while_the_network_runs(negative):
     """The network takes ten frames' time; the frames between come out all the same, with what there is."""
-    task = negative(slow_s=0.1)
-    steadier = EveryFourth(task)
-    stream = Stream(Camera(fps=100), task, steadier=steadier, limit=60)
+    task, stage = negative(slow_s=0.1), EveryFourth()
+    stream = Stream(Camera(fps=100), Processor(task, stage, live=True), limit=60)
     results = list(stream)
     assert len(results) == 60
     assert len(task.inferred) < 60 / 3
-    assert steadier.fresh[0][0] == steadier.fresh[0][1]  # the very first result waits for its own
-    assert all(now > then for now, then in steadier.fresh[1:])  # the later ones do not
-    assert len(steadier.fresh) >= 3
+    assert stage.fresh[0][0] == stage.fresh[0][1]  # the very first result waits for its own
+    assert all(now > then for now, then in stage.fresh[1:])  # the later ones do not
+    assert len(stage.fresh) >= 3
 
 
-def test_a_steadier_is_reset_with_the_task(negative):
-    task = negative(slow_s=0.02)
-    steadier = EveryFourth(task)
-    Stream(Camera(frames=12, small_from=6, fps=50), task, steadier=steadier).run()
-    assert steadier.reset_calls == 2
-    assert len(task.resets) == 2
+def test_a_restart_reaches_the_stage_and_waits_for_its_own_outputs(negative):
+    task, stage = negative(slow_s=0.02), EveryFourth()
+    Stream(Camera(frames=12, small_from=6, fps=50), Processor(task, stage, live=True)).run()
+    assert len(stage.restarts) == 2
+    assert (stage.restarts[1], stage.restarts[1]) in stage.fresh
+
+
+def test_independent_images_do_not_wait_for_each_other(negative, tmp_path):
+    """Every image restarts the task, and the next one is prepared while the network runs on it."""
+    Stream("test://?size=32x24&frames=8", Processor(negative()), [f"{tmp_path}/p_%02d.png"]).run()
+    task = negative()
+    waited = threading.Event()
+    inferring = task.infer
+
+    def infer(feeds):
+        index = int(feeds["index"])
+        until = time.monotonic() + 5
+        while index < 7 and len(task.prepared) <= index + 1 and time.monotonic() < until:
+            time.sleep(0.002)
+        if index < 7 and len(task.prepared) > index + 1:
+            waited.set()
+        return inferring(feeds)
+
+    task.infer = infer
+    Stream(open_source(str(tmp_path)), Processor(task)).run()
+    assert waited.is_set()
+    assert task.restarts == list(range(8))
+
+
+def test_a_slow_sink_does_not_hold_up_another_one_of_a_live_source(negative):
+    slow, quick = Notebook(slow_s=0.05), Notebook()
+    newest = Notebook(slow_s=0.05)
+    newest.wants = "newest"
+    stream = Stream(Camera(fps=60, frames=60), Processor(negative()), [slow, quick, newest])
+    stream.run()
+    assert len(quick.indices) >= 55
+    assert len(slow.indices) >= 55  # a second of results fits into its queue
+    assert len(newest.indices) < 40
+    assert stream.snapshot().sink_dropped["notebook"] >= 0
+
+
+def test_sinks_of_a_file_get_every_result_also_after_the_loop_was_left(negative):
+    slow = Notebook(slow_s=0.02)
+    with Stream("test://?frames=0&size=32x24", Processor(negative()), [slow]) as stream:
+        for result in stream:
+            if result.frame.index == 5:
+                break
+    assert slow.indices[:6] == [0, 1, 2, 3, 4, 5]
+    assert slow.ended == ["closed"]
+
+
+def test_the_timings_of_a_result_never_change(negative):
+    seen = []
+
+    class Keeps(Notebook):
+        def write(self, result):
+            seen.append((result, dict(result.timings_ms)))
+
+    for result in Stream("test://?size=32x24&frames=9", Processor(negative()), [Keeps()]):
+        with pytest.raises(TypeError):
+            result.timings_ms["mine"] = 1.0
+    assert len(seen) == 9
+    assert all(dict(result.timings_ms) == timings for result, timings in seen)
+
+
+def test_latest_gives_the_newest_result_or_says_how_old_it_is(negative):
+    with Stream(Camera(fps=100), Processor(negative())) as stream:
+        first = stream.latest(1000)
+        time.sleep(0.2)
+        later = stream.latest(1000)
+        assert later.frame.index > first.frame.index + 5
+        with pytest.raises(NothingYoungEnough, match="at most 0 ms"):
+            stream.latest(0.0)
+        assert stream.snapshot().frames > 5
+    assert no_threads_left()
+
+
+def test_latest_raises_what_stopped_the_stream(negative):
+    with Stream(Camera(frames=3, error=SignalLost("gone")), Processor(negative())) as stream:
+        stream.latest(5000)
+        time.sleep(0.3)
+        with pytest.raises(SignalLost, match="gone"):
+            stream.latest(5000)
+
+
+def test_an_event_loop_goes_on_while_results_are_awaited(negative):
+    async def consume():
+        ticks = 0
+
+        async def tick():
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await asyncio.sleep(0.005)
+
+        ticking = asyncio.create_task(tick())
+        seen = [r.frame.index async for r in Stream("test://?size=32x24&frames=9", Processor(negative(slow_s=0.02)))]
+        ticking.cancel()
+        return seen, ticks
+
+    seen, ticks = asyncio.run(consume())
+    assert seen == list(range(9))
+    assert ticks > 9
+
+
+def test_figures_may_be_read_from_any_thread_at_any_time(negative):
+    stream = Stream("test://?size=32x24&frames=400", Processor(negative()), ["null://"])
+    failed, done = [], threading.Event()
+
+    def read():
+        while not done.is_set():
+            try:
+                snapshot = stream.snapshot()
+                assert snapshot.age_ms.count <= snapshot.frames
+                assert all(spread.count for spread in snapshot.stages_ms.values())
+            except Exception as error:
+                failed.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    stream.run()
+    done.set()
+    reader.join()
+    assert failed == []
+
+
+def test_a_thread_that_does_not_end_is_named_and_nothing_under_it_is_closed(negative, monkeypatch):
+    monkeypatch.setattr("steadyframe.runtime.stream.pipeline._JOIN_S", 0.2)
+    released = threading.Event()
+
+    class Hangs(Camera):
+        def __iter__(self):
+            yield Frame(np.zeros((8, 8, 3), np.uint8), 0)
+            released.wait(20)
+
+    camera, sink, task = Hangs(), Notebook(), negative()
+    stream = Stream(camera, Processor(task), [sink])
+    results = iter(stream)
+    next(results)
+    with pytest.raises(SteadyframeError, match="decode did not end"):
+        stream.close()
+    assert not camera.closed
+    assert sink.ended == []
+    released.set()
+    until = time.monotonic() + 5
+    while not no_threads_left() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert no_threads_left()
+
+
+def test_one_task_in_two_streams_is_refused_and_free_again_after_the_first(negative):
+    task = negative()
+    with Stream("test://?size=32x24&frames=4", Processor(task)) as stream:
+        with pytest.raises(UsageError, match="in use"):
+            Processor(task)
+        assert len(list(stream)) == 4
+    assert len(list(Stream("test://?size=32x24&frames=3", Processor(task)))) == 3
 
 
 def test_opencv_works_in_one_thread_while_streams_run_and_gets_its_own_back(negative):
     before = cv2.getNumThreads()
     cv2.setNumThreads(3)
     try:
-        with Stream("test://?size=32x24&frames=4", negative()) as one:
+        with Stream("test://?size=32x24&frames=4", Processor(negative())) as one:
             inside = [cv2.getNumThreads() for _ in one]
-            with Stream("test://?size=32x24&frames=4", negative()) as two:
+            with Stream("test://?size=32x24&frames=4", Processor(negative())) as two:
                 next(iter(two))
         assert set(inside) == {1}
         assert cv2.getNumThreads() == 3
-        Stream("test://?size=32x24&frames=4", negative()).close()  # never started: nothing to give back
+        Stream("test://?size=32x24&frames=4", Processor(negative())).close()  # never started: nothing to give back
         assert cv2.getNumThreads() == 3
     finally:
         cv2.setNumThreads(before)

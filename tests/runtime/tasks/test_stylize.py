@@ -18,9 +18,11 @@ from steadyframe.runtime.errors import BundleError, UsageError
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.image import luma
 from steadyframe.runtime.opening import open_task
+from steadyframe.runtime.processor import Processor
 from steadyframe.runtime.tasks.stylize import Stylize
+from steadyframe.runtime.temporal.feedback import FeedbackStage
 from steadyframe.runtime.temporal.options import SteadyOptions
-from steadyframe.runtime.temporal.stage import Fresh
+from steadyframe.runtime.temporal.stage import EveryFrame
 
 
 def _graph() -> bytes:
@@ -81,26 +83,25 @@ def moving(photo: NDArray[np.uint8], count: int) -> list[Frame]:
     return [Frame(np.ascontiguousarray(photo[:96, 2 * n : 2 * n + 144]), n, n, "moving") for n in range(count)]
 
 
-def paint(task: Stylize, frames: list[Frame], mode: str | None) -> list[NDArray[np.uint8]]:
-    """Run frames in the order of a stream, in one thread."""
-    steadier = None if mode is None else task.steadier(SteadyOptions.of(mode))
-    images = []
-    for frame in frames:
-        motion = None if steadier is None else steadier.observe(frame)
-        if motion is None or motion.keyframe:
-            feeds, placement = task.preprocess(frame)
-            outputs = task.infer(feeds)
-        if steadier is not None and motion is not None:
-            outputs = steadier.steady(motion, Fresh(frame, outputs) if motion.keyframe else None)
-        images.append(task.postprocess(outputs, placement).pixels)
-    return images
+def paint(task: Stylize, frames: list[Frame], mode: str = "off") -> list[NDArray[np.uint8]]:
+    """Run the frames of one stream."""
+    with Processor(task, task.make_stage(SteadyOptions.of(mode))) as processor:
+        return [result.output.pixels for result in processor.process_all(frames)]
 
 
-def test_without_a_steadier_every_frame_is_a_first_one(make_bundle: Callable[..., Path], photo: Any) -> None:
+def test_without_a_stage_every_frame_is_a_first_one(make_bundle: Callable[..., Path], photo: Any) -> None:
     task = open_task(make_bundle())
     frames = moving(photo, 3)
-    for frame, image in zip(frames, paint(task, frames, None), strict=True):
+    for frame, image in zip(frames, paint(task, frames), strict=True):
         assert np.array_equal(image, 255 - frame.pixels)
+
+
+def test_the_stage_feeds_the_output_back(make_bundle: Callable[..., Path]) -> None:
+    task = open_task(make_bundle())
+    assert isinstance(task.make_stage(SteadyOptions(mode="off")), EveryFrame)
+    for live in (False, True):
+        stage = task.make_stage(SteadyOptions(), live=live)
+        assert isinstance(stage, FeedbackStage) and stage.lookahead == 0
 
 
 def test_the_network_is_shown_its_last_output_where_it_went(make_bundle: Callable[..., Path], photo: Any) -> None:
@@ -117,27 +118,42 @@ def test_the_network_is_shown_its_last_output_where_it_went(make_bundle: Callabl
     assert np.abs(images[1][20:-20, -1].astype(int) - (255 - frames[1].pixels[20:-20, -1])).mean() < 1
 
 
-@pytest.mark.parametrize("forget", ["cut", "reset"])
-def test_a_cut_and_a_reset_are_first_frames(make_bundle: Callable[..., Path], photo: Any, forget: str) -> None:
+@pytest.mark.parametrize("forget", ["cut", "reset", "independent", "size"])
+def test_a_cut_and_a_restart_are_first_frames(make_bundle: Callable[..., Path], photo: Any, forget: str) -> None:
     task = open_task(make_bundle())
-    steadier = task.steadier(SteadyOptions.of("blend"))
     frames = moving(photo, 2)
-    other = Frame(np.random.default_rng(0).integers(0, 256, (96, 144, 3), dtype=np.uint8), 2, 2, "moving")
-    for frame in frames:
-        steadier.observe(frame)
-        task.infer(task.preprocess(frame)[0])
-    assert steadier.way is not None
-    last = other if forget == "cut" else Frame(frames[1].pixels, 2, 2, "moving")
-    if forget == "reset":
-        task.reset()
-        steadier.reset()
-    steadier.observe(last)
-    feeds, _ = task.preprocess(last)
+    noise = np.random.default_rng(0).integers(0, 256, (96, 144, 3), dtype=np.uint8)
+    pixels = {"cut": noise, "size": cv2.resize(frames[1].pixels, (120, 96))}.get(forget, frames[1].pixels)
+    last = Frame(pixels, 2, 2, "moving", independent=forget == "independent")
+    with Processor(task, task.make_stage(SteadyOptions.of("blend"))) as processor:
+        for frame in frames:
+            step = processor.prepare(frame)
+            shown = processor.finish(step, processor.infer(step))[0].output.pixels
+        assert step.motion.path is not None
+        assert not np.array_equal(shown, 255 - frames[1].pixels)  # it remembers
+        if forget == "reset":
+            processor.reset()
+        step = processor.prepare(last)
+        assert set(step.feeds) == {"frame"}
+        (result,) = processor.finish(step, processor.infer(step))
+    assert np.array_equal(result.output.pixels, 255 - last.pixels)
+
+
+@pytest.mark.parametrize("before", ["blend", "keyframe"])
+@pytest.mark.parametrize("after", ["off", "blend", "keyframe"])
+def test_a_task_that_is_used_again_knows_nothing_of_the_old_stream(
+    make_bundle: Callable[..., Path], photo: Any, before: str, after: str
+) -> None:
+    folder, frames = make_bundle(), moving(photo, 6)
+    used, fresh = open_task(folder), open_task(folder)
+    paint(used, frames, before)
+    for again, first in zip(paint(used, frames[2:], after), paint(fresh, frames[2:], after), strict=True):
+        assert np.array_equal(again, first)
+    feeds, _ = used.preprocess(frames[5])
     assert set(feeds) == {"frame"}
-    assert np.array_equal(task.infer(feeds)["styled"], 255 - last.pixels)
 
 
-def test_between_keyframes_the_painting_is_carried(make_bundle: Callable[..., Path], photo: Any) -> None:
+def test_between_keyframes_the_painting_is_propagated(make_bundle: Callable[..., Path], photo: Any) -> None:
     task = open_task(make_bundle())
     runs = 0
     infer = task.infer
@@ -158,18 +174,18 @@ def test_between_keyframes_the_painting_is_carried(make_bundle: Callable[..., Pa
 
 def test_a_larger_frame_gets_its_painting_at_its_own_size(make_bundle: Callable[..., Path], photo: Any) -> None:
     large = cv2.resize(photo, (500, 334), interpolation=cv2.INTER_CUBIC)
-    (image,) = paint(open_task(make_bundle()), [Frame(large, 0, 0, "large")], None)
+    (image,) = paint(open_task(make_bundle()), [Frame(large, 0, 0, "large")])
     assert image.shape == large.shape
     assert np.abs(image.astype(int) - (255 - large)).mean() < 12
 
 
 def test_strength_mixes_and_keep_colors_keeps_chroma(make_bundle: Callable[..., Path], photo: Any) -> None:
     folder, (frame,) = make_bundle(), moving(photo, 1)
-    (none,) = paint(open_task(folder, options={"strength": 0.0}), [frame], None)
+    (none,) = paint(open_task(folder, options={"strength": 0.0}), [frame])
     assert np.array_equal(none, frame.pixels)
-    (half,) = paint(open_task(folder, options={"strength": 0.5}), [frame], None)
+    (half,) = paint(open_task(folder, options={"strength": 0.5}), [frame])
     assert np.abs(half.astype(int) - 127.5).max() <= 1
-    (own,) = paint(open_task(folder, options={"keep_colors": True}), [frame], None)
+    (own,) = paint(open_task(folder, options={"keep_colors": True}), [frame])
     inside = (own > 0).all(-1) & (own < 255).all(-1)  # elsewhere the color leaves the gamut
     chroma = [cv2.cvtColor(p, cv2.COLOR_BGR2YCrCb)[..., 1:][inside].astype(int) for p in (own, frame.pixels)]
     assert inside.mean() > 0.3 and np.abs(chroma[0] - chroma[1]).max() <= 3
@@ -185,5 +201,10 @@ def test_unknown_options_are_refused(make_bundle: Callable[..., Path]) -> None:
     folder = make_bundle()
     with pytest.raises(UsageError, match="no such option"):
         open_task(folder, options={"color": 1})
-    with pytest.raises(BundleError, match="out of range"):
+    with pytest.raises(UsageError, match="out of range"):
         open_task(folder, options={"strength": 2.0})
+
+
+def test_wrong_settings_are_the_bundles(make_bundle: Callable[..., Path]) -> None:
+    with pytest.raises(BundleError, match="out of range"):
+        open_task(make_bundle(settings={"strength": 2.0}))

@@ -1,4 +1,4 @@
-"""The steadier of a network with a memory: ways back, and answers that come late."""
+"""The stage of a network that is fed its own output: paths back, and results that come late."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.temporal.options import SteadyOptions
+from steadyframe.runtime.motion.flow import FlowOptions
 from steadyframe.runtime.temporal.feedback import FeedbackStage
+from steadyframe.runtime.temporal.keyframes import KeyframeOptions
+from steadyframe.runtime.temporal.motion_path import MotionPath
+from steadyframe.runtime.temporal.options import PropagatedOutput, SteadyOptions
 from steadyframe.runtime.temporal.stage import Fresh
 
 PAN = 3  # pixels a frame
+STYLED = PropagatedOutput(name="styled", flow=FlowOptions("medium", short_side=240))
 
 
 @pytest.fixture
@@ -37,61 +41,77 @@ def inner(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
     return pixels[30:-30, 40:-60].astype(int)
 
 
-def test_the_way_leads_to_the_last_frame_that_the_network_saw(frame: Callable[[int], Frame]) -> None:
-    steadier = FeedbackStage("styled", SteadyOptions.of("keyframe", every=3))
-    lengths = []
-    for index in range(7):
-        motion = steadier.observe(frame(index))
-        assert motion.keyframe == (index % 3 == 0)
-        way = steadier.way
-        lengths.append(0 if way is None or way.flow is None else round(float(np.median(way.flow.vectors[..., 0]))))
-    expected = [0, *(PAN * steps for steps in (1, 2, 3, 1, 2, 3))]  # the flow is measured at the frame's own 240 rows
-    assert np.abs(np.subtract(lengths, expected)).max() <= 1
+def length(path: MotionPath | None) -> int:
+    """Pixels that the scene has moved along a path; the flow is measured at the frame's own 240 rows."""
+    return 0 if path is None or path.flow is None else round(float(np.median(path.flow.vectors[..., 0])))
+
+
+def test_the_path_leads_to_the_last_frame_that_the_network_ran_on(frame: Callable[[int], Frame]) -> None:
+    stage = FeedbackStage(STYLED, SteadyOptions.of("keyframe", every=3))
+    motions = [stage.observe(frame(index)) for index in range(7)]
+    assert [motion.keyframe for motion in motions] == [index % 3 == 0 for index in range(7)]
+    assert motions[0].path is None
+    expected = [0, *(PAN * steps for steps in (1, 2, 3, 1, 2, 3))]
+    # Read at the end: a path that was handed out does not grow with the frames after it.
+    assert np.abs(np.subtract([length(motion.path) for motion in motions], expected)).max() <= 1
 
 
 def test_outputs_of_the_frame_itself_are_given_as_they_are(frame: Callable[[int], Frame]) -> None:
-    steadier = FeedbackStage("styled", SteadyOptions.of("blend"))
+    stage = FeedbackStage(STYLED, SteadyOptions.of("blend"))
     for index in range(3):
-        motion = steadier.observe(frame(index))
+        motion = stage.observe(frame(index))
         outputs = styled(frame(index)) | {"other": np.zeros(1)}
-        found = steadier.steady(motion, Fresh(frame(index), outputs))
+        (found,) = stage.update(motion, Fresh(frame(index), outputs))
         assert found["styled"] is outputs["styled"] and found["other"] is outputs["other"]
 
 
-def test_a_late_answer_is_carried_to_the_frame_at_hand(frame: Callable[[int], Frame]) -> None:
-    steadier = FeedbackStage("styled", SteadyOptions.of("blend"))
-    steadier.steady(steadier.observe(frame(0)), Fresh(frame(0), styled(frame(0))))
+def test_a_late_result_is_propagated_to_the_frame_at_hand(frame: Callable[[int], Frame]) -> None:
+    stage = FeedbackStage(STYLED, SteadyOptions.of("blend"))
+    stage.update(stage.observe(frame(0)), Fresh(frame(0), styled(frame(0))))
     for index in (1, 2):
-        asked = steadier.observe(frame(index), may_run=index == 1)
-        waiting = steadier.steady(asked, None)["styled"]
+        submitted = stage.observe(frame(index), may_run=index == 1)
+        waiting = stage.update(submitted, None)[0]["styled"]
         assert np.abs(inner(waiting) - inner(styled(frame(index))["styled"])).mean() < 8
-    late = steadier.steady(steadier.observe(frame(3), may_run=False), Fresh(frame(1), styled(frame(1))))["styled"]
+    late = stage.update(stage.observe(frame(3), may_run=False), Fresh(frame(1), styled(frame(1))))[0]["styled"]
     assert np.abs(inner(late) - inner(styled(frame(3))["styled"])).mean() < 8
-    # An answer to a question from before is of no use any more.
+    # The result of a frame before that one is of no use any more.
     marked = {"styled": np.zeros_like(frame(0).pixels)}
-    again = steadier.steady(steadier.observe(frame(4), may_run=False), Fresh(frame(0), marked))["styled"]
+    again = stage.update(stage.observe(frame(4), may_run=False), Fresh(frame(0), marked))[0]["styled"]
     assert again.mean() > 50
 
 
-def test_a_cut_and_a_reset_end_the_way(frame: Callable[[int], Frame]) -> None:
-    steadier = FeedbackStage("styled", SteadyOptions.of("blend"))
-    for index in range(2):
-        steadier.observe(frame(index))
-    assert steadier.way is not None
+def test_a_cut_and_a_restart_end_the_path(frame: Callable[[int], Frame]) -> None:
+    stage = FeedbackStage(STYLED, SteadyOptions.of("blend"))
+    stage.observe(frame(0))
+    assert stage.observe(frame(1)).path is not None
     noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
-    assert steadier.observe(Frame(noise, 2, 2, "pan")).keyframe
-    assert steadier.way is None
-    steadier.observe(Frame(noise, 3, 3, "pan"))
-    assert steadier.way is not None
-    steadier.reset()
-    assert steadier.way is None
+    cut = stage.observe(Frame(noise, 2, 2, "pan"))
+    assert cut.keyframe and cut.path is None and not cut.restart
+    assert stage.observe(Frame(noise, 3, 3, "pan")).path is not None
+    restart = stage.observe(Frame(noise, 4, 4, "pan"), restart=True)
+    assert restart.keyframe and restart.path is None and restart.restart
 
 
 def test_a_fade_is_that_of_any_dense_output(frame: Callable[[int], Frame]) -> None:
-    steadier = FeedbackStage("styled", SteadyOptions(mode="blend", fade_frames=4))
+    stage = FeedbackStage(STYLED, SteadyOptions(mode="blend", fade_frames=4))
     still = frame(0)
-    first = steadier.steady(steadier.observe(still), Fresh(still, {"styled": np.zeros((240, 320, 3), np.uint8)}))
+    (first,) = stage.update(stage.observe(still), Fresh(still, {"styled": np.zeros((240, 320, 3), np.uint8)}))
     assert first["styled"].max() == 0
     again = Frame(still.pixels, 1, 1, "pan")
-    second = steadier.steady(steadier.observe(again), Fresh(again, {"styled": np.full((240, 320, 3), 100, np.uint8)}))
+    (second,) = stage.update(stage.observe(again), Fresh(again, {"styled": np.full((240, 320, 3), 100, np.uint8)}))
     assert 20 < np.median(second["styled"]) < 60
+
+
+def keyframes_of(options: SteadyOptions, count: int = 13) -> list[int]:
+    """Frames of a still scene that the network runs on."""
+    coarse = np.random.default_rng(4).integers(0, 256, (24, 32, 3), dtype=np.uint8)
+    pixels = cv2.resize(coarse, (320, 240), interpolation=cv2.INTER_CUBIC)
+    stage = FeedbackStage(STYLED, options)
+    return [index for index in range(count) if stage.observe(Frame(pixels, index, index)).keyframe]
+
+
+def test_keyframe_options_that_are_given_hold_even_if_they_are_the_general_defaults() -> None:
+    assert keyframes_of(SteadyOptions()) == [0, 10]  # the stage's own
+    assert keyframes_of(SteadyOptions(keyframes=KeyframeOptions())) == [0, 6, 12]
+    assert keyframes_of(SteadyOptions(keyframes=KeyframeOptions(every=5))) == [0, 5, 10]
+    assert keyframes_of(SteadyOptions(mode="blend", keyframes=KeyframeOptions(every=5)), 3) == [0, 1, 2]

@@ -1,4 +1,4 @@
-"""What a frame shows against the one before: trust, change, cuts."""
+"""What a frame shows against the one before: reliability, change, cuts."""
 
 from __future__ import annotations
 
@@ -32,37 +32,37 @@ def scene(seed: int, size_hw: tuple[int, int] = (180, 320)) -> np.ndarray:
 
 
 def test_first_frame_is_a_cut_with_nothing_before() -> None:
-    sight = analyze_motion(None, MotionAnalysisOptions())
-    assert sight.cut
-    assert sight.pair is None
+    analysis = analyze_motion(None, MotionAnalysisOptions())
+    assert analysis.cut
+    assert analysis.pair is None
 
 
 @pytest.mark.parametrize("check_side", [None, 90])
-def test_a_moving_camera_is_trusted_but_for_the_border(check_side: int | None) -> None:
+def test_a_moving_camera_is_reliable_but_for_the_border(check_side: int | None) -> None:
     big = scene(0, (220, 400))
     flow = FlowOptions(check_side=check_side)
-    sight = look(big[20:200, 40:360].copy(), big[22:202, 46:366].copy(), flow=flow)
-    assert not sight.cut
-    assert sight.trusted is not None
-    assert sight.trusted[10:-10, 10:-10].mean() > 0.97
-    assert sight.trusted[:, -6:].mean() < 0.3
-    assert sight.residual < 1.5
+    analysis = look(big[20:200, 40:360].copy(), big[22:202, 46:366].copy(), flow=flow)
+    assert not analysis.cut
+    assert analysis.reliability is not None
+    assert analysis.reliability[10:-10, 10:-10].mean() > 0.97
+    assert analysis.reliability[:, -6:].mean() < 0.3
+    assert analysis.residual < 1.5
 
 
 def test_noise_is_no_change_and_a_new_surface_is() -> None:
     before = scene(1)
     noise = np.random.default_rng(2).normal(0, 6, before.shape)
     noisy = np.clip(before + noise, 0, 255).astype(np.uint8)
-    sight = look(before, noisy)
-    assert not sight.cut
-    assert sight.trusted is not None
+    analysis = look(before, noisy)
+    assert not analysis.cut
+    assert analysis.reliability is not None
     # A lamp is switched on behind part of the image: nothing moved, and yet it is something else.
     lit = before.copy()
     lit[60:120, 100:200] = np.minimum(lit[60:120, 100:200] // 2 + 120, 255)
     changed = look(before, lit)
-    assert changed.trusted is not None
-    assert changed.trusted[70:110, 110:190].mean() < 0.4
-    assert changed.trusted[:40].mean() > 0.95
+    assert changed.reliability is not None
+    assert changed.reliability[70:110, 110:190].mean() < 0.4
+    assert changed.reliability[:40].mean() > 0.95
     assert not changed.cut
 
 
@@ -71,18 +71,18 @@ def test_another_scene_is_a_cut_and_a_still_one_is_not() -> None:
     still = look(scene(3), scene(3))
     assert not still.cut
     assert still.residual == 0
-    assert still.trusted is not None
-    assert still.trusted.all()
+    assert still.reliability is not None
+    assert still.reliability.all()
 
 
 def test_the_smooth_mask_is_an_option() -> None:
     big = scene(5, (220, 400))
     images = big[20:200, 40:360].copy(), big[20:200, 52:372].copy()
     soft, hard = look(*images, MotionAnalysisOptions(smooth_mask=True)), look(*images)
-    assert soft.trusted is not None
-    assert hard.trusted is not None
-    assert set(np.unique(hard.trusted)) <= {0.0, 1.0}
-    assert ((soft.trusted > 0) & (soft.trusted < 1)).any()
+    assert soft.reliability is not None
+    assert hard.reliability is not None
+    assert set(np.unique(hard.reliability)) <= {0.0, 1.0}
+    assert ((soft.reliability > 0) & (soft.reliability < 1)).any()
 
 
 @pytest.mark.data

@@ -8,7 +8,7 @@ import struct
 from pathlib import Path
 
 import pytest
-from steadyframe.runtime.engines.tensorrt.cache import FOLDER_VARIABLE, EngineCache, EngineKey
+from steadyframe.runtime.engines.tensorrt.cache import EngineCache, EngineKey
 from steadyframe.runtime.errors import DeviceError
 
 KEY = EngineKey("a" * 64, "x=1x3", "tensorrt", "10.3.0", "8.7", "540.4, CUDA 12.6")
@@ -157,9 +157,9 @@ def test_half_written_files_do_not_stay(cache, monkeypatch):
 
 
 def test_where_engines_are_kept(monkeypatch, tmp_path):
-    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "given"))
+    monkeypatch.setenv("STEADYFRAME_CACHE", str(tmp_path / "given"))
     assert EngineCache().folder == tmp_path / "given" / "engines"
-    monkeypatch.delenv(FOLDER_VARIABLE)
+    monkeypatch.delenv("STEADYFRAME_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert EngineCache().folder == tmp_path / "steadyframe" / "engines"
     monkeypatch.delenv("XDG_CACHE_HOME")

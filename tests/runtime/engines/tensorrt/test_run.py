@@ -226,7 +226,7 @@ def test_every_shipped_graph_gives_on_the_gpu_what_it_gives_on_the_cpu(gpu, name
     for role, graph in bundle.manifest.graphs.items():
         expected, found = (open_session(bundle, role, device=each) for each in ("cpu", device))
         shape_ranges = shape_ranges_of(graph)
-        for shape in ("usual", "smallest", "usual"):
+        for shape in ("opt", "min", "opt"):
             feeds = {}
             for spec in graph.inputs:
                 values = random.random(getattr(shape_ranges[spec.name], shape), np.float32)

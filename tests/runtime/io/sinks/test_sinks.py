@@ -13,6 +13,7 @@ from steadyframe.runtime.io.info import SourceInfo
 from steadyframe.runtime.io.sinks import open_sink, video
 from steadyframe.runtime.io.sinks.display import display_problem
 from steadyframe.runtime.io.sources import open_source
+from steadyframe.runtime.processor import Processor
 from steadyframe.runtime.stream.stream import Stream
 from steadyframe.runtime.tasks.task import Image, Result
 
@@ -22,7 +23,7 @@ ALBUM = SourceInfo("album", independent=True, count=3)
 
 def result(index=0, size=(32, 24), *, source="clip.mp4", captured_ns=0, value=None):
     pixels = np.full((size[1], size[0], 3), index * 10 if value is None else value, np.uint8)
-    frame = Frame(pixels, index, captured_ns, source)
+    frame = Frame(pixels, index, captured_ns, source, time_ns=40_000_000 * index, wall_ns=1_700_000_000_000_000_000)
     return Result(frame, Image(pixels), age_ms=1.5, timings_ms={"infer": 1.25})
 
 
@@ -229,7 +230,8 @@ def test_lines_of_json_have_the_fields_of_the_contract(tmp_path):
     sink.close()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines[1] == {
-        "schema": 1, "source": "clip.mp4", "index": 1, "captured_ns": 0, "age_ms": 1.5, "size": [32, 24],
+        "schema": 1, "source": "clip.mp4", "index": 1, "captured_ns": 0,
+        "wall_ns": 1_700_000_000_000_000_000, "time_ns": 40_000_000, "age_ms": 1.5, "size": [32, 24],
         "task": "colorize", "keyframe": True, "timings_ms": {"infer": 1.25},
     }  # fmt: skip
 
@@ -278,7 +280,7 @@ def test_without_a_screen_the_window_is_refused_and_the_process_lives(monkeypatc
 
 def test_several_sinks_get_the_same_results(negative, tmp_path):
     addresses = [f"{tmp_path}/a.mp4", f"{tmp_path}/b_%02d.png", f"{tmp_path}/c/", f"{tmp_path}/d.jsonl", "null://"]
-    Stream("test://?size=32x24&frames=4", negative(), addresses).run()
+    Stream("test://?size=32x24&frames=4", Processor(negative()), addresses).run()
     assert names(tmp_path) == [
         *("a.mp4", "b_00.png", "b_01.png", "b_02.png", "b_03.png"),
         *("c", "c/000000.png", "c/000001.png", "c/000002.png", "c/000003.png", "d.jsonl"),

@@ -12,6 +12,7 @@ from steadyframe.runtime.io.info import Signal
 from steadyframe.runtime.io.sources import open_source
 from steadyframe.runtime.io.sources.camera import LiveSource, cameras, capture_stamp, csi_pipeline, own_pipeline
 from steadyframe.runtime.io.sources.capture import NETWORK_OPTIONS, has_backend, open_capture
+from steadyframe.runtime.processor import Processor
 from steadyframe.runtime.stream.stream import Stream
 
 
@@ -101,24 +102,24 @@ def test_stopping_wakes_a_source_that_waits_to_reconnect(camera_server):
 
 
 def test_a_stream_on_a_network_camera_drops_and_shows_its_signal(camera_server, negative):
-    stream = Stream(camera_server(fps=200).address, negative(slow_s=0.02), limit=15)
+    stream = Stream(camera_server(fps=200).address, Processor(negative(slow_s=0.02)), limit=15)
     assert len(list(stream)) == 15
     assert stream.stats.dropped > 0
 
 
-def test_a_camera_that_comes_back_with_another_size_resets_the_task(camera_server, negative):
+def test_a_camera_that_comes_back_with_another_size_restarts_the_task(camera_server, negative):
     task = negative()
     first = camera_server()
     source = live(first)
     sizes = []
-    for result in Stream(source, task, limit=20):
+    for result in Stream(source, Processor(task), limit=20):
         sizes.append(result.frame.size_wh)
         if len(sizes) == 8:
             first.unplug()
             camera_server(port=first.port, size="80x64")
     assert sizes[0] == (160, 120)
     assert sizes[-1] == (80, 64)
-    assert len(task.resets) == 2
+    assert len(task.restarts) == 2
 
 
 def test_a_whole_file_behind_http_is_a_file(make_clip):

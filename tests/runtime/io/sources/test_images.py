@@ -27,14 +27,14 @@ def test_images_come_in_natural_order(album, form):
     frames = list(source)
     assert [frame.pixels[0, 0, 0] for frame in frames] == [1, 2, 9, 10, 100]
     assert [frame.source for frame in frames] == [str(album / f"img_{n}.png") for n in (1, 2, 9, 10, 100)]
-    assert source.info.independent and all(frame.alone for frame in frames)
+    assert source.info.independent and all(frame.independent for frame in frames)
     assert source.info.count == 5
     assert source.info.fps is None
 
 
 def test_a_sequence_is_a_video(album):
     source = open_source(str(album), sequence=True)
-    assert not source.info.independent and not any(frame.alone for frame in source)
+    assert not source.info.independent and not any(frame.independent for frame in source)
     assert source.info.fps == 30
 
 

@@ -15,7 +15,7 @@ def test_the_pattern_has_the_frames_size_and_rate_asked_for():
     source = open_source("test://?size=96x64&frames=5&fps=50")
     frames = list(source)
     assert (source.info.count, source.info.fps, source.info.live, source.info.independent) == (5, 50.0, False, False)
-    assert [(frame.index, frame.alone) for frame in frames] == [(index, False) for index in range(5)]
+    assert [(frame.index, frame.independent) for frame in frames] == [(index, False) for index in range(5)]
     assert [frame.time_ns for frame in frames] == [0, 20_000_000, 40_000_000, 60_000_000, 80_000_000]
     assert all(frame.size_wh == (96, 64) for frame in frames)
 

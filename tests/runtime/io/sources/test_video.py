@@ -6,6 +6,7 @@ import pytest
 from steadyframe.runtime.errors import SignalLost, SourceNotFound
 from steadyframe.runtime.io.info import Signal
 from steadyframe.runtime.io.sources import open_source
+from steadyframe.runtime.processor import Processor
 from steadyframe.runtime.stream.stream import Stream
 
 
@@ -13,7 +14,7 @@ from steadyframe.runtime.stream.stream import Stream
 def test_a_whole_clip_comes_out_whole(make_clip, suffix):
     source = open_source(str(make_clip(f"clip.{suffix}", frames=30)))
     frames = list(source)
-    assert [(frame.index, frame.alone) for frame in frames] == [(index, False) for index in range(30)]
+    assert [(frame.index, frame.independent) for frame in frames] == [(index, False) for index in range(30)]
     assert source.info.fps == 25.0
     assert source.info.count in (30, 31)
     assert source.signal is Signal.ENDED
@@ -98,7 +99,7 @@ def test_what_is_no_video_is_refused_quietly(tmp_path, content, capfd):
 
 def test_the_output_of_a_cut_off_clip_holds_its_good_frames(make_clip, negative, tmp_path):
     path = cut(make_clip("clip.mkv", frames=60), 0.5)
-    stream = Stream(str(path), negative(), [str(tmp_path / "out.mp4")])
+    stream = Stream(str(path), Processor(negative()), [str(tmp_path / "out.mp4")])
     with pytest.raises(SignalLost):
         stream.run()
     assert stream.stats.frames == len(list(open_source(str(tmp_path / "out.mp4")))) > 10
@@ -107,4 +108,4 @@ def test_the_output_of_a_cut_off_clip_holds_its_good_frames(make_clip, negative,
 
 def test_a_limit_before_the_damage_is_reached_is_a_clean_end(make_clip, negative):
     path = cut(make_clip("clip.mkv", frames=60), 0.5)
-    assert Stream(str(path), negative(), limit=5).run().frames == 5
+    assert Stream(str(path), Processor(negative()), limit=5).run().frames == 5

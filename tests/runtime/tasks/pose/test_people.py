@@ -48,6 +48,21 @@ def test_nobody_is_an_empty_list_and_the_frame_itself():
     assert nobody.as_array().shape == (1, 3, 3)
 
 
+def test_the_overlay_is_drawn_once():
+    """Several sinks show the same result."""
+    people = People((person(),), SKELETON, Frame(np.zeros((120, 160, 3), np.uint8)))
+    first = people.pixels
+    assert first is people.pixels
+    again = People((person(),), SKELETON, people.frame)
+    assert again.pixels is not first and np.array_equal(again.pixels, first)
+
+
+def test_without_overlay_the_image_is_the_frame_itself():
+    frame = Frame(np.zeros((120, 160, 3), np.uint8))
+    people = People((person(),), SKELETON, frame, overlay=False)
+    assert people.pixels is frame.pixels and not frame.pixels.any()
+
+
 def test_other_joints_than_the_skeletons_are_refused():
     wrong = Person(1, 0.5, (0, 0, 1, 1), np.zeros((2, 3), np.float32))
     with pytest.raises(ShapeMismatch, match="other joints"):

@@ -11,6 +11,7 @@ import pytest
 from steadyframe.runtime.bundle.bundle import SHIPPED
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.opening import open_task
+from steadyframe.runtime.processor import Processor
 from steadyframe.runtime.stream.stream import Stream
 from steadyframe.runtime.tasks.pose.people import People
 from steadyframe.runtime.tasks.pose.task import Pose
@@ -29,15 +30,13 @@ def pose():
 
 
 def look(pose: Pose, image: np.ndarray) -> People:
-    pose.reset()
-    feeds, placement = pose.preprocess(Frame(image))
-    return pose.postprocess(pose.infer(feeds), placement)
+    with Processor(pose) as processor:
+        return processor.process(Frame(image))[0].output
 
 
 def watch(pose: Pose, clip: Path, mode: str, limit: int) -> list[People]:
-    pose.reset()
-    steadier = open_steadier(pose, SteadyOptions.of(mode))
-    return [result.result for result in Stream(str(clip), pose, ["null://"], steadier=steadier, limit=limit)]
+    processor = Processor(pose, pose.make_stage(SteadyOptions.of(mode)))
+    return [result.output for result in Stream(str(clip), processor, ["null://"], limit=limit)]
 
 
 def images(data_root: Path, *sources: str) -> list[np.ndarray]:
@@ -101,10 +100,9 @@ def test_who_comes_back_keeps_the_id(pose, data_root):
     """The clip of the woman, and after forty empty frames of the same room the same clip again."""
     capture = cv2.VideoCapture(str(data_root / "videos/one-by-one-person-detection.mp4"))
     frames = [capture.read()[1] for _ in range(180)]
-    pose.reset()
-    ids = []
-    for index, pixels in enumerate([*frames[90:120], *frames[0:40], *frames[80:120]]):
-        feeds, placement = pose.preprocess(Frame(pixels, index, time_ns=index * 100_000_000))
-        ids.append([p.id for p in pose.postprocess(pose.infer(feeds), placement).people])
+    order = enumerate([*frames[90:120], *frames[0:40], *frames[80:120]])
+    with Processor(pose) as processor:
+        results = processor.process_all(Frame(pixels, i, time_ns=i * 100_000_000) for i, pixels in order)
+        ids = [[person.id for person in result.output.people] for result in results]
     assert ids[25] == [1] and ids[-1] == [1]
     assert [] in ids[40:70]

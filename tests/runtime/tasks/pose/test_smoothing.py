@@ -1,4 +1,4 @@
-"""Joints between two looks of the network: carried by a real flow, corrected without a jerk."""
+"""Joints between two looks of the network: propagated by a real flow, corrected without a jerk."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ def right(pixels: float) -> np.ndarray:
     return np.array([pixels, 0], np.float32)
 
 
-def play(steadier: PeopleStage, images, answers, *, late: int = 0):
-    """Show every image; the network's answers come `late` frames after they were asked for."""
+def play(stage: PeopleStage, images, answers, *, late: int = 0):
+    """Show every image; the network's outputs come `late` frames after the frame was submitted."""
     waiting, shown = [], []
     for index, image in enumerate(images):
         frame = Frame(image, index, time_ns=index * STEP_NS)
-        motion = steadier.observe(frame)
+        motion = stage.observe(frame)
         if motion.keyframe:
             waiting.append((index + late, Fresh(frame, answers(index))))
         fresh = waiting.pop(0)[1] if waiting and waiting[0][0] <= index else None
-        shown.append(steadier.steady(motion, fresh)["keypoints"])
+        shown.append(stage.update(motion, fresh)[0]["keypoints"])
     return shown
 
 
 @pytest.mark.parametrize("late", [0, 2])
 def test_between_keyframes_joints_move_with_what_they_lie_on(late):
     images = [textured(3.0 * i) for i in range(12)]
-    steadier = PeopleStage(SteadyOptions.of("keyframe", every=6))
-    shown = play(steadier, images, lambda i: outputs(POINTS + right(3 * i)), late=late)
+    stage = PeopleStage(SteadyOptions.of("keyframe", every=6))
+    shown = play(stage, images, lambda i: outputs(POINTS + right(3 * i)), late=late)
     for index in range(late, 12):
         assert np.abs(shown[index][0, :, :2] - POINTS - right(3 * index)).max() < 1.0, index
 
@@ -98,33 +98,34 @@ def test_people_come_and_go_by_their_ids():
 
 def test_after_a_cut_nobody_is_shown_until_the_network_has_looked():
     images = [textured()] * 3 + [textured(seed=9) // 4] * 3
-    steadier = PeopleStage(SteadyOptions.of("keyframe", every=10))
-    shown = play(steadier, images, lambda i: outputs(POINTS), late=1)
+    stage = PeopleStage(SteadyOptions.of("keyframe", every=10))
+    shown = play(stage, images, lambda i: outputs(POINTS), late=1)
     assert [len(one) for one in shown] == [0, 1, 1, 0, 1, 1]
-    assert steadier.flows is not None and len(steadier.flows) == 2
+    motion = stage.observe(Frame(images[-1], 6, time_ns=6 * STEP_NS))
+    assert len(motion.flows) == 3, "since the cut"
 
 
 def test_the_flows_lead_from_the_networks_last_frame():
-    steadier = PeopleStage(SteadyOptions.of("keyframe", every=3))
-    counts = []
-    for index in range(7):
-        steadier.observe(Frame(textured(index), index, time_ns=index * STEP_NS))
-        counts.append(len(steadier.flows))
-    assert counts == [0, 1, 2, 3, 1, 2, 3]
+    stage = PeopleStage(SteadyOptions.of("keyframe", every=3))
+    motions = [stage.observe(Frame(textured(index), index, time_ns=index * STEP_NS)) for index in range(7)]
+    assert [len(motion.flows) for motion in motions] == [0, 1, 2, 3, 1, 2, 3]
+    assert all(flow.forward for motion in motions for flow in motion.flows)
+    restart = stage.observe(Frame(textured(7), 7, time_ns=7 * STEP_NS), restart=True)
+    assert restart.flows == () and restart.keyframe and restart.restart
 
 
 def test_automatic_keyframes_are_every_third_frame_and_every_new_scene():
-    steadier = PeopleStage(SteadyOptions.of("keyframe", every="auto"))
-    still = [steadier.observe(Frame(textured(), i, time_ns=i * STEP_NS)).keyframe for i in range(5)]
+    stage = PeopleStage(SteadyOptions.of("keyframe", every="auto"))
+    still = [stage.observe(Frame(textured(), i, time_ns=i * STEP_NS)).keyframe for i in range(5)]
     assert still == [True, False, False, True, False]
-    assert steadier.observe(Frame(textured(seed=5) // 3, 5, time_ns=5 * STEP_NS)).keyframe
+    assert stage.observe(Frame(textured(seed=5) // 3, 5, time_ns=5 * STEP_NS)).keyframe
 
 
 def test_a_quick_pan_is_no_new_scene():
-    steadier = PeopleStage(SteadyOptions.of("keyframe"))
-    shown = play(steadier, [textured(20.0 * i) for i in range(4)], lambda i: outputs(POINTS + right(20 * i)))
+    stage = PeopleStage(SteadyOptions.of("keyframe"))
+    shown = play(stage, [textured(20.0 * i) for i in range(4)], lambda i: outputs(POINTS + right(20 * i)))
     assert [len(one) for one in shown] == [1] * 4
-    assert len(steadier.flows) == 3
+    assert len(stage.observe(Frame(textured(80.0), 4, time_ns=4 * STEP_NS)).flows) == 1, "since the frame before"
 
 
 def crossing(index: int) -> np.ndarray:
@@ -141,12 +142,12 @@ def test_a_hand_is_not_left_behind_on_the_body_it_crosses():
     start = np.array([[111, 120], [180, 60], [130, 180]], np.float32)
     answer = outputs(start)
 
-    def late_by(quick):
-        steadier = PeopleStage(SteadyOptions.of("keyframe", every=20), quick=quick)
-        return abs(play(steadier, images, lambda i: answer)[-1][0, 0, 0] - (111 + 7 * 12))
+    def late_by(extremities):
+        stage = PeopleStage(SteadyOptions.of("keyframe", every=20), extremities=extremities)
+        return abs(play(stage, images, lambda i: answer)[-1][0, 0, 0] - (111 + 7 * 12))
 
-    assert late_by(quick=(0,)) < 4
-    assert late_by(quick=()) > 20, "or the test is too easy"
+    assert late_by(extremities=(0,)) < 4
+    assert late_by(extremities=()) > 20, "or the test is too easy"
 
 
 def moved_hand(pixels: float) -> np.ndarray:
@@ -181,20 +182,20 @@ def test_a_joint_that_is_far_away_twice_goes_there_at_once():
 
 def test_a_joint_follows_the_network_by_as_much_as_that_is_sure():
     def shown_with(score):
-        steadier = PeopleStage(SteadyOptions.of("blend"))
+        stage = PeopleStage(SteadyOptions.of("blend"))
         answers = []
         for i in range(12):
             answer = outputs(POINTS if i < 4 else POINTS + right(10))
             answer["keypoints"][..., 2] = score
             answers.append(answer)
-        return play(steadier, [textured()] * 12, lambda i: answers[i])[-1][0, :, 0] - POINTS[:, 0]
+        return play(stage, [textured()] * 12, lambda i: answers[i])[-1][0, :, 0] - POINTS[:, 0]
 
     assert (shown_with(0.9) > 2 * shown_with(0.2)).all()
     assert (shown_with(0.2) > 0).all()
 
 
-def test_off_is_no_mode_of_a_steadier():
-    with pytest.raises(UsageError, match="nothing to steady"):
+def test_off_is_no_mode_of_a_stage():
+    with pytest.raises(UsageError, match="blend or keyframe"):
         PeopleStage(SteadyOptions(mode="off"))
 
 

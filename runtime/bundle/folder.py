@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..runtime.errors import BundleError
+from ..errors import BundleError
 
 
 def replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:

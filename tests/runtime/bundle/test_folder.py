@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from steadyframe.export.folder import replace_folder
+from steadyframe.runtime.bundle.folder import replace_folder
 from steadyframe.runtime.errors import BundleError
 
 
