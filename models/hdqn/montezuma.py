@@ -19,6 +19,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from ...runtime.tasks.policy.detect import Blob, Colors
 from ...runtime.tasks.policy.scene import Goal, Scene, Track
 
 # Order of the networks' actions, and each one's number in the Arcade Learning Environment.
@@ -35,6 +36,11 @@ SCENE = Scene(
         Goal("right door", (136, 54, 139, 91), region=(131, 64, 146, 92), takeable=True),
     ),
     actions=tuple(ACTIONS),
+)
+COLORS = Colors(  # for the runtime, which has pixels only
+    agent=Blob(((72, 72, 200), (111, 111, 228), (86, 182, 210)), area=(0, 50, 159, 179), from_bottom=9.0),
+    hazard=Blob(((236, 236, 236),), area=(0, 160, 159, 179), from_bottom=5.0),
+    takeable=((99, 204, 232),) * 3,
 )
 KEY_COLOR = 252  # palette index in `getScreen`
 ROOM, AGENT_X, AGENT_Y, SKULL_X, ITEMS = 3, 42, 43, 47, 65
