@@ -63,7 +63,7 @@ class ColorGraph(nn.Module):
 
     def __init__(self, net: colorize_net.Colorizer) -> None:
         super().__init__()
-        self.net, self.luma = net, _Luma()
+        self.net, self.luma = colorize_net.fold_knobs(net), _Luma()
 
     def forward(self, frame: Tensor, global_features: Tensor) -> Tensor:
         """Predict a* and b*."""

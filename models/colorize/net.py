@@ -7,6 +7,8 @@ at export, and predicts a distribution over colors.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -150,8 +152,9 @@ class Colorizer(nn.Module):
 
     def ab_from_logits(self, logits: Tensor) -> Tensor:
         """Turn the distribution into one color a pixel, (B, 2, H, W) in CIELAB units, by the options' two knobs."""
-        undone = logits - self.options.undo * self.log_weights.view(1, -1, 1, 1)
-        return annealed_mean(undone, self.centers, self.options.temperature)
+        if self.options.undo:
+            logits = logits - self.options.undo * self.log_weights.view(1, -1, 1, 1)
+        return annealed_mean(logits, self.centers, self.options.temperature)
 
     def forward(self, luma: Tensor) -> dict[str, Tensor]:
         """Run every branch on square crops, as training does; low-level features are computed once.
@@ -188,6 +191,17 @@ class Colorizer(nn.Module):
             return self.bins(quarter)
         half = self.color3(self.upsample(quarter))  # (B, 32w, H/2, W/2)
         return self.output_activation(self.output(half))
+
+
+@torch.no_grad()
+def fold_knobs(net: Colorizer) -> Colorizer:
+    """Copy a network with `undo` and `temperature` in the weights of its last convolution, for export."""
+    net = copy.deepcopy(net)
+    if net.options.head == "distribution":
+        net.bins.bias.sub_(net.options.undo * net.log_weights).div_(net.options.temperature)
+        net.bins.weight.div_(net.options.temperature)
+        net.options = dataclasses.replace(net.options, undo=0.0, temperature=1.0)
+    return net
 
 
 def ab_from_chroma(chroma: Tensor) -> Tensor:
