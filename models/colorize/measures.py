@@ -16,6 +16,7 @@ Pixels = NDArray[np.uint8]
 WHITE_LIGHTNESS, WHITE_CHROMA = 80.0, 5.0  # CIELAB; a true white is at least as light and at most as colored
 ORANGE_DEGREES = (30.0, 80.0)  # hue angle of a*, b*: from red-brown over orange to ocher
 _BOOTSTRAP = 1000
+_ROUNDING = 0.25  # squared CIELAB units that 8-bit pixels cost even an exactly grey photo
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,7 @@ def _summary(table: Mapping[str, NDArray[np.float64]], rows: slice | NDArray[np.
     tiny = 1e-12  # a set without any white or color gives 0, not an error
     return {
         "mse_to_grey": total["error"] / max(total["grey"], tiny),
-        "worse_than_grey": float((table["error"][rows] > table["grey"][rows]).mean()),
+        "worse_than_grey": float((table["error"][rows] > table["grey"][rows] + _ROUNDING).mean()),
         "colorfulness": total["colorfulness"] / max(total["true_colorfulness"], tiny),
         "white_chroma": total["white_chroma"] / max(total["whites"], tiny),
         "orange_share": total["orange"] / max(total["chroma"], tiny),

@@ -47,7 +47,7 @@ def test_truth_is_perfect() -> None:
 def test_grey_is_grey() -> None:
     found = summarize(measure_photos(_photos(), _grey))
     assert found["mse_to_grey"] == pytest.approx(1.0, abs=0.02)
-    assert found["colorfulness"] == 0.0
+    assert found["colorfulness"] == found["worse_than_grey"] == 0.0
     assert found["white_chroma"] < 0.1
 
 
