@@ -1,6 +1,6 @@
 """Which graphs each task's bundle is made of.
 
-Owns the modules that stand around a trained network in its graphs (color order, scaling, layout) and the parts of
+Owns the modules that stand around a trained network in its graphs (colour order, scaling, layout) and the parts of
 the manifest that follow from them. One function a task, found by the task's name.
 """
 
@@ -59,16 +59,15 @@ class _Luma(nn.Module):
 
 
 class ColorGraph(nn.Module):
-    """Color branch: frame and global features to `ab`, (1, H/2, W/2, 2) in CIELAB units."""
+    """Color branch: frame and global features to `ab`, (1, H/2, W/2, 2) or a quarter, in CIELAB units."""
 
     def __init__(self, net: colorize_net.Colorizer) -> None:
         super().__init__()
-        self.net, self.luma = net, _Luma()
+        self.net, self.luma = colorize_net.fold_knobs(net), _Luma()
 
     def forward(self, frame: Tensor, global_features: Tensor) -> Tensor:
         """Predict a* and b*."""
-        chroma = self.net.color(self.luma(frame), global_features)
-        return colorize_net.ab_from_chroma(chroma).permute(0, 2, 3, 1)
+        return self.net.predict_ab(self.luma(frame), global_features).permute(0, 2, 3, 1)
 
 
 class GlobalGraph(nn.Module):
@@ -79,7 +78,7 @@ class GlobalGraph(nn.Module):
         self.net, self.luma = net, _Luma()
 
     def forward(self, frame: Tensor) -> Tensor:
-        """Describe the image."""
+        """Describe the picture."""
         return self.net.describe(self.luma(frame))[0]
 
 
@@ -164,7 +163,7 @@ class PoseFrameGraph(nn.Module):
 
 
 def of_pose(checkpoint: Checkpoint) -> TaskGraphs:
-    """Graph `pose`, which serves both the whole image and the squares around people."""
+    """Graph `pose`, which serves both the whole picture and the squares around people."""
     size = int(checkpoint.config["size"])
     pose = pose_graph.of_checkpoint(checkpoint)
     pose.detector.fine.fold()

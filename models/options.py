@@ -15,7 +15,7 @@ def parse(args: type[T], *, program: str, choices: Mapping[str, Iterable[str]]) 
 
     Parameters
     ----------
-    args : a dataclass whose fields are numbers, texts, truths (flags, off by default) or tuples of floats
+    args : a dataclass whose fields are numbers, texts, truths or tuples of floats; `--no-NAME` sets a truth to False
     program : how the trainer is started, for the help
     choices : field -> values it may have
     """
@@ -23,7 +23,7 @@ def parse(args: type[T], *, program: str, choices: Mapping[str, Iterable[str]]) 
     for option in fields(args):  # type: ignore[arg-type]
         kind: dict[str, Any] = {"type": type(option.default)}
         if isinstance(option.default, bool):
-            kind = {"action": "store_true"}
+            kind = {"action": argparse.BooleanOptionalAction}
         elif isinstance(option.default, tuple):
             kind = {"type": float, "nargs": "+"}
         elif option.name in choices:

@@ -8,8 +8,11 @@ from __future__ import annotations
 import copy
 import math
 import random
+import signal
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,8 +33,10 @@ from rich.progress import (
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
+from ..runtime.errors import BundleError
 from . import parallel
 from .checkpoint import Checkpoint, code_commit
+from .schedule import WorkClock
 
 
 class Trainer(Protocol):
@@ -90,43 +95,11 @@ def seed_all(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def one_cycle(
-    optimizer: torch.optim.Optimizer, options: LoopOptions, *, warm_up: float = 0.1
-) -> torch.optim.lr_scheduler.LambdaLR:
-    """Raise the learning rate to the optimizer's own, then let it fall to zero along a cosine.
-
-    The position in the cycle is the larger of the share of steps and the share of minutes, so that a run that is
-    stopped by its time budget has come down as well.
-    """
-    clock = WorkClock()
-
-    def factor(step: int) -> float:
-        progress = step / options.steps
-        if options.minutes is not None:
-            progress = max(progress, clock() / (60 * options.minutes))
-        if progress < warm_up:
-            return 0.05 + 0.95 * progress / warm_up
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warm_up) / (1 - warm_up))))
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-
-
-class WorkClock:
-    """Seconds of work; a pause (a suspended machine, a stopped process) counts as one minute at most."""
-
-    def __init__(self) -> None:
-        self._spent, self._marked = 0.0, time.monotonic()
-
-    def __call__(self) -> float:
-        """Give the seconds; to be asked at least once a minute."""
-        now = time.monotonic()
-        self._spent += min(now - self._marked, 60.0)
-        self._marked = now
-        return self._spent
-
-
 def fit(trainer: Trainer, options: LoopOptions, *, console: Console | None = None) -> Checkpoint:
     """Train until `options.steps`, resuming from `out/last.pt` if it is there.
+
+    Ctrl-C (SIGINT) and SIGTERM end the run after the step in progress: the checkpoint is saved, and the console says
+    how to go on. A second Ctrl-C ends it at once.
 
     Processes that have met (`parallel.join`) train one network: the first one's clock, weights and files count.
 
@@ -139,6 +112,8 @@ def fit(trainer: Trainer, options: LoopOptions, *, console: Console | None = Non
     ------
     UsageError
         If there are several processes that have not met.
+    BundleError
+        If the run in `out` trains another network.
     """
     parallel.refuse_strangers()
     return _Loop(trainer, options, console or Console(stderr=True)).run()
@@ -158,6 +133,7 @@ class _Loop:
             self._resume()
         parallel.share_weights(trainer.net)
         self.clock = WorkClock()
+        self.stopped = False
 
     def run(self) -> Checkpoint:
         options = self.options
@@ -167,33 +143,61 @@ class _Loop:
         )  # fmt: skip
         if not parallel.first():
             return self._follow()
-        with SummaryWriter(str(options.out / "log")) as log, Progress(*columns, console=self.console) as bar:
+        with (
+            _signals(self._stop),
+            SummaryWriter(str(options.out / "log")) as log,
+            Progress(*columns, console=self.console) as bar,
+        ):
             row = bar.add_task("train", total=options.steps, completed=self.step, note="")
             sums: dict[str, Tensor] = {}
             since, marked = 0, time.monotonic()
-            while self.step < options.steps and not self._out_of_time():
+            while self.step < options.steps and not self.stopped and not self._out_of_time():
                 for name, value in self._one_step().items():
                     sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value
                 since += 1
                 if time.monotonic() - marked > 1.0 or self.step >= options.steps:
-                    means = {name: float(value) / since for name, value in sums.items()}
                     rate = since / (time.monotonic() - marked)
-                    self._check(means)
-                    note = " ".join(f"{name} {value:.4g}" for name, value in means.items())
+                    note = self._log_losses(log, {name: float(value) / since for name, value in sums.items()})
                     bar.update(row, completed=self.step, note=f"{note} | {rate * self._batch():.0f} samples/s")
-                    for name, value in means.items():
-                        log.add_scalar(f"train/{name}", value, self.step)
                     sums, since, marked = {}, 0, time.monotonic()
                 if self.step % options.validate_every == 0 or self.step == options.steps:
                     self._validate(log)
                     marked = time.monotonic()
                 if self.step % options.save_every == 0:
                     self._checkpoint().save(self.path)
-            if "validated_at" not in self.metrics or self.metrics["validated_at"] != self.step:
+            if not self.stopped and self.metrics.get("validated_at") != self.step:
                 self._validate(log)
         final = self._checkpoint()
         final.save(self.path)
+        self._close(final)
         return final
+
+    def _stop(self) -> None:
+        """Ask the loop to end after the step in progress."""
+        self.stopped = True
+
+    def _log_losses(self, log: SummaryWriter, means: dict[str, float]) -> str:
+        """Log mean losses and give them as text."""
+        self._check(means)
+        for name, value in means.items():
+            log.add_scalar(f"train/{name}", value, self.step)
+        return " ".join(f"{name} {value:.4g}" for name, value in means.items())
+
+    def _close(self, final: Checkpoint) -> None:
+        """Say where everything is and what to do next."""
+        options = self.options
+        say = "stopped" if self.stopped else "done"
+        self.console.print(
+            f"{say} at step {self.step} of {options.steps}, {final.seconds / 60:.1f} minutes in all\n"
+            f"checkpoint: {self.path}\npreviews:   {options.out / 'sheets'}\n"
+            f"curves:     tensorboard --logdir {options.out / 'log'}",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
+        if self.step < options.steps:
+            self.console.print("go on:      the same command again", highlight=False)
+        self.console.print(
+            f"next:       steadyframe export {self.path} -o BUNDLE_FOLDER", highlight=False, soft_wrap=True
+        )
 
     def _follow(self) -> Checkpoint:
         """Take the first process's steps with it, for as long as it takes them."""
@@ -268,6 +272,7 @@ class _Loop:
             folder = self.options.out / "sheets"
             folder.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(folder / f"{self.step:07d}.png"), sheet)
+            log.add_image("val/sheet", np.ascontiguousarray(sheet[..., ::-1]), self.step, dataformats="HWC")
         figures = "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
         self.console.print(f"step {self.step}: {figures}", highlight=False)
 
@@ -283,16 +288,68 @@ class _Loop:
         )  # fmt: skip
 
     def _resume(self) -> None:
-        checkpoint = Checkpoint.load(self.path, task=self.trainer.task)
-        self.trainer.net.load_state_dict(checkpoint.training["net"])
-        self.trainer.optimizer.load_state_dict(checkpoint.training["optimizer"])
-        if self.trainer.scheduler is not None:
-            self.trainer.scheduler.load_state_dict(checkpoint.training["scheduler"])
-        if self.average is not None:
-            self.average.load_state_dict(checkpoint.weights)
+        trainer = self.trainer
+        checkpoint = Checkpoint.load(self.path, task=trainer.task)
+        wanted = [
+            {name: value for name, value in g.items() if name != "params"} for g in trainer.optimizer.param_groups
+        ]
+        try:
+            trainer.net.load_state_dict(checkpoint.training["net"])
+            trainer.optimizer.load_state_dict(checkpoint.training["optimizer"])
+            if self.average is not None:
+                self.average.load_state_dict(checkpoint.weights)
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise BundleError(
+                f"The run in {self.options.out} cannot go on with these options ({str(error)[:300]})",
+                todo="Give the options that it was started with, or another --out folder",
+            ) from error
+        if trainer.scheduler is not None:
+            trainer.scheduler.load_state_dict(checkpoint.training["scheduler"])
+        # The optimizer's state holds the old rates as well; what this run was told counts.
+        for group, options in zip(trainer.optimizer.param_groups, wanted, strict=True):
+            group.update(options)
+        if trainer.scheduler is not None:
+            trainer.scheduler.base_lrs = [group["initial_lr"] for group in trainer.optimizer.param_groups]
         self.step, self.seconds_before, self.metrics = (
             checkpoint.step,
             checkpoint.seconds,
             dict(checkpoint.metrics),
         )
         self.console.print(f"resumed {self.path} at step {self.step}", highlight=False)
+        for line in _differences(checkpoint.config, trainer.config()):
+            self.console.print(f"  other than before: {line}", highlight=False)
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Name the options that two configurations differ in."""
+    lines = []
+    for name in sorted({*before, *now}):
+        old, new = _plain(before.get(name)), _plain(now.get(name))
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            lines += _differences(old, new, f"{prefix}{name}.")
+        elif old != new:
+            lines.append(f"{prefix}{name} {new} (was {old})")
+    return lines
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+@contextmanager
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call `stop` at the first SIGINT or SIGTERM; a second SIGINT raises as usual."""
+    if threading.current_thread() is not threading.main_thread():  # Python lets only that one set handlers
+        yield
+        return
+
+    def handle(number: int, frame: Any) -> None:
+        stop()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,6 +1,6 @@
-"""How good a colorizer is: squared error against grey, colorfulness, and pictures to look at.
+"""A colorizer on whole photos: figures, and sheets to look at.
 
-Owns the metrics that training, cards and benchmarks share. Pictures are composed by the runtime's own code.
+Owns the metrics that training, cards and benchmarks share. Results are composed by the runtime's own code.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from torch import Tensor
 from ...runtime.bundle.manifest import Preprocess
 from ...runtime.image import crcb_from_ab, luma, merge_chroma, preprocess_pixels, resize
 from ..data import find_photos
-from .net import GLOBAL_SIZE, Colorizer, ab_from_chroma
+from .measures import measure_photos, summarize
+from .net import GLOBAL_SIZE, Colorizer
 
 Pixels = NDArray[np.uint8]
 Colorize = Callable[[Pixels], Pixels]
@@ -44,7 +45,7 @@ class PhotoSet:
 
 
 def torch_colorizer(net: Colorizer, device: str = "cpu", *, gain: float = 1.0) -> Colorize:
-    """Make a function that colors one picture with a PyTorch network and the runtime's composition.
+    """Make a function that colors one image with a PyTorch network and the runtime's composition.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ def torch_colorizer(net: Colorizer, device: str = "cpu", *, gain: float = 1.0) -
     def colorize(pixels: Pixels) -> Pixels:
         small = preprocess_pixels(pixels, COLOR_PREPROCESS)
         features, _ = net.describe(luma_tensor(preprocess_pixels(pixels, GLOBAL_PREPROCESS)))
-        ab = gain * ab_from_chroma(net.color(luma_tensor(small), features))[0].permute(1, 2, 0)
+        ab = gain * net.predict_ab(luma_tensor(small), features)[0].permute(1, 2, 0)
         return compose(pixels, small, np.ascontiguousarray(ab.float().cpu().numpy()))
 
     return colorize
@@ -72,41 +73,9 @@ def compose(pixels: Pixels, small: Pixels, ab: NDArray[np.float32]) -> Pixels:
     return merge_chroma(luma(pixels), crcb_from_ab(resize(luma(small), (width, height), "area"), ab))
 
 
-def lab_chroma(pixels: Pixels) -> NDArray[np.float32]:
-    """CIELAB a* and b* of a picture, (H, W, 2) float32."""
-    return np.asarray(cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_BGR2LAB)[..., 1:], np.float32)
-
-
-def colorfulness(pixels: Pixels) -> float:
-    """Colorfulness of a picture.
-
-    References
-    ----------
-    Hasler and Suesstrunk 2003, metric M3.
-    """
-    blue, green, red = (pixels[..., i].astype(np.float64) for i in range(3))
-    red_green, yellow_blue = red - green, 0.5 * (red + green) - blue
-    spread = np.hypot(red_green.std(), yellow_blue.std())
-    return float(spread + 0.3 * np.hypot(red_green.mean(), yellow_blue.mean()))
-
-
 def measure_pictures(originals: Sequence[Pixels], colorize: Colorize) -> dict[str, float]:
-    """Compare colored pictures with their originals.
-
-    Returns
-    -------
-    dict
-        `mse_to_grey`, mean squared ab error over that of always-grey; `colorfulness`, mean over the originals' mean
-    """
-    error = grey = found = wanted = 0.0
-    for original in originals:
-        picture = colorize(original)
-        truth = lab_chroma(original)
-        error += float(np.square(lab_chroma(picture) - truth).mean())
-        grey += float(np.square(truth).mean())
-        found += colorfulness(picture)
-        wanted += colorfulness(original)
-    return {"mse_to_grey": error / grey, "colorfulness": found / wanted}
+    """Compare colorized photos with their originals; see `measures.summarize` for the names."""
+    return summarize(measure_photos(originals, colorize))
 
 
 def measure(net: Colorizer, photos: PhotoSet, device: str, *, gain: float = 1.0) -> dict[str, float]:

@@ -16,7 +16,7 @@ from ...runtime.image import preprocess_pixels
 from ...runtime.tasks.task import Image
 from ..checkpoint import Checkpoint
 from .evaluate import COLOR_PREPROCESS, GLOBAL_PREPROCESS, compose
-from .net import ab_from_chroma, build
+from .net import build
 
 _BGR_TO_LUMA = torch.tensor([0.114, 0.587, 0.299])
 
@@ -53,7 +53,7 @@ class ColorizeReference:
         square = preprocess_pixels(pixels, GLOBAL_PREPROCESS)
         small = preprocess_pixels(pixels, COLOR_PREPROCESS)
         features, _ = self._net.describe(_luma(square))
-        ab = ab_from_chroma(self._net.color(_luma(small), features))[0].permute(1, 2, 0).numpy()
+        ab = self._net.predict_ab(_luma(small), features)[0].permute(1, 2, 0).numpy()
         self.result = Image(compose(pixels, small, np.ascontiguousarray(ab * self._saturation)))
         return {
             "global.frame": square[None],

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from ...runtime.errors import SourceNotFound
 from ..checkpoint import Checkpoint
-from ..training import LoopOptions, WorkClock, fit, one_cycle, seed_all
+from ..schedule import Budget, one_cycle
+from ..training import LoopOptions, fit, seed_all
 from .backbone import load_backbone
 from .clips import find_clips
 from .evaluate import HeldOut
@@ -119,8 +120,8 @@ class StylizeTrainer:
             cache, size = options.scenes.cache, options.scenes.size * 3 // 2
             self.held_out = HeldOut.of_clips(options.held_out, size=size, cache=cache, device=loop.device)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=options.learning_rate, weight_decay=1e-4)
-        self.scheduler = one_cycle(self.optimizer, loop, warm_up=0.03)
-        self.clock = WorkClock()
+        self.budget = Budget(loop.steps, loop.minutes)
+        self.scheduler = one_cycle(self.optimizer, self.budget, warm_up=0.03)
 
     def config(self) -> dict[str, Any]:
         """Give plain values; `net` suffices to build the network again."""
@@ -138,16 +139,9 @@ class StylizeTrainer:
             "held_out": [clip.name for clip in options.held_out],
         }
 
-    def progress(self, step: int) -> float:
-        """Share of the budget that is spent: of steps or of minutes, whichever is more."""
-        spent = step / self.loop.steps
-        if self.loop.minutes is not None:
-            spent = max(spent, self.clock() / (60 * self.loop.minutes))
-        return min(spent, 1.0)
-
     def losses(self, step: int) -> Mapping[str, Tensor]:
         """Run a few frames, learn from the last."""
-        progress = self.progress(step)
+        progress = self.budget.spent(step)
         unroll = next(frames for until, frames in UNROLL if progress < until)
         clean, picture = self.scenes.draw(min(unroll + 1, self.scenes.longest))
         frames = add_noise(clean.frames)

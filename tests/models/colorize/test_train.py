@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from steadyframe.models.checkpoint import Checkpoint
-from steadyframe.models.colorize.evaluate import PhotoSet, colorfulness, measure_pictures
 from steadyframe.models.colorize.labels import of_folders
 from steadyframe.models.commands import train
 from steadyframe.models.data import BatchSource, Squares, find_photos, prefix_weights
 from steadyframe.runtime.errors import BundleError, SourceNotFound, UsageError
-from steadyframe.runtime.image import luma
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 
@@ -44,21 +47,75 @@ def test_training_learns_and_resumes(photos: Path, tmp_path: Path) -> None:
     fixed = ("--data", photos, "--val", photos, "--out", out, "--width", 0.125, "--batch", 8)
     run(*fixed, "--steps", 4, "--validate-every", 4)
     first = Checkpoint.load(out / "last.pt", task="colorize")
-    run(*fixed, "--steps", 40, "--validate-every", 40)
+    said = run(*fixed, "--steps", 40, "--validate-every", 40, "--learning-rate", 0.001)
     second = Checkpoint.load(out / "last.pt", task="colorize")
     assert (first.step, second.step) == (4, 40)
     assert second.seconds > first.seconds
+    assert "resumed" in said
+    assert "learning_rate 0.001 (was 0.002)" in said
+    assert "batch_size" not in said
     losses = [event.value for event in _log(out).Scalars("train/loss")]
     assert losses[-1] < losses[0]
     assert second.config["net"]["width"] == 0.125
-    third = tmp_path / "third"
-    run(*fixed[:-6], "--out", third, "--width", 0.125, "--batch", 4, "--steps", 1, "--crop", 64, "--noise", "nah",
-        "--init", out / "last.pt")  # fmt: skip
-    assert Checkpoint.load(third / "last.pt").config["init"] == "last.pt"
     sheets = sorted((out / "sheets").glob("*.png"))
     assert [int(path.stem) for path in sheets] == [4, 40]
     assert cv2.imread(str(sheets[0])) is not None
-    assert list((out / "log").iterdir())
+    shown = _log(out).Images("val/sheet")
+    assert [image.step for image in shown] == [4, 40]
+    assert (shown[0].height, shown[0].width) == cv2.imread(str(sheets[0])).shape[:2]
+    for word in (str(out / "last.pt"), str(out / "sheets"), "steadyframe export"):
+        assert word in said.replace("\n", " ")
+
+
+def test_learning_rate_of_a_resumed_run_is_the_one_given(photos: Path, tmp_path: Path) -> None:
+    fixed = ("--data", photos, "--val", photos, "--out", tmp_path / "run", "--width", 0.125, "--batch", 4)
+    run(*fixed, "--steps", 2, "--learning-rate", 0.002)
+    run(*fixed, "--steps", 4, "--learning-rate", 0.0005)
+    (group,) = Checkpoint.load(tmp_path / "run" / "last.pt").training["optimizer"]["param_groups"]
+    assert group["initial_lr"] == 0.0005
+    assert group["lr"] <= 0.0005
+
+
+@pytest.mark.parametrize("options", [("--head", "mean", "--fusion", "sigmoid", "--noise", "nah"), ()])
+def test_training_starts_from_another_network(photos: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
+    fixed = ("--data", photos, "--val", photos, "--batch", 4)
+    run(*fixed, "--out", tmp_path / "old", "--width", 0.125, "--steps", 2)
+    run(*fixed, "--out", tmp_path / "new", "--width", 0.25, "--steps", 1, "--crop", 64, "--learning-rate", 1e-9,
+        "--start", tmp_path / "old" / "last.pt", *options)  # fmt: skip
+    old, new = (Checkpoint.load(tmp_path / name / "last.pt") for name in ("old", "new"))
+    assert new.config["start"] == "last.pt"
+    name = "low_level.0.0.weight"
+    torch.testing.assert_close(new.training["net"][name][:8], old.weights[name])
+
+
+def test_a_run_does_not_go_on_with_another_network(photos: Path, tmp_path: Path) -> None:
+    fixed = ("--data", photos, "--val", photos, "--batch", 4, "--out", tmp_path / "run", "--steps", 1)
+    run(*fixed, "--width", 0.125)
+    with pytest.raises(BundleError, match="cannot go on with these options"):
+        run(*fixed, "--width", 0.25)
+
+
+def test_interrupted_training_saves_and_says_how_to_go_on(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = (
+        "colorize", "--data", photos, "--val", photos, "--out", out, "--width", 0.125, "--batch", 4, "--crop", 64,
+        "--steps", 100_000, "--validate-every", 1,
+    )  # fmt: skip
+    program = "import sys; from steadyframe.models.commands import train; train(sys.argv[1:])"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *(str(word) for word in command)], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list((out / "sheets").glob("*.png")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=120)[1].replace("\n", " ")
+    assert process.returncode == 0, said
+    assert "stopped at step" in said
+    assert "the same command again" in said
+    saved = Checkpoint.load(out / "last.pt")
+    assert 0 < saved.step < 100_000
+    assert saved.training["optimizer"]["state"]
 
 
 def test_photos_are_found_or_missed_aloud(photos: Path, tmp_path: Path) -> None:
@@ -92,16 +149,6 @@ def test_folders_are_classes(tmp_path: Path) -> None:
     assert prefix_weights(squares.names, {"1": 3.0}).tolist() == [1.0, 3.0, 1.0]
     with pytest.raises(UsageError, match="one folder"):
         of_folders(Squares.of_folders([tmp_path / "attic"], side=32, cache=tmp_path / "cache"))
-
-
-def test_metrics_know_the_extremes(photos: Path) -> None:
-    originals = PhotoSet.of_folder(photos, most=4).photos
-    perfect = measure_pictures(originals, lambda pixels: pixels)
-    grey = measure_pictures(originals, lambda pixels: np.repeat(luma(pixels)[..., None], 3, axis=2))
-    assert perfect == {"mse_to_grey": 0.0, "colorfulness": 1.0}
-    assert grey["colorfulness"] == 0.0
-    assert grey["mse_to_grey"] == pytest.approx(1.0, abs=5e-3)
-    assert colorfulness(np.full((4, 4, 3), 77, np.uint8)) == 0.0
 
 
 def test_checkpoints_are_data_and_say_what_is_wrong(tmp_path: Path) -> None:

@@ -1,0 +1,235 @@
+"""Train h-DQN on the first room of Montezuma's Revenge.
+
+`python -m steadyframe.models.hdqn.montezuma_train --out runs/hdqn/montezuma`
+
+Two phases as in the paper: goals drawn at random, then chosen by the meta-controller while its epsilon falls. Each
+addition to the paper's form is an option (`all_goals`, `goal_ends`, `double`, `priority`, `restarts`, `horizon`); the
+ablation table switches them off one by one. Stops after `minutes` and goes on when started again.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..checkpoint import Checkpoint, code_commit
+from ..options import parse
+from .agent import Agent, AgentOptions, Attempt, Episode, Goals, controller_fields, meta_fields
+from .deep import DeepOptions, DeepQ
+from .memory import ReplayMemory
+from .montezuma import ACTIONS, SCENE, GameOptions, Montezuma
+from .net import ObjectNet
+from .play import Score, play_games
+from .restarts import KINDS, Archive, Restarts
+from .schedules import GoalEpsilon
+
+TASK = "policy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Args:
+    """Options of one run."""
+
+    out: str = "runs/hdqn/montezuma"
+    seed: int = 0
+    decisions: int = 1_000_000
+    minutes: float = 1e9  # stop (and resume later) after this much time
+    environments: int = 16  # half of them with sticky actions
+    sticky: float = 0.25
+    hidden: int = 128
+    lr: float = 5e-4
+    gamma: float = 0.99
+    batch: int = 64
+    update_every: int = 8
+    target_every: int = 1_000  # updates
+    memory: int = 500_000
+    all_goals: bool = True
+    goal_ends: bool = True
+    double: bool = True
+    priority: float = 0.0
+    horizon: int = 300
+    restarts: str = "cells"  # one of restarts.KINDS
+    restart_share: float = 0.75
+    episode: int = 600  # decisions
+    random_goals: int = 200_000  # phase 1
+    meta_anneal: int = 100_000
+    epsilon_over: int = 20_000  # decisions on a goal
+    evaluate_every: int = 100_000
+    games: int = 5  # of an evaluation on the way
+
+
+class Run:
+    """One training run: agent, games, archive, and what is written about them."""
+
+    def __init__(self, args: Args) -> None:
+        self.args = args
+        self.folder = Path(args.out)
+        torch.manual_seed(args.seed)
+        rng = np.random.default_rng(args.seed)
+        deep = DeepOptions(gamma=args.gamma, lr=args.lr, double=args.double, target_every=args.target_every)
+        goals, actions = len(SCENE.goals), len(ACTIONS)
+        controller = DeepQ(ObjectNet(SCENE, num_goals=goals, num_choices=actions, hidden=args.hidden), deep)
+        meta = DeepQ(ObjectNet(SCENE, num_goals=1, num_choices=goals, hidden=64), deep)
+        shape = (SCENE.length,)
+        self.agent = Agent(
+            controller, meta, Goals(SCENE.reached, SCENE.allowed),
+            (
+                ReplayMemory(args.memory, controller_fields(shape, np.float32, goals), priority=args.priority),
+                ReplayMemory(50_000, meta_fields(shape, np.float32, goals)),
+            ),
+            epsilon=GoalEpsilon(goals, over=args.epsilon_over),
+            options=AgentOptions(
+                horizon=args.horizon, goal_ends=args.goal_ends, all_goals=args.all_goals,
+                update_every=args.update_every, batch=args.batch, learn_start=5_000, meta_batch=64,
+                meta_learn_start=500, meta_update_every=32, random_goals=args.random_goals,
+                meta_anneal=args.meta_anneal,
+            ),
+            rng=rng,
+        )  # fmt: skip
+        self.archive = Archive(args.restarts, rng=np.random.default_rng(args.seed + 1))
+        self.seconds = 0.0
+        self.history: list[dict[str, Any]] = []
+
+    def environments(self) -> list[Any]:
+        """Make the games; every second one repeats actions at random."""
+        games = []
+        for i in range(self.args.environments):
+            sticky = self.args.sticky if i % 2 else 0.0
+            options = GameOptions(sticky=sticky, max_decisions=self.args.episode)
+            game = Montezuma(options, seed=self.args.seed * 1_000 + i)
+            plain = self.args.restarts == "none"
+            games.append(game if plain else Restarts(game, self.archive, share=self.args.restart_share))
+        return games
+
+    def train(self) -> None:
+        """Train to the end or until time is up; writes history and checkpoints on the way."""
+        args, agent = self.args, self.agent
+        games = self.environments()
+        began, before = time.monotonic(), self.seconds
+        while agent.decisions < args.decisions:
+            chunk = 10_000
+            tally: Counter[tuple[int, bool]] = Counter()
+            scores = []
+            for event in agent.run(games, chunk):
+                if isinstance(event, Attempt):
+                    tally[event.goal, event.reached] += 1
+                elif isinstance(event, Episode):
+                    scores.append(event.score)
+            self.seconds = before + time.monotonic() - began
+            self.note(tally, scores)
+            passed = agent.decisions // args.evaluate_every > (agent.decisions - chunk) // args.evaluate_every
+            if passed:
+                self.history[-1]["games"] = self.evaluate()
+                print(json.dumps(self.history[-1]["games"]), flush=True)
+            late = time.monotonic() - began > args.minutes * 60
+            if passed or late or agent.decisions % 50_000 < chunk:
+                self.save()
+            if late:
+                return
+
+    def note(self, tally: Counter[tuple[int, bool]], scores: list[float]) -> None:
+        """Add one entry to the history and print it."""
+        agent = self.agent
+        goals = range(len(SCENE.goals))
+        self.history.append(
+            {
+                "decisions": agent.decisions, "seconds": round(self.seconds, 1),
+                "attempts": [tally[g, True] + tally[g, False] for g in goals],
+                "reached": [tally[g, True] for g in goals], "episodes": len(scores),
+                "epsilon": [round(float(e), 3) for e in agent.epsilon(np.arange(len(SCENE.goals)))],
+                "meta_epsilon": round(agent.meta_epsilon(), 3), "cells": len(self.archive.cells),
+            }
+        )  # fmt: skip
+        entry = self.history[-1]
+        rates = " ".join(f"{r}/{a}" for r, a in zip(entry["reached"], entry["attempts"], strict=True))
+        print(f"{agent.decisions} {self.seconds:.0f}s cells {entry['cells']} reached {rates}", flush=True)
+
+    def evaluate(self) -> dict[str, Any]:
+        """Play whole games from the start, plain and with sticky actions."""
+        found = {}
+        for name, sticky in (("plain", 0.0), ("sticky", self.args.sticky)):
+            options = GameOptions(one_life=False, sticky=sticky, max_decisions=2_500)
+            seed = 10_000 + self.agent.decisions
+            scores = play_games(self.agent.controller, self.agent.meta, options, games=self.args.games, seed=seed)
+            found[name] = Score.shares(scores)
+        return found
+
+    def checkpoint(self, *, complete: bool) -> Checkpoint:
+        """Gather weights; with `complete`, also everything that a resumed run needs."""
+        agent = self.agent
+        controller, meta = agent.controller, agent.meta
+        assert isinstance(controller, DeepQ) and isinstance(meta, DeepQ)
+        weights = {f"controller.{name}": value for name, value in controller.net.state_dict().items()}
+        weights |= {f"meta.{name}": value for name, value in meta.net.state_dict().items()}
+        config = {"world": "montezuma", "args": asdict(self.args)}
+        return Checkpoint(
+            TASK, config, weights, self._resume_state() if complete else {}, agent.decisions, self.seconds,
+            commit=code_commit(),
+        )  # fmt: skip
+
+    def save(self) -> None:
+        """Write the checkpoint and the history."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.checkpoint(complete=False).save(self.folder / f"at_{self.agent.decisions // 50_000 * 50:05d}k.pt")
+        self.checkpoint(complete=True).save(self.folder / "resume.pt")
+        (self.folder / "history.json").write_text(json.dumps(self.history))
+
+    def _resume_state(self) -> dict[str, Any]:
+        agent = self.agent
+
+        def tensors(state: dict[str, Any]) -> dict[str, Any]:
+            return state | {"rows": {name: torch.from_numpy(rows) for name, rows in state["rows"].items()}}
+
+        archive = np.frombuffer(pickle.dumps(self.archive.cells), np.uint8)
+        return {
+            "controller": agent.controller.state(), "meta": agent.meta.state(), "epsilon": agent.epsilon.state(),
+            "memory": tensors(agent.memory.state()), "meta_memory": tensors(agent.meta_memory.state()),
+            "archive": torch.from_numpy(archive.copy()), "history": json.dumps(self.history),
+        }  # fmt: skip
+
+    def resume(self) -> None:
+        """Go on from `resume.pt`, if it is there."""
+        path = self.folder / "resume.pt"
+        if not path.is_file():
+            return
+        checkpoint = Checkpoint.load(path, task=TASK)
+        state, agent = checkpoint.training, self.agent
+        load_weights(agent.controller.net, agent.meta.net, checkpoint)
+        agent.controller.restore(state["controller"])
+        agent.meta.restore(state["meta"])
+        agent.epsilon.restore(state["epsilon"])
+        agent.memory.restore(state["memory"])
+        agent.meta_memory.restore(state["meta_memory"])
+        self.archive.cells = pickle.loads(state["archive"].numpy().tobytes())
+        self.history = json.loads(state["history"])
+        agent.decisions, self.seconds = checkpoint.step, checkpoint.seconds
+        print(f"goes on at {agent.decisions} decisions", flush=True)
+
+
+def load_weights(controller: torch.nn.Module, meta: torch.nn.Module, checkpoint: Checkpoint) -> None:
+    """Put a checkpoint's weights into both networks."""
+    for role, net in (("controller", controller), ("meta", meta)):
+        start = f"{role}."
+        net.load_state_dict(
+            {name[len(start) :]: value for name, value in checkpoint.weights.items() if name.startswith(start)}
+        )
+
+
+def _main() -> None:
+    args = parse(Args, program="python -m steadyframe.models.hdqn.montezuma_train", choices={"restarts": KINDS})
+    torch.set_num_threads(1)
+    run = Run(args)
+    run.resume()
+    run.train()
+
+
+if __name__ == "__main__":
+    _main()
