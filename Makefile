@@ -22,11 +22,11 @@ lint: .venv/.dev
 # `.typing` shows the layers as installed, so that the import contracts see one package.
 # The demo needs no PyTorch; the tests need everything. A changed pyproject.toml installs again.
 .venv/.runtime: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[demo]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[demo]'
 	touch $@
 
 .venv/.dev: pyproject.toml | .venv/bin/python
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@ .venv/.runtime
 
 .venv/bin/python:
