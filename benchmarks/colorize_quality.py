@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from steadyframe.models.colorize.evaluate import Colorize, PhotoSet, sheet
 from steadyframe.models.colorize.measures import intervals, measure_photos, summarize
-from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.opening import open_task
+
+import steadyframe as sf
 
 COLUMNS = {
     "mse_to_grey": "ab-MSE / grey",
@@ -28,12 +28,11 @@ COLUMNS = {
 
 
 def bundle_colorizer(bundle: str, saturation: float | None) -> Colorize:
-    task = open_task(bundle, options={"saturation": saturation})
+    processor = sf.open_processor(bundle, options={"saturation": saturation}, steady="off")
 
     def colorize(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        task.reset()
-        feeds, placement = task.preprocess(Frame(pixels))
-        return task.postprocess(task.infer(feeds), placement).pixels
+        (result,) = processor.process(sf.Frame(pixels, independent=True))
+        return result.output.pixels
 
     return colorize
 

@@ -28,6 +28,7 @@ from steadyframe.runtime.bundle.bundle import Bundle, shipped_bundles
 from steadyframe.runtime.bundle.manifest import Graph
 from steadyframe.runtime.engines.cuda import find_gpu
 from steadyframe.runtime.engines.probe import probe
+from steadyframe.runtime.engines.registry import devices as all_devices
 from steadyframe.runtime.engines.registry import open_session
 from steadyframe.runtime.engines.session import Session
 from steadyframe.runtime.engines.shape_range import shape_ranges_of
@@ -38,9 +39,9 @@ WARM_UP = 10
 
 
 def feeds_of(graph: Graph) -> dict[str, np.ndarray]:
-    """Random feeds of the usual shape: what they hold does not change the time."""
+    """Random feeds of the shape to optimize for: what they hold does not change the time."""
     random, shape_ranges = np.random.default_rng(0), shape_ranges_of(graph)
-    arrays = {spec.name: random.random(shape_ranges[spec.name].usual, np.float32) for spec in graph.inputs}
+    arrays = {spec.name: random.random(shape_ranges[spec.name].opt, np.float32) for spec in graph.inputs}
     return {
         spec.name: (arrays[spec.name] * 255).astype(spec.dtype) if spec.dtype == "uint8" else arrays[spec.name]
         for spec in graph.inputs
@@ -137,7 +138,7 @@ def main(
     devices: str | None, names: tuple[str, ...], checkpoints: tuple[str, ...], rounds: int, json_path: Path | None
 ) -> None:
     """Print one table a graph, in Markdown."""
-    asked = devices.split(",") if devices else list(devices())
+    asked = devices.split(",") if devices else list(all_devices())
     probes = [probe(device) for device in asked]
     chosen = [one.device for one in probes if one.works]
     missing = {one.device: one.problem for one in probes if not one.works}

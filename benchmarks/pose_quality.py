@@ -24,10 +24,8 @@ from steadyframe.models.pose.metrics import RADII, errors_in_torsos, oks_average
 from steadyframe.models.pose.net import build
 from steadyframe.models.pose.people import load_people
 from steadyframe.models.pose.skeleton import SKELETONS
-from steadyframe.runtime.bundle.bundle import Bundle
-from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.opening import open_task
-from steadyframe.runtime.stream.stream import Stream
+
+import steadyframe as sf
 
 HELD_OUT = ("webcam_hungry", "webcam_want", "webcam_eat", "webcam_bird")
 ARMS = tuple(f"{side}_{part}" for side in ("left", "right") for part in ("shoulder", "elbow", "wrist"))
@@ -90,7 +88,7 @@ def _plot(curves: dict[str, np.ndarray], path: Path) -> None:
 def webcam(data: Path, bundle: str) -> None:
     """Shoulders, elbows and wrists within 0.2 torsos of the confident pseudo-labels, and OKS, per held-out clip."""
     labels = json.loads((data / "pose/pseudo/videos.json").read_text())
-    loaded = Bundle.load(bundle)
+    loaded = sf.Bundle.load(bundle)
     names = loaded.manifest.skeleton.joints
     coco = labels["categories"][0]["keypoints"]
     place = [names.index(name) for name in coco]
@@ -99,9 +97,8 @@ def webcam(data: Path, bundle: str) -> None:
     for clip in HELD_OUT:
         kept = [a for a in labels["annotations"] if clip in images[a["image_id"]]["file_name"]]
         wanted = {images[a["image_id"]]["frame"]: a for a in kept}
-        task = open_task(loaded)
         found, joints, known, sure, detections = [], [], [], [], []
-        for result in Stream(str(data / f"videos/{clip}.mkv"), task, ["null://"]):
+        for result in sf.open_stream(loaded, data / f"videos/{clip}.mkv", ["null://"], steady="off"):
             label = wanted.get(result.frame.index)
             if label is None:
                 continue
@@ -117,7 +114,6 @@ def webcam(data: Path, bundle: str) -> None:
                 detections.append(
                     {"image_id": label["image_id"], "category_id": 1, "keypoints": flat, "score": people[0].score}
                 )
-        task.close()
         errors = errors_in_torsos(np.array(found), np.array(joints), np.array(known, float), coco)
         arms = errors[:, [coco.index(name) for name in ARMS]]
         arms[~np.array(sure)[:, [coco.index(name) for name in ARMS]]] = np.nan
@@ -185,14 +181,11 @@ def reliability(data: Path, checkpoint: Path, cache: Path) -> None:
 @click.option("--limit", default=200, show_default=True)
 def rooms(data: Path, bundle: str, limit: int) -> None:
     """Count the people who are found in photos of empty rooms, and in photos with one labelled person."""
-    import cv2
-
-    task = open_task(bundle)
+    processor = sf.open_processor(bundle, steady="off")
 
     def count(path: Path) -> int:
-        task.reset()
-        feeds, placement = task.preprocess(Frame(cv2.imread(str(path))))
-        return len(task.postprocess(task.infer(feeds), placement))
+        (result,) = processor.process(sf.Frame(sf.read_image(path), independent=True))
+        return len(result.output)
 
     empty = sorted((data / "photos/val").glob("houses*")) + sorted((data / "photos/val").glob("huts*"))
     phantoms = [path.name for path in empty if count(path)]
@@ -203,7 +196,7 @@ def rooms(data: Path, bundle: str, limit: int) -> None:
     names = [i["file_name"] for i in labels["images"] if "photos/val" in i["file_name"]][:limit]
     seen = sum(count(data / name) > 0 for name in names)
     print(f"photos with a person (val): somebody found in {seen} of {len(names)}")
-    task.close()
+    processor.close()
 
 
 ROOM_WH = (640, 480)
@@ -214,11 +207,11 @@ HEIGHTS = (300, 200, 140, 100, 70, 50, 35)
 @click.argument("data", type=click.Path(path_type=Path, exists=True))
 @click.option("--bundle", default="pose", show_default=True)
 def small(data: Path, bundle: str) -> None:
-    """Share of people found by their height in pixels: by the whole picture alone, and with its parts."""
+    """Share of people found by their height in pixels: by the whole image alone, and with its tiles."""
     import cv2
-    from steadyframe.runtime.tasks.pose.tracker import Square, square_around, views
+    from steadyframe.runtime.tasks.pose.tracker import Roi, roi_around, tiles
 
-    task = open_task(bundle)
+    task = sf.open_task(bundle)
     labels = json.loads((data / "pose/pseudo/photos.json").read_text())
     files = {image["id"]: image["file_name"] for image in labels["images"]}
     people = [
@@ -228,11 +221,11 @@ def small(data: Path, bundle: str) -> None:
              for path in sorted((data / "photos/val").glob(f"{name}*"))]  # fmt: skip
     rng, least = np.random.default_rng(0), task.settings
 
-    def found(room: np.ndarray, sought: list[Square], true: Square) -> bool:
-        tracks = (task._meet(room, place) for view in sought for place in task._places(room, view))
-        return any(track is not None and track.square.near(true) for track in tracks)
+    def found(room: np.ndarray, sought: list[Roi], true: Roi) -> bool:
+        tracks = (task._meet(room, place) for tile in sought for place in task._places(room, tile))
+        return any(track is not None and track.roi.near(true) for track in tracks)
 
-    print(f"{'height':>6s} {'people':>6s}   whole  + parts   a close look at the true place")
+    print(f"{'height':>6s} {'people':>6s}   whole  + tiles   a close look at the true place")
     for height in HEIGHTS:
         hits = []
         for number, (name, (x, y, w, h)) in enumerate(people):
@@ -246,12 +239,12 @@ def small(data: Path, bundle: str) -> None:
             at = (int(rng.integers(0, ROOM_WH[0] - size_wh[0])), int(rng.integers(0, ROOM_WH[1] - size_wh[1])))
             pasted = cv2.resize(patch, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
             room[at[1] : at[1] + size_wh[1], at[0] : at[0] + size_wh[0]] = pasted
-            true = Square(at[0] + (x + w / 2 - left) * scale, at[1] + (y + h / 2 - top) * scale, height)
-            whole, *parts = views(ROOM_WH, task._size)
+            true = Roi(at[0] + (x + w / 2 - left) * scale, at[1] + (y + h / 2 - top) * scale, height)
+            whole, *others = tiles(ROOM_WH, task._size)
             keypoints, score = task._look(room, true)
-            close = score >= least.birth_presence and square_around(keypoints, least.joint_score) is not None
+            close = score >= least.birth_presence and roi_around(keypoints, least.joint_score) is not None
             by_whole = found(room, [whole], true)
-            hits.append((by_whole, by_whole or found(room, parts, true), close))
+            hits.append((by_whole, by_whole or found(room, others, true), close))
         shares = np.mean(hits, axis=0)
         print(f"{height:6d} {len(hits):6d}   {shares[0]:.2f}   {shares[1]:.2f}      {shares[2]:.2f}")
     task.close()

@@ -15,10 +15,9 @@ import time
 from pathlib import Path
 
 import click
-from steadyframe.runtime.bundle.bundle import Bundle
-from steadyframe.runtime.opening import open_task
-from steadyframe.runtime.stream.stream import Stream
-from steadyframe.runtime.temporal.options import SteadyOptions
+
+import steadyframe as sf
+from steadyframe import Processor, SteadyOptions
 
 WORKER = Path(__file__).with_name("pose_mediapipe.py")
 
@@ -45,14 +44,16 @@ class Rival:
         self._process.wait()
 
 
-def ours(bundle: Bundle, clip: str, limit: int, mode: str, device: str) -> tuple[float, int]:
-    task = open_task(bundle, device=device)
-    steadier = open_steadier(task, SteadyOptions.of(mode))
-    feeds, _ = task.preprocess(next(iter(Stream(clip, task, ["null://"], limit=1))).frame)
-    task.infer(feeds)  # the first run plans memory
-    task.reset()
+def ours(bundle: sf.Bundle, clip: str, limit: int, mode: str, device: str) -> tuple[float, int]:
+    source = sf.open_source(clip)
+    first = next(iter(source))
+    source.close()
+    task = sf.open_task(bundle, device=device)
+    with Processor(task) as warm_up:  # the first run plans memory
+        warm_up.process(first)
+    processor = Processor(task, task.make_stage(SteadyOptions.of(mode)))
     started = time.perf_counter()
-    stats = Stream(clip, task, ["null://"], steadier=steadier, limit=limit).run()
+    stats = sf.Stream(clip, processor, ["null://"], limit=limit).run()
     seconds = time.perf_counter() - started
     task.close()
     return seconds, stats.frames
@@ -67,7 +68,7 @@ def ours(bundle: Bundle, clip: str, limit: int, mode: str, device: str) -> tuple
 @click.option("--limit", default=300, show_default=True)
 def main(clip: str, bundle: str, device: str, rivals_python: str | None, rounds: int, limit: int) -> None:
     """Time every mode on CLIP, in turns."""
-    loaded = Bundle.load(bundle)
+    loaded = sf.Bundle.load(bundle)
     rival = None if rivals_python is None else Rival(rivals_python)
     found: dict[str, list[float]] = {}
 

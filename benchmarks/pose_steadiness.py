@@ -3,7 +3,7 @@ r"""How much joints jitter, and how far they lag: every steady mode, and MediaPi
 Jitter is the second difference of shoulders, elbows and wrists, in thousandths of the shoulder width; a median
 alone could be gamed, so mean and 90th percentile stand beside it. The lag is the shift in time, in frames, that
 matches a mode's paths best to those of the unsteadied network (`off`), over what moves; frames around a jump of that
-network by more than half a shoulder width are left out (`runtime/steady/paths.py`). Usage::
+network by more than half a shoulder width are left out (`runtime/bench/jitter.py`). Usage::
 
     python benchmarks/pose_steadiness.py ../shared/data/videos/webcam_{hungry,want,eat,bird}.mkv \
         --rivals-python mp/bin/python
@@ -16,26 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 from pose_speed import Rival
 from steadyframe.runtime.bench.jitter import LagCosts, lag_costs, second_differences
-from steadyframe.runtime.bundle.bundle import Bundle
-from steadyframe.runtime.opening import open_task
-from steadyframe.runtime.stream.stream import Stream
-from steadyframe.runtime.temporal.options import SteadyOptions
+
+import steadyframe as sf
 
 JOINTS = ("left_shoulder", "right_shoulder", "left_elbow", "right_elbow", "left_wrist", "right_wrist")
 COCO_PLACES = (5, 6, 7, 8, 9, 10)
 LEAST, LEAST_RIVAL = 0.3, 0.5  # scores of joints that count
 
 
-def paths(bundle: Bundle, clip: str, mode: str) -> NDArray[np.float64]:
+def paths(bundle: sf.Bundle, clip: str, mode: str) -> NDArray[np.float64]:
     """Places of `JOINTS` of the nearest person, (frames, 6, 3); NaN where nobody is."""
-    task = open_task(bundle)
     places = [bundle.manifest.skeleton.joints.index(name) for name in JOINTS]
-    steadier = open_steadier(task, SteadyOptions.of(mode))
     found = []
-    for result in Stream(clip, task, ["null://"], steadier=steadier):
+    for result in sf.open_stream(bundle, clip, ["null://"], steady=mode):
         people = result.output.people
         found.append(people[0].keypoints[places] if people else np.full((6, 3), np.nan))
-    task.close()
     return np.array(found, np.float64)
 
 
@@ -55,7 +50,7 @@ def shoulders(path: NDArray[np.float64]) -> float:
 @click.option("--rivals-python", type=click.Path(exists=True), help="A Python with mediapipe==0.10.21.")
 def main(clips: tuple[str, ...], bundle: str, rivals_python: str | None) -> None:
     """Measure on CLIPS."""
-    loaded = Bundle.load(bundle)
+    loaded = sf.Bundle.load(bundle)
     rival = None if rivals_python is None else Rival(rivals_python)
     pooled: dict[str, list[NDArray[np.float64]]] = {}
     lags: dict[str, list[LagCosts]] = {}

@@ -24,7 +24,8 @@ import click
 import numpy as np
 from steadyframe.calibration.diversity import diverse_frames
 from steadyframe.calibration.frames import frames_for
-from steadyframe.calibration.precision import Judge, Outcome, add_to_bundle, judging_devices, make_precision
+from steadyframe.calibration.judging import Judge, judging_devices
+from steadyframe.calibration.precision import Outcome, add_to_bundle, make_precision
 from steadyframe.runtime.bundle.bundle import Bundle, shipped_bundles
 from steadyframe.runtime.engines.registry import open_session
 from steadyframe.runtime.engines.shape_range import shape_ranges_of
@@ -93,13 +94,13 @@ def rows_of(bundle: Bundle, made: list[Outcome], judging: list[Frame]) -> Iterat
         engine = engine_seconds(bundle, precision)
         for device in judging_devices():
             values = judge.values(contents, device)
-            worst = min(values) if judge.goal.higher_is_better else max(values)
+            worst = min(values) if judge.metric.higher_is_better else max(values)
             mean = float(np.mean(values))
             yield {
                 "bundle": bundle.manifest.name, "precision": precision, "device": device, "engine": engine,
-                "measure": judge.goal.measure, "mean": mean, "worst": worst, "limit": judge.goal.limit[precision],
+                "measure": judge.metric.measure, "mean": mean, "worst": worst, "limit": judge.metric.limit[precision],
                 "frames": len(values), "kept": kept.get(precision, 0),
-                "megabytes": sum(map(len, contents.values())) / 1e6, "holds": judge.goal.holds(mean, precision),
+                "megabytes": sum(map(len, contents.values())) / 1e6, "holds": judge.metric.holds(mean, precision),
             }  # fmt: skip
 
 
@@ -149,7 +150,7 @@ def main(
             calibrating, judging = SOURCES[bundle.manifest.task]
             selection = diverse_frames(frames_of(data, calibrating), frames)
             made = [
-                make_precision(bundle, selection, precision, report=lambda line: click.echo(line, err=True))
+                make_precision(bundle, selection, precision, progress=lambda line: click.echo(line, err=True))
                 for precision in ("fp16", "int8")
             ]
             whole = add_to_bundle(bundle, (keep or Path(scratch)) / bundle.manifest.name, made)

@@ -21,6 +21,7 @@ from steadyframe.runtime.bundle.bundle import Bundle, shipped_bundles
 from steadyframe.runtime.engines.registry import open_session
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.io.sources import open_source
+from steadyframe.runtime.processor import Processor
 from steadyframe.runtime.tasks.registry import build_task
 from steadyframe.runtime.tasks.task import Task
 
@@ -43,26 +44,19 @@ def bare_sessions(bundle: Bundle, precision: str, *, spinning: bool) -> dict[str
 def record(task: Task, sessions: dict[str, RecordingSession], frames: list[Frame]) -> Runs:
     """Play frames, and note what every graph is fed with."""
     runs: Runs = []
-    task.reset()
-    for frame in frames:
-        before = {role: len(session.runs) for role, session in sessions.items()}
-        feeds, placement = task.preprocess(frame)
-        task.postprocess(task.infer(feeds), placement)
-        runs.append([(role, fed) for role, session in sessions.items() for fed in session.runs[before[role] :]])
+    with Processor(task) as processor:
+        for frame in frames:
+            before = {role: len(session.runs) for role, session in sessions.items()}
+            processor.process(frame)
+            runs.append([(role, fed) for role, session in sessions.items() for fed in session.runs[before[role] :]])
     return runs
 
 
 def play_ms(task: Task, frames: list[Frame]) -> float:
     """Milliseconds a frame that `infer` takes; what is before and behind it is not counted."""
-    spent = 0
-    task.reset()
-    for frame in frames:
-        feeds, placement = task.preprocess(frame)
-        started = time.perf_counter_ns()
-        outputs = task.infer(feeds)
-        spent += time.perf_counter_ns() - started
-        task.postprocess(outputs, placement)
-    return spent / 1e6 / len(frames)
+    with Processor(task) as processor:
+        results = processor.process_all(frames)
+        return sum(result.timings_ms["infer"] for result in results) / len(frames)
 
 
 def replay_ms(run, runs: Runs) -> float:

@@ -25,7 +25,8 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
-from steadyframe.runtime.bench import Quality, Subject, measure_quality
+from steadyframe.runtime.bench.quality import Quality, measure_quality
+from steadyframe.runtime.bench.subject import Subject
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.io.info import Signal, SourceInfo
@@ -59,10 +60,9 @@ def speeds(subject: Subject, frames: list[Frame], rounds: int, played: int) -> d
     for number in range(rounds + 1):
         for mode, own in found.items():
             for way in ("file", "memory"):
-                task, steadier = subject.stream(mode)
                 source = subject.source() if way == "file" else InMemory(frames, played)
                 limit = subject.limit if way == "file" else played
-                stats = Stream(source, task, ["null://"], steadier=steadier, limit=limit).run()
+                stats = Stream(source, subject.processor(mode), ["null://"], limit=limit).run()
                 if number:
                     own[way].append(stats.fps)
             own["share"] = [stats.keyframes / stats.frames]

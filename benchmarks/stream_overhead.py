@@ -1,6 +1,6 @@
 """What a stream itself costs a frame: threads, queues and bookkeeping around a task that does nothing.
 
-The baseline is the plain loop ``preprocess, infer, postprocess, write`` over the same frames in one thread. Both run
+The baseline is the plain loop ``preprocess, infer, postprocess, write`` over the same frames in one thread. All run
 several times in turn; the medians and their spread are printed.
 
     python benchmarks/stream_overhead.py [--frames 5000] [--rounds 7]
@@ -16,9 +16,11 @@ import numpy as np
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.io.info import Signal, SourceInfo
 from steadyframe.runtime.io.sinks.null import NullSink
+from steadyframe.runtime.processor import Processor
 from steadyframe.runtime.stream.stream import Stream
 from steadyframe.runtime.tasks.task import Image, Placement, Result
-from steadyframe.runtime.temporal.stage import Motion
+from steadyframe.runtime.temporal.options import PropagatedOutput, SteadyOptions
+from steadyframe.runtime.temporal.stage import EveryFrame, Motion
 
 LIMIT_MS = 0.3
 
@@ -45,9 +47,13 @@ class Still:
 class Nothing:
     """A task that hands the frame on."""
 
-    name, carried, device = "nothing", "frame", "none"
+    name, propagated, device = "nothing", PropagatedOutput(name="frame"), "none"
 
-    def preprocess(self, frame):
+    def make_stage(self, options, *, live=False):
+        """Run on every frame, or on every fourth."""
+        return EveryFrame() if options.mode == "off" else EveryFourth()
+
+    def preprocess(self, frame, motion=None):
         """Hand the frame on."""
         return {"frame": frame.pixels}, Placement(frame)
 
@@ -59,35 +65,34 @@ class Nothing:
         """Hand the outputs on."""
         return Image(outputs["frame"])
 
-    def reset(self) -> None:
-        """Nothing is remembered."""
-
     def close(self) -> None:
         """Nothing is held."""
 
 
 class EveryFourth:
-    """A steadier that asks for a keyframe now and then, and does no work."""
+    """A stage that asks for a keyframe every four frames, and does no work."""
+
+    lookahead, every_frame = 0, False
 
     def __init__(self) -> None:
         self._held = {}
 
-    def observe(self, frame, *, may_run):
+    def observe(self, frame, *, may_run=True, restart=False):
         """Ask for a keyframe every four frames."""
-        return Motion(frame, keyframe=may_run and (not self._held or frame.index % 4 == 0))
+        return Motion(frame, keyframe=restart or (may_run and frame.index % 4 == 0), restart=restart)
 
-    def steady(self, motion, fresh):
+    def update(self, motion, fresh):
         """Hold what the network gave last."""
         self._held = fresh.outputs if fresh is not None else self._held
-        return self._held
+        return [self._held]
 
-    def reset(self) -> None:
-        """Forget it."""
-        self._held = {}
+    def flush(self):
+        """Nothing is held back."""
+        return []
 
 
 def loop_ms(frames: int) -> float:
-    """Milliseconds a frame of the plain loop."""
+    """Milliseconds a frame of a hand-written loop."""
     task, sink = Nothing(), NullSink()
     started = time.perf_counter()
     for frame in Still(frames):
@@ -96,9 +101,21 @@ def loop_ms(frames: int) -> float:
     return (time.perf_counter() - started) / frames * 1e3
 
 
+def processor_ms(frames: int) -> float:
+    """Milliseconds a frame of a processor, in one thread."""
+    sink = NullSink()
+    started = time.perf_counter()
+    with Processor(Nothing()) as processor:
+        for result in processor.process_all(Still(frames)):
+            sink.write(result)
+    return (time.perf_counter() - started) / frames * 1e3
+
+
 def stream_ms(frames: int, *, steady: bool) -> float:
     """Milliseconds a frame of a stream."""
-    stream = Stream(Still(frames), Nothing(), [NullSink()], steadier=EveryFourth() if steady else None)
+    task = Nothing()
+    stage = task.make_stage(SteadyOptions(mode="keyframe" if steady else "off"))
+    stream = Stream(Still(frames), Processor(task, stage), [NullSink()])
     started = time.perf_counter()
     stats = stream.run()
     assert stats.frames == frames
@@ -112,8 +129,9 @@ def main() -> None:
     given = parser.parse_args()
     runs = {
         "plain loop": loop_ms,
+        "processor": processor_ms,
         "stream": lambda frames: stream_ms(frames, steady=False),
-        "stream, steadier": lambda frames: stream_ms(frames, steady=True),
+        "stream, keyframes": lambda frames: stream_ms(frames, steady=True),
     }
     for run in runs.values():
         run(given.frames // 5)  # warm-up

@@ -25,12 +25,10 @@ from steadyframe.models.stylize.backbone import Backbone, load_backbone
 from steadyframe.models.stylize.losses import gram, style_distance
 from steadyframe.models.stylize.offline.commands import read_frames
 from steadyframe.runtime.bench.metrics import warping_error
-from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.motion.flow import FlowEstimator, FlowOptions
 from steadyframe.runtime.motion.masks import reliable
-from steadyframe.runtime.opening import open_task
-from steadyframe.runtime.temporal.options import SteadyOptions
-from steadyframe.runtime.temporal.stage import Fresh
+
+import steadyframe as sf
 
 Pictures = list[NDArray[np.uint8]]
 
@@ -46,21 +44,10 @@ def teach(teacher: Path, frames: Pictures) -> Pictures:
 
 
 def stylize(bundle: str, frames: Pictures, mode: str) -> Pictures:
-    """Run the frames as a stream does, in one thread."""
-    task = open_task(bundle)
-    steadier = open_steadier(task, SteadyOptions.of(mode))
-    pictures = []
-    for index, pixels in enumerate(frames):
-        frame = Frame(pixels, index, index, "clip")
-        motion = None if steadier is None else steadier.observe(frame, may_run=True)
-        if motion is None or motion.keyframe:
-            feeds, placement = task.preprocess(frame)
-            outputs = task.infer(feeds)
-        if steadier is not None and motion is not None:
-            outputs = steadier.steady(motion, Fresh(frame, outputs) if motion.keyframe else None)
-        pictures.append(task.postprocess(outputs, placement).pixels)
-    task.close()
-    return pictures
+    """Run the frames as a live stream does, in one thread."""
+    numbered = (sf.Frame(pixels, index, index, "clip") for index, pixels in enumerate(frames))
+    with sf.open_processor(bundle, steady=mode) as processor:
+        return [result.output.pixels for result in processor.process_all(numbered)]
 
 
 class Flicker:
@@ -91,7 +78,7 @@ def style_off(backbone: Backbone, pictures: Pictures, targets: Pictures) -> floa
         return {name: gram(layers[name]) for name in backbone.style}
 
     pairs = zip(pictures[::5], targets[::5], strict=True)
-    return float(np.mean([float(style_distance(grams(ours), grams(goal))) for ours, goal in pairs]))
+    return float(np.mean([float(style_distance(grams(ours), grams(target))) for ours, target in pairs]))
 
 
 @click.command()

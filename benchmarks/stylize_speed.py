@@ -18,9 +18,8 @@ import cv2
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
-from steadyframe.runtime.opening import open_task
-from steadyframe.runtime.stream.stream import Stream
-from steadyframe.runtime.temporal.options import SteadyOptions
+
+import steadyframe as sf
 
 MODES = ("off", "blend", "keyframe")
 
@@ -41,14 +40,11 @@ def teacher_fps(session: ort.InferenceSession, frames: list[NDArray[np.uint8]]) 
 
 
 def stream_fps(bundle: str, clip: str, mode: str) -> float:
-    task = open_task(bundle)
-    stream = Stream(clip, task, ["null://"], steadier=open_steadier(task, SteadyOptions.of(mode)))
     started = None
     frames = 0
-    for _ in stream:
+    for _ in sf.open_stream(bundle, clip, ["null://"], steady=mode):
         started = started or time.perf_counter()  # the first result pays for starting up
         frames += 1
-    task.close()
     assert started is not None
     return (frames - 1) / (time.perf_counter() - started)
 

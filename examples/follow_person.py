@@ -5,19 +5,14 @@ Usage: python examples/follow_person.py [INPUT]        camera 0, a clip, an addr
 
 import sys
 
-from steadyframe.runtime.opening import open_task
-from steadyframe.runtime.stream.stream import Stream
-from steadyframe.runtime.temporal.options import SteadyOptions
+import steadyframe as sf
 
 VIEW_DEG = (62.0, 48.0)  # horizontal and vertical field of view of a usual webcam
 AIM_AT = ("left_shoulder", "right_shoulder", "nose")
 
-task = open_task("pose")
-joints = [task.skeleton.joints.index(name) for name in AIM_AT]
-steadier = open_steadier(task, SteadyOptions.of("keyframe"))
 source = sys.argv[1] if len(sys.argv) > 1 else "0"
-
-with Stream(source, task, ["null://"], steadier=steadier) as stream:
+with sf.open_stream("pose", source) as stream:
+    joints = [stream.task.skeleton.joints.index(name) for name in AIM_AT]
     for result in stream:
         people = result.output.people  # the nearest first
         if not people:

@@ -10,22 +10,16 @@ import sys
 from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from steadyframe.calibration.diversity import diverse_frames
 from steadyframe.calibration.precision import add_to_bundle, make_precision
-from steadyframe.export.bundle import BundleFacts
-from steadyframe.export.module import CustomNetwork, ModuleReference, export_module
-from steadyframe.export.parity.compare import Target, compare_all
-from steadyframe.runtime.bundle.manifest import Preprocess
-from steadyframe.runtime.engines.autotune import auto_precision
-from steadyframe.runtime.image import preprocess_pixels
-from steadyframe.runtime.io.sources import open_source
-from steadyframe.runtime.opening import open_task
-from steadyframe.runtime.stream.stream import Stream
 from torch import nn
 
-SMALL = Preprocess("area", short_side=120, multiple=4)  # the graph takes any size with sides in steps of 4
+import steadyframe as sf
+
+SMALL_WH = (160, 120)  # the graph takes any size; frames are brought to this shorter side
 NOISE = 0.08
 
 
@@ -69,25 +63,21 @@ folder = Path(sys.argv[2] if len(sys.argv) > 2 else "cleaner")
 steps = int(sys.argv[3]) if len(sys.argv) > 3 else 300
 
 torch.manual_seed(0)
-source = open_source(clip)
+source = sf.open_source(clip)
 chosen = diverse_frames(islice(source, 400), 16)
 source.close()
-small = np.stack([preprocess_pixels(frame.pixels, SMALL)[..., ::-1] for frame in chosen.frames])  # BGR to RGB
+small = np.stack([cv2.resize(frame.pixels, SMALL_WH, interpolation=cv2.INTER_AREA) for frame in chosen.frames])
 net = Cleaner()
-train(net, torch.from_numpy(small.copy()).permute(0, 3, 1, 2) / 255, steps)
+train(net, torch.from_numpy(small[..., ::-1].copy()).permute(0, 3, 1, 2) / 255, steps)  # BGR to RGB
 
-network = CustomNetwork(module=net, preprocess=SMALL)
-bundle = export_module(network, folder, BundleFacts(name="cleaner"))
+bundle = sf.export(net, folder, example=small[0])
 made = [make_precision(bundle, chosen, precision) for precision in ("fp16", "int8")]
 bundle = add_to_bundle(bundle, folder, made)
 
-targets = [Target("cpu", precision) for precision in bundle.precisions()]
-for report in compare_all(bundle, ModuleReference(network), chosen.frames[:8], targets, name="the trained Cleaner"):
+for precision in bundle.precisions():
+    report = sf.compare(bundle, net, clip, precision=precision)
     print(report.to_markdown())
     report.check()
 
-for name, reason in auto_precision(bundle, "cpu").reasons.items():
-    print(f"{name}: {reason}")
-with Stream(clip, open_task(bundle, device="cpu"), [str(folder / "cleaned.mp4")], limit=60) as stream:
-    stream.run()
-print(f"{folder / 'cleaned.mp4'}: {stream.stats.frames} frames. Again: steadyframe run {folder} {clip} out.mp4")
+stats = sf.open_stream(bundle, clip, [folder / "cleaned.mp4"], device="cpu", limit=60).run()
+print(f"{folder / 'cleaned.mp4'}: {stats.frames} frames. Again: steadyframe run {folder} {clip} out.mp4")

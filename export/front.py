@@ -68,8 +68,9 @@ def export(
 
 
 def compare(
-    bundle: Bundle | str | Path, module: nn.Module, source: str | Path, *, frames: int = 8, device: str = "cpu"
-) -> ParityReport:
+    bundle: Bundle | str | Path, module: nn.Module, source: str | Path, *,
+    frames: int = 8, device: str = "cpu", precision: str = "fp32",
+) -> ParityReport:  # fmt: skip
     """Run frames of a source through a module and through its bundle, and compare stage by stage.
 
     Parameters
@@ -78,7 +79,7 @@ def compare(
     module : as it was exported
     source : a clip, an image, a folder or a camera
     frames : compared, spread over the source
-    device : on which the bundle runs
+    device, precision : how the bundle runs
 
     Returns
     -------
@@ -89,6 +90,8 @@ def compare(
     ------
     UsageError
         If the bundle was not made by `export`.
+    BundleError, DeviceError
+        If the precision or the device cannot be had.
     SourceError
         If there is nothing to read.
     """
@@ -111,7 +114,8 @@ def compare(
         std=_three(said.get("std", (1.0, 1.0, 1.0))),
     )
     chosen = frames_for(manifest, str(source), frames)
-    return compare_all(loaded, ModuleReference(network), chosen, [Target(device)], name=type(module).__name__)[0]
+    targets = [Target(device, precision)]
+    return compare_all(loaded, ModuleReference(network), chosen, targets, name=type(module).__name__)[0]
 
 
 def _three(values: Sequence[float]) -> tuple[float, float, float]:

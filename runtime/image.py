@@ -158,4 +158,6 @@ def merge_chroma(grey: NDArray[np.uint8], crcb: NDArray[np.float32]) -> NDArray[
     # where rounded Cb would move it by two.
     small = np.rint(cv2.transform(crcb, _CRCB_TO_OFFSETS)).astype(np.int16)
     offsets = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.add(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), offsets, dtype=cv2.CV_8U), dtype=np.uint8)
+    pixels = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), np.uint8)
+    cv2.add(pixels, offsets, pixels, dtype=cv2.CV_8U)
+    return pixels

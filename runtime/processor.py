@@ -96,6 +96,7 @@ class Processor:
         self.stage: Stage = stage if stage is not None else EveryFrame()
         self.live = live
         self._owned = False
+        self._closed = False
         self._previous: Frame | None = None  # of `prepare`
         self._placement: Placement | None = None  # of `prepare`
         self._waiting: deque[Step] = deque()  # of `finish`: frames whose outputs are not final
@@ -144,7 +145,14 @@ class Processor:
         ----------
         frame : the next one
         may_run : False while the network is still busy with an earlier frame of a live source
+
+        Raises
+        ------
+        UsageError
+            If the processor is closed: its task may be another's by now.
         """
+        if self._closed:
+            raise UsageError(f"This processor of {self.task.name} is closed", todo="Open another one")
         timings: dict[str, float] = {}
         started = time.perf_counter_ns()
         if self._previous is not None and frame.index <= self._previous.index:
@@ -203,6 +211,7 @@ class Processor:
 
     def close(self) -> None:
         """Give the task back, and close it if it is owned; does nothing the second time."""
+        self._closed = True
         with _lock:
             if _user_of(self.task) is self:
                 del _in_use[self.task]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import ShapeMismatch
 from ..motion.flow import Flow, shrinking_kernel
-from ..motion.warp import warp
+from ..motion.warp import warp_pixels
 
 
 class WarpingError(NamedTuple):
@@ -61,7 +61,7 @@ def warping_error(
             np.asarray(cv2.resize(each, size_wh, interpolation=kernel), np.float32) for each in (here, there)
         )
     pixels = reliable.size
-    change = (here - warp(there, flow).pixels).reshape(pixels, -1)
+    change = (here - warp_pixels(there, flow)).reshape(pixels, -1)
     total = float((change * change).sum(axis=1, dtype=np.float64) @ reliable.reshape(pixels))
     channels, known = change.shape[1], int(reliable.sum())
     masked = total / (known * channels) if known else float("nan")

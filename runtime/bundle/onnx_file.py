@@ -1,6 +1,6 @@
 """Refuse ONNX files that point at other files.
 
-Owns a walk over the protobuf of a graph, by hand, because the runtime has no onnx library. An ONNX tensor may name a
+Owns a walk over the protobuf of a graph, since the runtime has no onnx library. An ONNX tensor may name a
 file that holds its values, and OpenVINO and TensorRT read whatever file it names, wherever it lies: a bundle from
 somewhere else could so read any file of the user into a result. A graph of a bundle is one file, and names none.
 """
@@ -8,6 +8,7 @@ somewhere else could so read any file of the user into a result. A graph of a bu
 from __future__ import annotations
 
 from ..errors import BundleError
+from .protobuf import MESSAGE, VARINT, Malformed, read_field
 
 # Message -> {field number: message in it}; fields that are not named here cannot hold a tensor.
 _HOLDS: dict[str, dict[int, str]] = {
@@ -21,9 +22,7 @@ _HOLDS: dict[str, dict[int, str]] = {
     "tensor": {},
 }
 _EXTERNAL = (13, 14)  # TensorProto: external_data, data_location
-_VARINT, _EIGHT_BYTES, _MESSAGE, _FOUR_BYTES = 0, 1, 2, 5
 _MAX_DEPTH = 64
-_MAX_VARINT_BYTES = 10
 
 
 def require_self_contained(content: bytes, problem: str) -> None:
@@ -41,7 +40,7 @@ def require_self_contained(content: bytes, problem: str) -> None:
 
     References
     ----------
-    Field numbers of onnx.proto3; wire types of the protobuf encoding.
+    Field numbers of onnx.proto3.
     """
     view = memoryview(content)
     stack = [("model", 0, len(view), 0)]
@@ -50,51 +49,19 @@ def require_self_contained(content: bytes, problem: str) -> None:
         if depth > _MAX_DEPTH:
             raise BundleError(f"{problem} (it is nested too deeply to be an ONNX graph)")
         while at < end:
-            field, wire, at, length = _field(view, at, end, problem)
-            if message == "tensor" and field in _EXTERNAL and not (field == 14 and wire == _VARINT and length == 0):
+            try:
+                field, wire, at, length = read_field(view, at, end)
+            except Malformed:
+                raise BundleError(f"{problem} (it is no ONNX file, or is cut off)") from None
+            if message == "tensor" and field in _EXTERNAL and not (field == 14 and wire == VARINT and length == 0):
                 raise BundleError(
                     f"{problem} (a tensor of it lies in another file)",
                     expected="a graph in one file",
                     todo="Export it again with `steadyframe export`, or save it without external data",
                 )
             inner = _HOLDS[message].get(field)
-            if wire == _VARINT:
+            if wire == VARINT:
                 continue
-            if inner is not None and wire == _MESSAGE:
+            if inner is not None and wire == MESSAGE:
                 stack.append((inner, at, at + length, depth + 1))
             at += length
-
-
-def _field(view: memoryview, at: int, end: int, problem: str) -> tuple[int, int, int, int]:
-    """Read a field's head.
-
-    Returns
-    -------
-    Number, wire type, where its content begins, and how many bytes that has; a varint is read already, and in place
-    of the length stands its value.
-    """
-    tag, at = _varint(view, at, end, problem)
-    field, wire = tag >> 3, tag & 7
-    if field == 0 or tag >> 32:
-        raise BundleError(f"{problem} (it is no ONNX file, or is cut off)")
-    if wire == _VARINT:
-        value, at = _varint(view, at, end, problem)
-        return field, wire, at, value
-    if wire == _MESSAGE:
-        length, at = _varint(view, at, end, problem)
-    else:
-        length = {_EIGHT_BYTES: 8, _FOUR_BYTES: 4}.get(wire, -1)
-    if length < 0 or at + length > end:
-        raise BundleError(f"{problem} (it is no ONNX file, or is cut off)")
-    return field, wire, at, length
-
-
-def _varint(view: memoryview, at: int, end: int, problem: str) -> tuple[int, int]:
-    """Read a variable-length number, and where it ends."""
-    value = 0
-    for count in range(min(_MAX_VARINT_BYTES, end - at)):
-        byte = view[at + count]
-        value |= (byte & 0x7F) << (7 * count)
-        if byte < 0x80:
-            return value, at + count + 1
-    raise BundleError(f"{problem} (it is no ONNX file, or is cut off)")

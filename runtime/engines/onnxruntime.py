@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..bundle.manifest import Graph, TensorSpec
 from ..errors import BundleError, ShapeMismatch
 from .registry import EngineDescriptor
-from .session import Tensors, check_feeds
+from .session import Tensors, check_feeds, closed_error
 
 _DTYPES = {
     "tensor(uint8)": "uint8",
@@ -44,32 +44,42 @@ class OnnxRuntimeSession:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             # Without the fallback: it tries the same again, and prints that on stdout.
-            self._session = ort.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"], enable_fallback=0
-            )
+            session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
         except Exception as error:  # ONNX Runtime's own exception types are many and undocumented
             raise BundleError(f"ONNX Runtime cannot load {name} ({str(error)[:300]})") from error
+        self._session: ort.InferenceSession | None = session
         self._name = name
         self.inputs = graph.inputs
         self.outputs = graph.outputs
         self._names = [spec.name for spec in graph.outputs]
         self.device = "cpu"
-        check_values(self._session.get_inputs(), graph.inputs, f"inputs of {name}")
-        check_values(self._session.get_outputs(), graph.outputs, f"outputs of {name}")
+        check_values(session.get_inputs(), graph.inputs, f"inputs of {name}")
+        check_values(session.get_outputs(), graph.outputs, f"outputs of {name}")
 
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
-        """Run the graph once."""
+        """Run the graph once.
+
+        Raises
+        ------
+        ShapeMismatch
+            If the feeds do not fit the graph.
+        UsageError
+            If the session is closed.
+        """
+        session = self._session
+        if session is None:
+            raise closed_error(self._name)
         check_feeds(feeds, self.inputs)
         try:
-            outputs = self._session.run(self._names, dict(feeds))
+            outputs = session.run(self._names, dict(feeds))
         except Exception as error:  # again the undocumented types; what they mean is that graph and feeds do not fit
             sizes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
             raise ShapeMismatch(f"{self._name} cannot run on {sizes} ({str(error)[:300]})") from error
         return dict(zip(self._names, outputs, strict=True))
 
     def close(self) -> None:
-        """Drop the engine."""
-        del self._session
+        """Drop the engine; does nothing the second time."""
+        self._session = None
 
 
 def check_values(found: list[Any], specs: tuple[TensorSpec, ...], where: str) -> None:

@@ -21,7 +21,7 @@ from ..errors import BackendNotInstalled, BundleError, DeviceError, DeviceUnavai
 from .cuda import find_gpu
 from .onnxruntime import check_values
 from .registry import EngineDescriptor
-from .session import Tensors, check_feeds
+from .session import Tensors, check_feeds, closed_error
 from .shape_range import ShapeRange, shape_ranges_of
 from .tensorrt.cache import EngineCache
 
@@ -108,7 +108,17 @@ class OnnxRuntimeGpuSession:
         return session
 
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
-        """Run the graph once; runs of several threads wait for each other."""
+        """Run the graph once; runs of several threads wait for each other.
+
+        Raises
+        ------
+        ShapeMismatch
+            If the feeds do not fit the graph.
+        UsageError
+            If the session is closed.
+        """
+        if self._session is None:
+            raise closed_error(self._name)
         check_feeds(feeds, self.inputs)
         shapes = tuple(feeds[spec.name].shape for spec in self.inputs)
         with self._lock:
@@ -128,9 +138,9 @@ class OnnxRuntimeGpuSession:
         return outputs
 
     def close(self) -> None:
-        """Drop bound memory and engine."""
+        """Drop bound memory and engine; does nothing the second time."""
         self._bindings.clear()
-        del self._session
+        self._session = None
 
     def _bind(self, feeds: Tensors) -> _Binding:
         """Bind memory on the GPU for feeds of these shapes; one run without it tells the shapes of the outputs."""
@@ -173,7 +183,7 @@ class _Binding:
         for name, array in feeds.items():
             self.inputs[name].update_inplace(np.ascontiguousarray(array))
         session.run_with_iobinding(self.bound, self.options)
-        return {name: np.array(value.numpy()) for name, value in self.outputs.items()}
+        return {name: np.asarray(value.numpy()) for name, value in self.outputs.items()}  # `numpy` copies to the host
 
 
 def _run_options(graph_id: str) -> ort.RunOptions:

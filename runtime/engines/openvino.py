@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..bundle.manifest import Graph, TensorSpec
 from ..errors import BundleError, DeviceUnavailable, ShapeMismatch
 from .registry import EngineDescriptor
-from .session import Tensors, check_feeds
+from .session import Tensors, check_feeds, closed_error
 
 HINTS = {"latency": "LATENCY", "throughput": "THROUGHPUT"}
 ARITHMETIC = {"float32": "f32", "bfloat16": "bf16"}
@@ -62,7 +62,7 @@ class OpenVinoSession:
         if threads:
             wishes["INFERENCE_NUM_THREADS"] = threads
         try:
-            self._compiled = core.compile_model(core.read_model(content), "CPU", wishes)
+            self._compiled: Any = core.compile_model(core.read_model(content), "CPU", wishes)
         except Exception as error:  # OpenVINO raises RuntimeError with a stack of its own source lines
             raise BundleError(f"OpenVINO cannot load {name} ({_last_line(error)})") from error
         self._name = name
@@ -76,7 +76,17 @@ class OpenVinoSession:
         self._idle: deque[Any] = deque()
 
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
-        """Run the graph once."""
+        """Run the graph once.
+
+        Raises
+        ------
+        ShapeMismatch
+            If the feeds do not fit the graph.
+        UsageError
+            If the session is closed.
+        """
+        if self._compiled is None:
+            raise closed_error(self._name)
         check_feeds(feeds, self.inputs)
         try:
             request = self._idle.pop()
@@ -99,9 +109,9 @@ class OpenVinoSession:
         return ShapeMismatch(f"{self._name} cannot run on {sizes} ({why})")
 
     def close(self) -> None:
-        """Drop the engine and its requests."""
+        """Drop the engine and its requests; does nothing the second time."""
         self._idle.clear()
-        del self._compiled
+        self._compiled = None
 
 
 def _check(found: list[Any], specs: tuple[TensorSpec, ...], where: str) -> None:

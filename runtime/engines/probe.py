@@ -1,6 +1,6 @@
 """A tiny graph that shows whether a device really works.
 
-Owns the graph, written as protobuf by hand because the runtime has no onnx library, and the judgement of its answer.
+Owns the graph, written as protobuf, since the runtime has no onnx library, and the judgement of its answer.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..bundle import protobuf
 from ..bundle.manifest import Graph, GraphFile, TensorSpec
 from ..errors import BackendNotInstalled, DeviceUnavailable, SteadyframeError
 from .registry import load_session
@@ -102,32 +103,13 @@ def probe_graph() -> bytes:
     Field numbers of onnx.proto3, opset 13.
     """
     nodes = (
-        _text(1, "x") + _text(1, "x") + _text(2, "product") + _text(4, "MatMul"),
-        _text(1, "product") + _text(2, "y") + _text(4, "Relu"),
+        protobuf.text(1, "x") + protobuf.text(1, "x") + protobuf.text(2, "product") + protobuf.text(4, "MatMul"),
+        protobuf.text(1, "product") + protobuf.text(2, "y") + protobuf.text(4, "Relu"),
     )
-    dimensions = _message(1, _number(1, _SIDE)) * 2
-    tensor_type = _number(1, _FLOAT) + _message(2, dimensions)
-    values = {name: _text(1, name) + _message(2, _message(1, tensor_type)) for name in ("x", "y")}
-    graph = b"".join(_message(1, node) for node in nodes) + _text(2, "probe")
-    graph += _message(11, values["x"]) + _message(12, values["y"])
-    return _number(1, 7) + _message(7, graph) + _message(8, _number(2, 13))
-
-
-def _varint(value: int) -> bytes:
-    groups = []
-    while value > 0x7F:
-        groups.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes((*groups, value))
-
-
-def _number(field: int, value: int) -> bytes:
-    return _varint(field << 3) + _varint(value)
-
-
-def _message(field: int, content: bytes) -> bytes:
-    return _varint(field << 3 | 2) + _varint(len(content)) + content
-
-
-def _text(field: int, value: str) -> bytes:
-    return _message(field, value.encode())
+    dimensions = protobuf.message(1, protobuf.number(1, _SIDE)) * 2
+    tensor_type = protobuf.number(1, _FLOAT) + protobuf.message(2, dimensions)
+    value_type = protobuf.message(2, protobuf.message(1, tensor_type))
+    values = {name: protobuf.text(1, name) + value_type for name in ("x", "y")}
+    graph = b"".join(protobuf.message(1, node) for node in nodes) + protobuf.text(2, "probe")
+    graph += protobuf.message(11, values["x"]) + protobuf.message(12, values["y"])
+    return protobuf.number(1, 7) + protobuf.message(7, graph) + protobuf.message(8, protobuf.number(2, 13))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle.manifest import TensorSpec
-from ..errors import ShapeMismatch
+from ..errors import ShapeMismatch, UsageError
 
 Tensors = Mapping[str, NDArray[Any]]
 
@@ -40,6 +40,11 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Free the engine's memory; the session is of no use afterwards. Does nothing the second time."""
+
+
+def closed_error(name: str) -> UsageError:
+    """Say that a session was closed; for engines, whose own words would be another language's."""
+    return UsageError(f"The session of {name} is closed", todo="Open another one")
 
 
 def check_feeds(feeds: Tensors, specs: tuple[TensorSpec, ...]) -> None:

@@ -68,6 +68,11 @@ def warp(image: NDArray[Any], flow: Flow) -> Warped:
     return Warped(sample(image, at), inside(at, (width, height)))
 
 
+def warp_pixels(image: NDArray[Any], flow: Flow) -> NDArray[Any]:
+    """Sample `image`, (H, W) or (H, W, C), as `warp` does, without telling where the flow left it."""
+    return sample(image, positions(flow.scaled((image.shape[1], image.shape[0]))))
+
+
 def inside(at: NDArray[np.float32], size_wh: tuple[int, int]) -> NDArray[np.bool_]:
     """Tell which positions, (H, W, 2), have all bilinear neighbours of non-zero weight inside an image."""
     within = cv2.inRange(at, (0.0, 0.0), (size_wh[0] - 1.0, size_wh[1] - 1.0))

@@ -5,6 +5,7 @@ Owns `settings_of`. A wrong figure in the bundle is a broken bundle; a wrong fig
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import Field, fields
 from typing import Any, TypeVar
@@ -73,7 +74,11 @@ def _fits(value: Any, field: Field[Any]) -> bool:
         return value in (0, 1)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return field.type != "int" or value == int(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        return False
+    return math.isfinite(number) and (field.type != "int" or number.is_integer())
 
 
 def _typed(given: Mapping[str, Any], known: Mapping[str, Field[Any]]) -> dict[str, Any]:

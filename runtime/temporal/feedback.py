@@ -12,7 +12,6 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ..frame import Frame
-from ..motion.warp import warp
 from .dense import DenseStage
 from .keyframes import KeyframeOptions
 from .motion_path import MotionPath
@@ -95,7 +94,7 @@ class FeedbackStage(DenseStage):
             self._submitted = {i: path for i, path in self._submitted.items() if i > fresh.frame.index}
         value: NDArray[Any] = self._outputs[self.output.name]
         if self._shown.flow is not None:
-            value = warp(value, self._shown.flow).pixels
+            value = self._shown.propagate(value)
         return [{**self._outputs, self.output.name: value}]
 
     def _go_on(self, analysis: MotionAnalysis) -> None:

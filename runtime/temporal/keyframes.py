@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..motion.flow import shrinking_kernel
-from ..motion.warp import warp
+from ..motion.warp import warp_pixels
 from .scene_change import MotionAnalysis
 
 _SMALL_SIDE = 60  # pixels; shares of the image need no detail
@@ -95,7 +95,7 @@ class KeyframeRule:
         kernel = shrinking_kernel((width, height), small_wh)
         reliability = np.asarray(cv2.resize(analysis.reliability, small_wh, interpolation=kernel), np.float32)
         if self._reliability is not None:
-            reliability = np.minimum(reliability, warp(self._reliability, analysis.pair.backward).pixels)
+            reliability = np.minimum(reliability, warp_pixels(self._reliability, analysis.pair.backward))
         self._reliability = reliability
 
     def _is_due(self, age: int) -> bool:

@@ -17,7 +17,7 @@ from ...bundle.manifest import Graph
 from ...errors import BundleError, DeviceError, DeviceUnavailable, ShapeMismatch, SteadyframeError
 from ..cuda import Buffer, Stream, find_gpu
 from ..registry import EngineDescriptor
-from ..session import Tensors, check_feeds
+from ..session import Tensors, check_feeds, closed_error
 from ..shape_range import shape_ranges_of
 from .build import EngineBuilder, target_of
 from .cache import EngineCache
@@ -89,6 +89,8 @@ class TensorRtSession:
 
         The first run on a shape binds memory and captures a CUDA graph; those that follow on it replay the graph.
         """
+        if self._engine is None:
+            raise closed_error(self._name)
         check_feeds(feeds, self.inputs)
         for name, array in feeds.items():
             if not self._extents[name].holds(array.shape):
@@ -108,10 +110,10 @@ class TensorRtSession:
         return outputs
 
     def close(self) -> None:
-        """Free every lane, then the engine."""
+        """Free every lane, then the engine; does nothing the second time."""
         while self._idle:
             self._idle.pop().close()
-        del self._engine, self._runtime
+        self._engine = self._runtime = None
 
     def _check(self) -> dict[str, np.dtype[Any]]:
         """Refuse an engine whose tensors are not those of the manifest; hand on their types, inputs first."""

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from steadyframe.runtime.bench import Subject, measure_quality
 from steadyframe.runtime.bench.metrics import warping_error
-from steadyframe.runtime.bench.quality import REFERENCE_FLOW, Quality
+from steadyframe.runtime.bench.quality import REFERENCE_FLOW, Quality, measure_quality
+from steadyframe.runtime.bench.subject import Subject
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.errors import SourceError, UsageError
 from steadyframe.runtime.motion.flow import Flow, FlowEstimator
@@ -52,9 +52,8 @@ def test_flicker_and_fidelity_of_a_real_clip(webcam):
 
     # The same by hand, for one pair.
     with webcam.processor("off") as processor:
-        here, there = (
-            result.outputs["crcb"].astype(np.float32) / 255 for result in processor.process_all(frames[:2])
-        )
+        results = processor.process_all(frames[:2])
+        here, there = (result.outputs["crcb"].astype(np.float32) / 255 for result in results)
     estimator = FlowEstimator(REFERENCE_FLOW)
     estimator.step(frames[0].pixels)
     pair = estimator.step(frames[1].pixels)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from steadyframe.runtime.bench import Subject, measure_live, measure_speed
-from steadyframe.runtime.bench.speed import PacedSource
+from steadyframe.runtime.bench.speed import PacedSource, measure_live, measure_speed
+from steadyframe.runtime.bench.subject import Subject
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.io.sources import open_source
 from steadyframe.runtime.processor import Processor

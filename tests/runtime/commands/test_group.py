@@ -96,6 +96,6 @@ def test_a_mistyped_bundle_is_guessed(monkeypatch, tmp_path, tiny_bundle):
     (tmp_path / "shipped").mkdir()
     tiny_bundle.rename(tmp_path / "shipped" / "colorize")
     monkeypatch.setattr(bundle, "SHIPPED", tmp_path / "shipped")
-    result = CliRunner().invoke(main, ["info", "colorize"])
+    result = CliRunner().invoke(main, ["info", "colorise"])
     assert result.exit_code == 3
     assert "Did you mean colorize?" in result.stderr

@@ -38,7 +38,9 @@ def names(folder):
 
 
 def test_a_clip_becomes_a_video_with_a_table_and_figures(call, tiny_bundle, tmp_path):
-    result = call("run", tiny_bundle, "test://?size=64x48&frames=20", "out.mp4", "--stats", "s.json")
+    result = call(
+        "run", tiny_bundle, "test://?size=64x48&frames=20", "out.mp4", "--steady", "off", "--stats", "s.json"
+    )
     assert result.exit_code == 0, result.stderr
     assert result.stdout == ""  # there is no data on stdout unless it is asked for
     for word in ("decode", "preprocess", "infer", "postprocess", "write", "age of result", "20 frames", "fps", "cpu"):
@@ -51,6 +53,16 @@ def test_a_clip_becomes_a_video_with_a_table_and_figures(call, tiny_bundle, tmp_
     )
     assert figures["stages_ms"]["infer"]["count"] == 19
     assert names(tmp_path) == ["out.mp4", "s.json"]
+
+
+def test_a_clip_is_steadied_as_its_task_says_and_images_are_not(call, tiny_bundle, tmp_path):
+    assert call("run", tiny_bundle, "test://?size=64x48&frames=20", "null://", "--stats", "s.json").exit_code == 0
+    figures = json.loads((tmp_path / "s.json").read_text())
+    assert figures["steady"] == "keyframe"
+    assert 0 < figures["keyframes"] < figures["frames"] == 20
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((48, 64, 3), np.uint8))
+    assert call("run", tiny_bundle, "a.png", "null://", "--stats", "s.json").exit_code == 0
+    assert json.loads((tmp_path / "s.json").read_text())["steady"] == "off"
 
 
 def test_input_and_outputs_may_be_named(call, tiny_bundle, tmp_path):

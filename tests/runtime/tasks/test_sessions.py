@@ -87,8 +87,10 @@ def test_a_closed_task_says_so(tiny_bundle: Path) -> None:
 def test_a_processor_closes_only_a_task_that_it_owns(tiny_bundle: Path) -> None:
     with open_processor(tiny_bundle) as owner:
         owner.process(FRAME)
-    with pytest.raises(UsageError, match="is closed"):
+    with pytest.raises(UsageError, match="processor of colorize is closed"):
         owner.process(FRAME)
+    with pytest.raises(UsageError, match="task colorize is closed"):
+        owner.task.infer(owner.task.preprocess(FRAME)[0])
     task = open_task(tiny_bundle)
     with Processor(task) as borrower:
         borrower.process(FRAME)
@@ -121,6 +123,8 @@ def test_a_task_in_use_is_refused(tiny_bundle: Path) -> None:
         first.close()
         second = Processor(task)
         first.close()  # a second time: it must not give back what is not its own any more
+        with pytest.raises(UsageError, match="processor of colorize is closed"):
+            first.process(FRAME)
         with pytest.raises(UsageError, match="in use"):
             Processor(task)
         second.close()

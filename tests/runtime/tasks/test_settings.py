@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
-from steadyframe.runtime.bundle.manifest import Manifest
+from steadyframe.runtime.bundle.manifest import Graph, GraphFile, Manifest, TensorSpec
 from steadyframe.runtime.errors import BundleError, UsageError
 from steadyframe.runtime.tasks.settings import settings_of
 
@@ -24,7 +24,9 @@ class Figures:
 
 
 def bundle(**settings: object) -> Manifest:
-    return Manifest(name="b", task="t", version="1", licence="none", graphs={}, settings=settings)
+    spec = TensorSpec("x", "float32", (1,))
+    graph = Graph({"fp32": GraphFile("net.onnx", "0" * 64)}, (spec,), (spec,))
+    return Manifest(name="b", task="t", version="1", licence="none", graphs={"net": graph}, settings=settings)
 
 
 def test_the_bundles_figures_and_the_users_over_them() -> None:
@@ -53,6 +55,7 @@ def test_text_as_a_command_line_has_it(text: dict[str, str], expected: Figures) 
 WRONG = [
     {"share": 2}, {"count": 0}, {"count": 2.5}, {"share": True}, {"loud": 2}, {"color": 1}, {"share": [1]},
     {"share": float("nan")}, {"count": float("inf")}, {"count": float("nan")},
+    {"share": float("-inf")}, {"count": 10**400}, {"share": 10**400},
 ]  # fmt: skip
 
 

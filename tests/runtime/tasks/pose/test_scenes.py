@@ -31,7 +31,7 @@ def pose():
 
 def look(pose: Pose, image: np.ndarray) -> People:
     with Processor(pose) as processor:
-        return processor.process(Frame(image))[0].output
+        return processor.process(Frame(image, independent=True))[0].output
 
 
 def watch(pose: Pose, clip: Path, mode: str, limit: int) -> list[People]:
