@@ -246,9 +246,7 @@ def load_net(path: Path) -> StylizeNet:
 @click.option("--temporal", default=LossWeights().temporal, show_default=True, help="Weight of steadiness.")
 @click.option("--style-weight", default=None, type=float, help="[default: 1 with a teacher, 10 with a painting]")
 @click.option("--style-size", default=384, show_default=True, help="Longer side of the painting: sets the strokes.")
-@click.option(
-    "--start", type=click.Path(path_type=Path, exists=True), help="Checkpoint of another style to go on from."
-)
+@click.option("--start", type=click.Path(path_type=Path), help="Checkpoint, or bundle, to go on from; of any style.")
 @click.option("--learning-rate", default=2e-3, show_default=True)
 @click.option("--steps", default=60_000, show_default=True)
 @click.option("--minutes", type=float, help="Stop after this time, the schedule fitted to it.")
