@@ -48,7 +48,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     if pixels is None:
         raise SourceError(f"{path} cannot be decoded as an image", found=f"{len(content)} bytes")
     if pixels.ndim == 3 and pixels.shape[2] == 4:
-        return _over_black(_to_8_bit(pixels, path))
+        return over_black(_to_8_bit(pixels, path))
     return _to_8_bit(pixels, path)
 
 
@@ -91,7 +91,7 @@ def _to_8_bit(pixels: NDArray[Any], path: Path) -> NDArray[np.uint8]:
     )
 
 
-def _over_black(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def over_black(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Lay (H, W, 4) BGRA over black."""
     alpha = cv2.merge([pixels[..., 3]] * 3)
     return np.asarray(cv2.multiply(np.ascontiguousarray(pixels[..., :3]), alpha, scale=1 / 255), np.uint8)
