@@ -129,6 +129,11 @@ class Decoder:
         self._deinterlacer: Deinterlacer | None = None
 
     @property
+    def picture_index(self) -> int:
+        """Index of the video among the streams of its container."""
+        return int(self._stream.index)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was done to the frames, or missing, in words."""
         broken = (f"{self.broken} broken frames were left out",) if self.broken else ()
