@@ -15,6 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # cards, clips, stills
 
 from clips import CLIPS
+from stills import STILLS
 
 Odd = Callable[[str], Path]
 
@@ -28,11 +29,12 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Odd:
         path = folder / name
         if path.exists():
             return path
-        maker = CLIPS[name]
-        for tool in ("ffmpeg", "ffprobe"):
-            if shutil.which(tool) is None:
-                pytest.skip(f"{tool} is not installed; Debian: apt-get install ffmpeg")
-        maker(path, made)
+        maker = STILLS.get(name)
+        if maker is None or name == "tiled.heic":
+            for tool in ("ffmpeg", "ffprobe"):
+                if shutil.which(tool) is None:
+                    pytest.skip(f"{tool} is not installed; Debian: apt-get install ffmpeg")
+        (maker or CLIPS[name])(path, made)
         return path
 
     return made
