@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 import stills
 from steadyframe.runtime.errors import SourceError
-from steadyframe.runtime.image_files import read_image
-from steadyframe.runtime.image_files.header import announced_wh
-from steadyframe.runtime.image_files.sniff import sniff
+from steadyframe.runtime.image_file import read_image
+from steadyframe.runtime.image_file.header import announced_wh
+from steadyframe.runtime.image_file.sniff import sniff
 
-ORIENTED = [
-    f"exif_{code}.{suffix}" for code in (1, *stills.STORED) for suffix in ("jpg", "png", "webp", "tif", "avif")
-]
 SUFFIXES = ("jpg", "png", "webp", "tif", "avif")
 ORIENTED = [f"exif_{code}.{suffix}" for code in (1, *stills.STORED) for suffix in SUFFIXES]
-         "still.gif", "is_jpeg.png", "is_webp.jpg", "is_png.jpg", "is_gif.jpg", "rgb16.png", "rgb16.tif", "float.tif",
-         "motion_photo.jpg", "photo.heic", "is_heic.jpg")  # fmt: skip
+PLAIN = (
+    *("exif_6.jfif", "exif_6_no_ending", "exif_6_rgba.png", "cmyk.jpg", "progressive.jpg", "photo.mpo", "photo.jp2"),
+    *("still.gif", "is_jpeg.png", "is_webp.jpg", "is_png.jpg", "is_gif.jpg", "rgb16.png", "rgb16.tif", "float.tif"),
+    *("motion_photo.jpg", "photo.heic", "is_heic.jpg"),
+)
 
 
 @pytest.mark.parametrize("name", [*ORIENTED, *PLAIN])
