@@ -14,7 +14,7 @@ from .sniff import Kind
 _ORIENTATION_TAG = 0x0112
 _JPEG_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_JPEG_END, _JPEG_SCAN, _JPEG_EXIF = 0xD9, 0xDA, 0xE1
+_JPEG_BEGIN, _JPEG_END, _JPEG_SCAN, _JPEG_EXIF = 0xD8, 0xD9, 0xDA, 0xE1
 
 
 def announced_wh(kind: Kind, content: bytes) -> tuple[int, int] | None:
@@ -243,6 +243,40 @@ def _jpeg_segments(content: bytes, *, through_scans: bool = False) -> Iterator[t
             if found is None:
                 return
             at = found.start()
+
+
+def jpeg_end(content: bytes, begin: int) -> tuple[int | None, bool]:
+    """Find where a JPEG that begins at `begin` ends, and whether it ends well.
+
+    Returns
+    -------
+    place behind its last byte, or None if more bytes are needed; False if the next JPEG begins before its end
+    """
+    at = begin + 2
+    while at + 4 <= len(content):
+        if content[at] != 0xFF:
+            following = content.find(b"\xff\xd8\xff", at)
+            return (None, False) if following < 0 else (following, False)
+        marker = content[at + 1]
+        if marker == _JPEG_BEGIN:
+            return at, False
+        if marker == 0xFF:
+            at += 1
+            continue
+        at += 2
+        if marker == 1 or 0xD0 <= marker <= 0xD7:
+            continue
+        if marker == _JPEG_END:
+            return at, True
+        at += int.from_bytes(content[at : at + 2], "big")
+        if marker == _JPEG_SCAN:
+            found = _JPEG_NEXT_MARKER.search(content, at)
+            if found is None:
+                return None, False
+            at = found.start()
+    if content[at : at + 2] == b"\xff\xd9":
+        return at + 2, True
+    return None, False
 
 
 def _png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
