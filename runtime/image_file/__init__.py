@@ -6,7 +6,8 @@ pillow-heif for HEIC, where such a file is met.
 
 from __future__ import annotations
 
+from .header import is_animated
 from .read import IMAGE_SUFFIXES, decode_image, over_black, read_image
-from .sniff import Kind, sniff
+from .sniff import HEAD_BYTES, Kind, sniff
 
-__all__ = ["IMAGE_SUFFIXES", "Kind", "decode_image", "over_black", "read_image", "sniff"]
+__all__ = ["HEAD_BYTES", "IMAGE_SUFFIXES", "Kind", "decode_image", "is_animated", "over_black", "read_image", "sniff"]

@@ -7,6 +7,7 @@ cameras on V4L2 and GStreamer.
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,6 +24,7 @@ from ..orientation import UPRIGHT, code_of_display_matrix, swaps_sides, turned_u
 from ..planes import UNSPECIFIED, ColorTags, Planes, bgr_of, plane_view, reformatter, tag
 from .deinterlace import Deinterlacer
 from .failures import Failure, kind_of, lost, not_opened
+from .growing import GrowingFile
 from .hdr import is_hdr, to_sdr
 from .timeline import Timeline
 
@@ -63,11 +65,18 @@ class VideoFacts:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """One upright frame: `planes` of a YUV or grey video, else `pixels`, (H, W, 3) uint8 BGR; and its time."""
+    """One upright frame: `planes` of a YUV or grey video, else `pixels`, (H, W, 3) uint8 BGR; and its times.
+
+    Parameters
+    ----------
+    time_ns : on the video's own time line
+    taken_ns : monotonic clock when its packet had arrived, before it was decoded
+    """
 
     planes: Planes | None
     pixels: NDArray[np.uint8] | None
     time_ns: int
+    taken_ns: int = 0
 
 
 class Decoder:
@@ -127,11 +136,22 @@ class Decoder:
         self._seen_s = 0.0
         self._timeline = self._new_timeline()
         self._deinterlacer: Deinterlacer | None = None
+        self._taken_ns = 0
+        self._file = target if isinstance(target, GrowingFile) else None
 
     @property
     def picture_index(self) -> int:
         """Index of the video among the streams of its container."""
         return int(self._stream.index)
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """Kinds of the other streams of the container, covers left out."""
+        return tuple(
+            one.type
+            for one in self._container.streams
+            if one.index != self._stream.index and not _disposition(one) & _ATTACHED_PICTURE
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -186,9 +206,16 @@ class Decoder:
                 f"{self.decoded} frames, which were all delivered",
             )
 
+    def stop(self) -> None:
+        """Wake a read that waits for a file to grow."""
+        if self._file is not None:
+            self._file.stopped = True
+
     def close(self) -> None:
         """Close the file or the connection."""
         self._container.close()
+        if self._file is not None:
+            self._file.close()
 
     def _choose_stream(self) -> Any:
         """Take the best video that is no cover picture."""
@@ -271,6 +298,7 @@ class Decoder:
                 end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
                 self._seen_s = max(self._seen_s, end_s - self.facts.start_ns / _SECOND)
             if packet.stream_index == self._stream.index:
+                self._taken_ns = time.monotonic_ns()
                 self._packets += packet.size > 0
                 yield packet
 
@@ -295,12 +323,10 @@ class Decoder:
         tags = _tags(frame, self._stream.codec_context)
         if is_hdr(tags.transfer):
             self._say("HDR was brought to BT.709")
-            return Decoded(None, turned_upright(_sdr(frame, tags), code), time_ns)
-        target = _plane_format(frame.format, turned=swaps_sides(code))
-        if target is None:
-            return Decoded(None, turned_upright(_pixels(frame, tags), code), time_ns)
-        made = frame if frame.format.name == target else _converted(frame, target, tags)
-        return Decoded(_planes(made, tags, code), None, time_ns)
+        image = planes_or_pixels(frame, tags, code)
+        if isinstance(image, Planes):
+            return Decoded(image, None, time_ns, self._taken_ns)
+        return Decoded(None, image, time_ns, self._taken_ns)
 
     def _say(self, note: str) -> None:
         self._said.setdefault(note)
@@ -311,6 +337,17 @@ def _origin_ns(start: int | None, stream: Any) -> int:
     if start is not None and start >= 0:
         return int(start) * (_SECOND // av.time_base)
     return min(0, round((stream.start_time or 0) * stream.time_base * _SECOND)) if stream.time_base else 0
+
+
+def planes_or_pixels(frame: Any, tags: ColorTags, code: int = UPRIGHT) -> Planes | NDArray[np.uint8]:
+    """Turn a decoded frame upright, as planes where it has any, else as (H, W, 3) uint8 BGR."""
+    if is_hdr(tags.transfer):
+        return turned_upright(_sdr(frame, tags), code)
+    target = _plane_format(frame.format, turned=swaps_sides(code))
+    if target is None:
+        return turned_upright(_pixels(frame, tags), code)
+    made = frame if frame.format.name == target else _converted(frame, target, tags)
+    return _planes(made, tags, code)
 
 
 def _incomplete(problem: str, expected: str, found: str, *, todo: str = "") -> SourceError:
@@ -396,7 +433,7 @@ def _pixels(frame: Any, tags: ColorTags) -> NDArray[np.uint8]:
     """Convert to BGR; what is transparent lies over black."""
     if not any(part.is_alpha for part in frame.format.components) and not frame.format.has_palette:
         return bgr_of(tag(frame, tags) if not frame.format.is_rgb else frame)
-    from ..pictures import over_black
+    from ..image_file import over_black
 
     made = reformatter().reformat(frame, format="bgra", threads=1)
     view = plane_view(made.planes[0], made.height, made.width, 4)
@@ -411,7 +448,7 @@ def _sdr(frame: Any, tags: ColorTags) -> NDArray[np.uint8]:
 
 def open_path(path: Path, shown: str) -> Decoder:
     """Open a local file, FIFO or device; a file that is being written is read as it grows."""
-    from .growing import GrowingFile, may_grow
+    from .growing import may_grow
     from .names import ffmpeg_name
 
     if may_grow(path):

@@ -76,6 +76,7 @@ class VideoWriter:
     tags : of the first frame, if it comes as planes: they are written as they are
     plan : all else
     beside : what travels along from the input, or None
+    shown : name for messages, where it is written under another one
 
     Raises
     ------
@@ -90,8 +91,10 @@ class VideoWriter:
         tags: ColorTags | None,
         plan: VideoPlan,
         beside: Soundtrack | None = None,
+        *,
+        shown: Path | None = None,
     ) -> None:
-        self._path = path
+        self._path = shown or path
         self._tags = stated(tags) if tags is not None else _PICTURE_TAGS
         self._plan = plan
         self._beside = beside
@@ -184,7 +187,7 @@ class VideoWriter:
         name = ENCODERS[self._suffix]
         if name == "libx264":
             name = HARDWARE[self._plan.encoder]
-        stream = self._container.add_stream(name, rate=_fraction(fps))
+        stream: Any = self._container.add_stream(name, rate=_fraction(fps))
         context = stream.codec_context
         context.width, context.height = (side + side % 2 for side in size_wh)
         context.pix_fmt = "yuvj420p" if name == "mjpeg" else "yuv420p"

@@ -92,7 +92,7 @@ def ask(address: str, shown: str) -> Answer:
 
 
 def _classified(kind: str, head: bytes, *, sized: bool) -> Content | None:
-    """What a body is, by what the server calls it and by its first bytes; None for web pages."""
+    """Tell what a body is, by what the server calls it and by its first bytes; None for web pages."""
     from ..image_file import Kind, sniff
 
     found = sniff(head)
@@ -142,14 +142,16 @@ def _failed(shown: str, error: BaseException) -> Exception:
     reason = error.reason if isinstance(error, urllib.error.URLError) else error
     if isinstance(reason, ssl.SSLError):
         return not_opened(shown, Failure.TLS, str(reason.reason or reason))
-    if isinstance(reason, TimeoutError | socket.timeout):
-        return not_opened(shown, Failure.TIMEOUT)
-    if isinstance(reason, socket.gaierror):
-        return not_opened(shown, Failure.NO_HOST)
-    if isinstance(reason, ConnectionRefusedError):
-        return not_opened(shown, Failure.REFUSED)
-    if isinstance(reason, http.client.BadStatusLine | http.client.LineTooLong):
-        return not_opened(shown, Failure.NOT_MEDIA, "it does not speak HTTP")
-    if isinstance(reason, ConnectionError):
-        return not_opened(shown, Failure.LOST)
+    for kinds, failure, detail in _REASONS:
+        if isinstance(reason, kinds):
+            return not_opened(shown, failure, detail)
     return not_opened(shown, Failure.OTHER, str(reason)[:200])
+
+
+_REASONS: tuple[tuple[tuple[type[BaseException], ...], Failure, str], ...] = (
+    ((TimeoutError,), Failure.TIMEOUT, ""),
+    ((socket.gaierror,), Failure.NO_HOST, ""),
+    ((ConnectionRefusedError,), Failure.REFUSED, ""),
+    ((http.client.BadStatusLine, http.client.LineTooLong), Failure.NOT_MEDIA, "it does not speak HTTP"),
+    ((ConnectionError,), Failure.LOST, ""),
+)

@@ -247,7 +247,7 @@ class Pipeline:
         """Whether what was remembered says nothing about this frame."""
         if previous is None:
             return True
-        if self._source.info.independent or frame.pixels.shape != previous.pixels.shape:
+        if self._source.info.independent or frame.size_wh != previous.size_wh:
             return True
         return self._live and frame.captured_ns - previous.captured_ns > _STALE_NS
 

@@ -62,7 +62,7 @@ class Stream:
     ) -> None:
         if limit is not None and limit < 1:
             raise UsageError("A stream delivers at least one result", expected="limit of 1 or more", found=limit)
-        self.source = open_source(source) if isinstance(source, str) else source
+        self.source = open_source(source)
         self.task = task
         self.stats = Stats()
         self.sinks: list[Sink] = []
@@ -73,8 +73,7 @@ class Stream:
                 expected = "a steadier that was opened without `ahead`"
                 raise UsageError("A live stream cannot wait for the frames to come", expected=expected)
             for sink in sinks:
-                opened = open_sink(sink, self.source.info, task=task.name) if isinstance(sink, str) else sink
-                self.sinks.append(opened)
+                self.sinks.append(open_sink(sink, self.source.info, task=task.name))
         except BaseException:
             self._end_sinks(keep=False)
             self.source.close()

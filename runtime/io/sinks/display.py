@@ -63,6 +63,7 @@ class DisplaySink:
     """
 
     in_callers_thread = True
+    notes = ()
 
     def __init__(self, address: str, info: SourceInfo) -> None:
         self.address = address
@@ -87,7 +88,7 @@ class DisplaySink:
 
     def write(self, result: Result) -> None:
         """Show one image, at its time."""
-        pixels = image_of(result.result)
+        pixels = image_of(result)
         if not self._shown:
             cv2.resizeWindow(self._title, min(pixels.shape[1], 1600), min(pixels.shape[0], 900))
             self._shown = True

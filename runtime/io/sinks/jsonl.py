@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ...errors import SinkError
-from ...files import remove, unfinished_name
+from ...files import Presence, behind_link, refuse_long_name, remove, sweep, unfinished_name
 from ...quiet import drop_stdout
 from ...tasks.task import Result
 from .sink import StopStream, make_folder
@@ -28,6 +28,7 @@ def as_line(result: Result, task: str) -> dict[str, Any]:
         "source": frame.source,
         "index": frame.index,
         "captured_ns": frame.captured_ns,
+        "time_ns": frame.time_ns,
         "age_ms": round(result.age_ms, 3),
         "size": list(frame.size_wh),
         "task": task,
@@ -52,21 +53,27 @@ class JsonLinesSink:
     """
 
     in_callers_thread = False
+    notes = ()
 
     def __init__(self, address: str, task: str) -> None:
         self.address = address
         self._task = task
-        self._path = None if address == "-" else Path(address)
+        self._path = None if address == "-" else behind_link(Path(address))
         self._unfinished = unfinished_name(self._path) if self._path else None
+        self._presence = Presence(self._unfinished, self._path) if self._unfinished and self._path else None
         self._file: TextIO = sys.stdout
         if self._path is not None and self._unfinished is not None:
             if self._path.is_dir():
                 raise SinkError(f"{self._path} is a folder, not a file")
+            refuse_long_name(self._path)
             make_folder(self._path.parent)
+            sweep(self._path.parent)
             self._file = self._unfinished.open("w", encoding="utf-8")
 
     def write(self, result: Result) -> None:
         """Append one line."""
+        if self._presence is not None:
+            self._presence.check()
         try:
             self._file.write(json.dumps(as_line(result, self._task), separators=(",", ":")) + "\n")
             if self._path is None:

@@ -10,6 +10,7 @@ class NullSink:
 
     address = "null://"
     in_callers_thread = False
+    notes = ()
 
     def write(self, result: Result) -> None:
         """Take one result."""

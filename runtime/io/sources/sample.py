@@ -54,6 +54,8 @@ class SampleCamera:
         If scikit-image is not installed.
     """
 
+    notes = ()
+
     def __init__(self, address: str) -> None:
         options = split_options(address, _OPTIONS)
         self._size_wh = size_option(options, (640, 480))

@@ -8,17 +8,21 @@ import time
 import cv2
 import pytest
 from steadyframe.runtime.errors import SignalLost, SourceNotFound
+from steadyframe.runtime.io.http import ask
 from steadyframe.runtime.io.info import Signal
 from steadyframe.runtime.io.sources import open_source
-from steadyframe.runtime.io.sources.camera import LiveSource, cameras, capture_stamp, csi_pipeline, own_pipeline
-from steadyframe.runtime.io.sources.capture import NETWORK_OPTIONS, has_backend, open_capture
+from steadyframe.runtime.io.sources.camera import cameras, capture_stamp, csi_pipeline, own_pipeline
+from steadyframe.runtime.io.sources.capture import has_backend
+from steadyframe.runtime.io.sources.live import LiveSource
+from steadyframe.runtime.io.sources.network import MotionJpegFeed
 from steadyframe.runtime.stream.stream import Stream
 
 
 def live(server, backoff_s=(0.05,) * 40):
     """A live source with short waits."""
-    connect = lambda: open_capture(server.address, cv2.CAP_FFMPEG, NETWORK_OPTIONS)  # noqa: E731
-    return LiveSource(server.address, connect, todo="", backoff_s=backoff_s)
+    return LiveSource(
+        server.address, lambda: MotionJpegFeed(ask(server.address, server.address)), backoff_s=backoff_s
+    )
 
 
 def test_a_network_camera_is_live_and_stamps_its_frames_on_the_monotonic_clock(camera_server):
