@@ -113,6 +113,27 @@ class Presence:
             raise SinkError(f"{self._shown} was removed, or its folder, while it was written")
 
 
+def prove_writable(path: Path) -> None:
+    """Prove, before any work is done, that a file can be written later; what is there stays.
+
+    Raises
+    ------
+    SinkError
+        If it cannot.
+    """
+    refuse_long_name(path)
+    target = behind_link(path)
+    if target.is_dir():
+        raise SinkError(f"{path} is a folder, not a file")
+    probe = unfinished_name(target)
+    try:
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        todo = "Make its folder, name another one, or change its rights"
+        raise SinkError(f"{path} cannot be written ({error.strerror})", todo=todo) from error
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file under another name and rename it; an older file there is replaced, a link's target too.
 

@@ -21,7 +21,7 @@ TASKS = {
     "colorize": ("colorize", "open_colorize"),
     "pose": ("pose", "open_pose"),
     "stylize": ("stylize", "open_stylize"),
-    "own": ("own", "open_custom"),
+    "own": ("custom", "open_custom"),
 }
 
 
