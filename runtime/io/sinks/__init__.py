@@ -98,7 +98,7 @@ def refuse_doubles(addresses: Sequence[object]) -> None:
     seen: dict[str, str] = {}
     for address in addresses:
         text = os.fsdecode(address) if isinstance(address, str | os.PathLike) else ""
-        if not text or scheme_of(text) == "null":
+        if not text:
             continue
         key = text if text == "-" or scheme_of(text) else os.path.realpath(text)
         if key in seen:
