@@ -24,7 +24,7 @@ from torch import Tensor
 from ..data import BatchSource, Squares, prefix_weights
 from .clips import ClipSource, clip_cache
 from .motion import Sequence, synthesize
-from .targets import QualityMetric
+from .targets import StyleTarget
 
 PREFIXES = {"ccp": 0.3, "clothing": 0.3, "grocery": 0.3, "houses": 0.3}  # photos that repeat themselves
 _PARTS = ("frames", "flows", "masks")
@@ -101,13 +101,13 @@ class ScenePool:
     Parameters
     ----------
     live : makes the scenes
-    goal, name : whose pictures are kept, and under which name
+    target, name : whose images are kept, and under which name
     count : how many
     length : frames of each; the network is never unrolled further
     """
 
     def __init__(
-        self, live: LiveScenes, goal: QualityMetric, *, name: str, count: int, length: int, seed: int
+        self, live: LiveScenes, target: StyleTarget, *, name: str, count: int, length: int, seed: int
     ) -> None:
         options = live.options
         key = f"{live.stamp} {count} {length} {options.size} {options.num_clips}/{options.batch_size} {_VERSION}"
@@ -115,7 +115,7 @@ class ScenePool:
         if not folder.exists():
             _fill_scenes(folder, live, count, length)
         self._arrays = [np.load(folder / f"{part}.npy", mmap_mode="r") for part in _PARTS]
-        self._pictures = self._load_pictures(folder / f"pictures-{name}.npy", goal)
+        self._pictures = self._load_pictures(folder / f"pictures-{name}.npy", target)
         self._random = np.random.default_rng(seed)
         self._batch, self._device, self.longest = options.batch_size, live.device, length
 
@@ -139,14 +139,14 @@ class ScenePool:
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self._device)
 
-    def _load_pictures(self, path: Path, goal: QualityMetric) -> NDArray[np.uint8] | None:
-        """Read the goal's pictures of all last frames, painted once."""
+    def _load_pictures(self, path: Path, target: StyleTarget) -> NDArray[np.uint8] | None:
+        """Read the target's images of all last frames, painted once."""
         if not path.exists():
             last = self._arrays[0][:, -1]
 
             def painted(start: int) -> Tensor | None:
                 frames = torch.from_numpy(np.array(last[start : start + 8])).permute(0, 3, 1, 2).float() / 255
-                return goal.picture(frames)
+                return target.picture(frames)
 
             if painted(0) is None:  # a painting: nobody to ask
                 return None

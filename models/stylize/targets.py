@@ -1,4 +1,4 @@
-"""What a stylizer is trained towards: the pictures of a per-frame teacher, or the style of a painting.
+"""What a stylizer is trained towards: the images of a per-frame teacher, or the style of a painting.
 
 Owns the targets of a batch. The distances are in `losses`.
 """
@@ -28,8 +28,8 @@ class Target:
     picture: Tensor | None
 
 
-class QualityMetric(Protocol):
-    """Gives the targets of frames."""
+class StyleTarget(Protocol):
+    """Says what frames should become."""
 
     content: Sequence[str]
 
@@ -40,7 +40,7 @@ class QualityMetric(Protocol):
         """Give all that frames are compared with; `picture` if it is known from before."""
 
 
-class TeacherGoal:
+class TeacherTarget:
     """Paint like a per-frame network does."""
 
     content: Sequence[str] = ("t7", "t14", "t27")
@@ -65,7 +65,7 @@ class TeacherGoal:
         return Target(layers, {name: gram(layers[name]) for name in self.backbone.style}, picture)
 
 
-class PaintingGoal:
+class PaintingTarget:
     """Show what the frame shows, with the correlations of a painting.
 
     References
@@ -88,7 +88,7 @@ class PaintingGoal:
         return Target(self.backbone(frames), self.grams, None)
 
 
-def load_goal(style: Path, backbone: Backbone, device: str, *, style_size: int) -> QualityMetric:
+def load_target(style: Path, backbone: Backbone, device: str, *, style_size: int) -> StyleTarget:
     """Open a teacher (.onnx) or a painting (any picture).
 
     Raises
@@ -97,8 +97,8 @@ def load_goal(style: Path, backbone: Backbone, device: str, *, style_size: int) 
         If it is neither.
     """
     if style.suffix == ".onnx":
-        return TeacherGoal(Teacher(style).to(device, memory_format=torch.channels_last), backbone)
-    return PaintingGoal(read_painting(style, style_size).to(device), backbone)
+        return TeacherTarget(Teacher(style).to(device, memory_format=torch.channels_last), backbone)
+    return PaintingTarget(read_painting(style, style_size).to(device), backbone)
 
 
 def read_painting(path: Path, size: int) -> Tensor:
