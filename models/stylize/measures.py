@@ -22,7 +22,7 @@ class Likeness:
 
     Parameters
     ----------
-    edges : standard deviation of the Laplacian of luma over the teacher's
+    edges : energy of the gradient of luma over the teacher's; blurred by 1.5 pixels, so that a weave is no edge
     contrast : standard deviation of luma over the teacher's
     weave : `weave_peak` over the teacher's; 1 is no weave of its own
     """
@@ -35,9 +35,8 @@ class Likeness:
 def compare_styled(styled: Pixels, taught: Pixels) -> Likeness:
     """Measure one image, (H, W, 3) uint8 BGR like the teacher's, of at least 64 x 64 pixels."""
     ours, theirs = (_luma(image) for image in (styled, taught))
-    laplacians = [float(cv2.Laplacian(image, cv2.CV_32F).std()) for image in (ours, theirs)]
     return Likeness(
-        edges=laplacians[0] / max(laplacians[1], 1e-6),
+        edges=_edge_energy(ours) / max(_edge_energy(theirs), 1e-6),
         contrast=float(ours.std()) / max(float(theirs.std()), 1e-6),
         weave=weave_peak(styled) / weave_peak(taught),
     )
@@ -69,6 +68,11 @@ def weave_peak(image: Pixels) -> float:
             columns = power[:3, at].sum(), power[:3, near].sum() / len(near)
             peaks.append([(line + 1e-3) / (rest + 1e-3) for line, rest in (rows, columns)])
     return float(np.median(peaks, axis=0).max())
+
+
+def _edge_energy(luma: NDArray[np.float32]) -> float:
+    smooth = cv2.GaussianBlur(luma, (0, 0), 1.5)
+    return float(np.mean([np.square(cv2.Sobel(smooth, cv2.CV_32F, *axis)).mean() for axis in ((1, 0), (0, 1))]))
 
 
 def _luma(image: Pixels) -> NDArray[np.float32]:
