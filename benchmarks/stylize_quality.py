@@ -36,24 +36,24 @@ from steadyframe.runtime.tasks import open_task
 from steadyframe.runtime.temporal.dense import SteadyOptions, open_steadier
 from steadyframe.runtime.temporal.stage import Fresh
 
-Pictures = list[NDArray[np.uint8]]
+Images = list[NDArray[np.uint8]]
 
 
-def teach(teacher: Path, frames: Pictures) -> Pictures:
+def teach(teacher: Path, frames: Images) -> Images:
     session = ort.InferenceSession(teacher, providers=["CPUExecutionProvider"])
-    pictures = []
+    images = []
     for pixels in frames:
         rgb = pixels[..., ::-1].transpose(2, 0, 1)[None].astype(np.float32)
         styled = session.run(None, {"rgb": rgb})[0][0]
-        pictures.append(np.ascontiguousarray(styled.transpose(1, 2, 0)[..., ::-1].round().clip(0, 255), np.uint8))
-    return pictures
+        images.append(np.ascontiguousarray(styled.transpose(1, 2, 0)[..., ::-1].round().clip(0, 255), np.uint8))
+    return images
 
 
-def stylize(bundle: str, frames: Pictures, mode: str) -> Pictures:
+def stylize(bundle: str, frames: Images, mode: str) -> Images:
     """Run the frames as a stream does, in one thread."""
     task = open_task(bundle)
     steadier = open_steadier(task, SteadyOptions.of(mode))
-    pictures = []
+    images = []
     for index, pixels in enumerate(frames):
         frame = Frame(pixels, index, index, "clip")
         motion = None if steadier is None else steadier.observe(frame, may_run=True)
@@ -62,31 +62,31 @@ def stylize(bundle: str, frames: Pictures, mode: str) -> Pictures:
             outputs = task.infer(feeds)
         if steadier is not None and motion is not None:
             outputs = steadier.steady(motion, Fresh(frame, outputs) if motion.keyframe else None)
-        pictures.append(task.postprocess(outputs, placement).pixels)
+        images.append(task.postprocess(outputs, placement).pixels)
     task.close()
-    return pictures
+    return images
 
 
 class Flicker:
-    """E_warp of any pictures along the motion of one clip."""
+    """E_warp of any images along the motion of one clip."""
 
-    def __init__(self, frames: Pictures) -> None:
+    def __init__(self, frames: Images) -> None:
         estimator = FlowEstimator(FlowOptions("medium", short_side=min(frames[0].shape[:2])))
         grey = [cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY) for pixels in frames]
         # From t to t + 1: the later frame plays the part of the previous one.
         pairs = [estimator.between(late, early) for early, late in pairwise(grey)]
         self._ways = [(pair.backward, reliable(pair.backward, pair.forward)) for pair in pairs if pair is not None]
 
-    def of(self, pictures: Pictures) -> float:
+    def of(self, images: Images) -> float:
         """Mean over the pairs of frames."""
-        floats = [picture.astype(np.float32) / 255 for picture in pictures]
+        floats = [image.astype(np.float32) / 255 for image in images]
         errors = [
             warping_error(floats[t], floats[t + 1], flow, mask).masked for t, (flow, mask) in enumerate(self._ways)
         ]
         return float(np.nanmean(errors))
 
 
-def style_off(backbone: Backbone, pictures: Pictures, targets: Pictures) -> float:
+def style_off(backbone: Backbone, images: Images, targets: Images) -> float:
     """Mean relative distance of Gram matrices over every fifth frame."""
 
     @torch.no_grad()
@@ -94,13 +94,13 @@ def style_off(backbone: Backbone, pictures: Pictures, targets: Pictures) -> floa
         layers = backbone(torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255)
         return {name: gram(layers[name]) for name in backbone.style}
 
-    pairs = zip(pictures[::5], targets[::5], strict=True)
+    pairs = zip(images[::5], targets[::5], strict=True)
     return float(np.mean([float(style_distance(grams(ours), grams(theirs))) for ours, theirs in pairs]))
 
 
-def single_frames(pictures: Pictures, targets: Pictures) -> dict[str, float]:
+def single_frames(images: Images, targets: Images) -> dict[str, float]:
     """Edges, contrast and weave over the teacher's, mean of every fifth frame."""
-    found = [compare_styled(ours, theirs) for ours, theirs in zip(pictures[::5], targets[::5], strict=True)]
+    found = [compare_styled(ours, theirs) for ours, theirs in zip(images[::5], targets[::5], strict=True)]
     return {name: float(np.mean([getattr(f, name) for f in found])) for name in ("edges", "contrast", "weave")}
 
 

@@ -26,7 +26,7 @@ FRAMES = 12
 
 @dataclass(slots=True)
 class HeldOut:
-    """The middle of a few clips, and the teacher's pictures of it once they were needed.
+    """The middle of a few clips, and the teacher's images of it once they were needed.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class HeldOut:
         dict
             `flicker_*`: warping error over the per-frame one, for each kind of clip (the word before the first
             underscore); `style`: relative distance of Gram matrices to the teacher's; `pixel`: mean absolute
-            difference to the teacher's picture; `edges`, `contrast`, `weave`: see `measures.Likeness`, on first
+            difference to the teacher's image; `edges`, `contrast`, `weave`: see `measures.Likeness`, on first
             frames.
         """
         styled = run(net, self.clips)
@@ -82,23 +82,23 @@ class HeldOut:
 
     @torch.no_grad()
     def sheet(self, net: nn.Module, target: StyleTarget) -> NDArray[np.uint8]:
-        """Draw frame, per-frame picture, first-frame picture and last picture of a few clips."""
+        """Draw frame, per-frame image, first-frame image and last image of a few clips."""
         styled, taught = run(net, self.clips), self._per_frame(net, target)
         rows = []
         for index in range(0, len(self.names), max(1, len(self.names) // 4)):
-            pictures = (self.clips.frames[-1], taught[-1], styled[0], styled[-1])
-            rows.append(torch.cat([picture[index] for picture in pictures], 2))
+            images = (self.clips.frames[-1], taught[-1], styled[0], styled[-1])
+            rows.append(torch.cat([image[index] for image in images], 2))
         sheet = torch.cat(rows, 1).permute(1, 2, 0).clamp(0, 1) * 255
         return sheet.round().byte().cpu().numpy()
 
     def _per_frame(self, net: nn.Module, target: StyleTarget) -> Tensor:
         """(T, B, 3, H, W) without any memory: the teacher's, kept; or the network's own in first-frame mode."""
         if self.taught is None:
-            pictures = [target.picture(frame) for frame in self.clips.frames]
-            if any(picture is None for picture in pictures):
+            images = [target.image(frame) for frame in self.clips.frames]
+            if any(image is None for image in images):
                 zeros = torch.zeros_like(self.clips.frames[0])
                 return torch.stack([net(frame, zeros, zeros[:, :1]) for frame in self.clips.frames])
-            self.taught = torch.stack(pictures)
+            self.taught = torch.stack(images)
         return self.taught
 
 
@@ -119,11 +119,11 @@ def _images(batch: Tensor) -> list[NDArray[np.uint8]]:
     return list((batch.permute(0, 2, 3, 1) * 255).round().clamp(0, 255).byte().cpu().numpy())
 
 
-def warping_errors(pictures: Tensor, clips: Sequence) -> Tensor:
+def warping_errors(images: Tensor, clips: Sequence) -> Tensor:
     """Mean squared change along the motion where the flow is reliable, (B,)."""
     errors = []
-    for t in range(1, len(pictures)):
-        off = (pictures[t] - warp(pictures[t - 1], clips.flows[t - 1])).square().mean(1, keepdim=True)
+    for t in range(1, len(images)):
+        off = (images[t] - warp(images[t - 1], clips.flows[t - 1])).square().mean(1, keepdim=True)
         mask = clips.masks[t - 1]
         errors.append((off * mask).sum((1, 2, 3)) / mask.sum((1, 2, 3)).clamp_min(1))
     return torch.stack(errors).mean(0)

@@ -1,7 +1,7 @@
 """The stylizer as it was trained, on the runtime's own path, for parity with what was exported.
 
 Owns the trained network in the place of an engine, with the training side's own scaling and rounding. What it painted
-is carried along the runtime's own flow, and so the task around the network is the runtime's.
+is propagated along the runtime's own flow, and so the task around the network is the runtime's.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class StylizeReference:
         self._steadier = self._task.steadier(SteadyOptions(mode="blend"))
 
     def stages(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        """Run one picture, (H, W, 3) BGR, and give every stage under the name it has in the bundle."""
+        """Run one image, (H, W, 3) BGR, and give every stage under the name it has in the bundle."""
         frame = Frame(pixels)
         self._steadier.observe(frame)
         feeds, placement = self._task.preprocess(frame)

@@ -1,6 +1,6 @@
 """Batches of short moving scenes: made anew each time, or out of a pool that was made once.
 
-Owns the mixing of photo and clip sequences, and the pool on disk, which keeps the teacher's pictures as well: on a
+Owns the mixing of photo and clip sequences, and the pool on disk, which keeps the teacher's images as well: on a
 CPU a teacher costs more than all the rest of a training step.
 """
 
@@ -60,7 +60,7 @@ class Scenes(Protocol):
     longest: int
 
     def draw(self, length: int) -> tuple[Sequence, Tensor | None]:
-        """Give a batch of `length` frames, and the pictures its last frames should become, if they are known."""
+        """Give a batch of `length` frames, and the images its last frames should become, if they are known."""
 
 
 class LiveScenes:
@@ -96,7 +96,7 @@ class LiveScenes:
 
 
 class ScenePool:
-    """A fixed number of scenes with their last frames' pictures, in files that are memory-mapped.
+    """A fixed number of scenes with their last frames' images, in files that are memory-mapped.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class ScenePool:
         if not folder.exists():
             _fill_scenes(folder, live, count, length)
         self._arrays = [np.load(folder / f"{part}.npy", mmap_mode="r") for part in _PARTS]
-        self._pictures = self._load_pictures(folder / f"pictures-{name}.npy", target)
+        self._images = self._load_images(folder / f"images-{name}.npy", target)
         self._random = np.random.default_rng(seed)
         self._batch, self._device, self.longest = options.batch_size, live.device, length
 
@@ -132,34 +132,34 @@ class ScenePool:
         )
         grown = (F.interpolate(part.flatten(0, 1), size, mode="bilinear") for part in motion)
         sequence = Sequence(moved, *(part.unflatten(0, (length - 1, -1)) for part in grown))
-        if self._pictures is None:
+        if self._images is None:
             return sequence, None
-        return sequence, self._tensor(self._pictures[chosen]).permute(0, 3, 1, 2).float() / 255
+        return sequence, self._tensor(self._images[chosen]).permute(0, 3, 1, 2).float() / 255
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self._device)
 
-    def _load_pictures(self, path: Path, target: StyleTarget) -> NDArray[np.uint8] | None:
+    def _load_images(self, path: Path, target: StyleTarget) -> NDArray[np.uint8] | None:
         """Read the target's images of all last frames, painted once."""
         if not path.exists():
             last = self._arrays[0][:, -1]
 
             def painted(start: int) -> Tensor | None:
                 frames = torch.from_numpy(np.array(last[start : start + 8])).permute(0, 3, 1, 2).float() / 255
-                return target.picture(frames)
+                return target.image(frames)
 
             if painted(0) is None:  # a painting: nobody to ask
                 return None
-            pictures = []
+            images = []
             for start in track(range(0, len(last), 8), "asking the teacher", console=Console(stderr=True)):
-                picture = painted(start)
-                assert picture is not None
-                pictures.append((picture * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy())
+                image = painted(start)
+                assert image is not None
+                images.append((image * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy())
             temporary = path.with_suffix(f".{os.getpid()}.tmp.npy")
-            np.save(temporary, np.concatenate(pictures))
+            np.save(temporary, np.concatenate(images))
             temporary.replace(path)
-        pictures_on_disk: NDArray[np.uint8] = np.load(path, mmap_mode="r")
-        return pictures_on_disk
+        images_on_disk: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+        return images_on_disk
 
 
 def _fill_scenes(folder: Path, live: LiveScenes, count: int, length: int) -> None:

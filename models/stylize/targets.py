@@ -21,11 +21,11 @@ from .losses import gram
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What one batch is compared with; without a teacher there is no picture."""
+    """What one batch is compared with; without a teacher there is no image."""
 
     layers: dict[str, Tensor]
     grams: dict[str, Tensor]
-    picture: Tensor | None
+    image: Tensor | None
 
 
 class StyleTarget(Protocol):
@@ -33,11 +33,11 @@ class StyleTarget(Protocol):
 
     content: Sequence[str]
 
-    def picture(self, frames: Tensor) -> Tensor | None:
-        """Give the pictures that (B, 3, H, W) frames should become, if they are known."""
+    def image(self, frames: Tensor) -> Tensor | None:
+        """Give the images that (B, 3, H, W) frames should become, if they are known."""
 
-    def target(self, frames: Tensor, picture: Tensor | None = None) -> Target:
-        """Give all that frames are compared with; `picture` if it is known from before."""
+    def target(self, frames: Tensor, image: Tensor | None = None) -> Target:
+        """Give all that frames are compared with; `image` if it is known from before."""
 
 
 class TeacherTarget:
@@ -49,8 +49,8 @@ class TeacherTarget:
         self.teacher, self.backbone = teacher, backbone
 
     @torch.no_grad()
-    def picture(self, frames: Tensor) -> Tensor:
-        """Give the teacher's pictures.
+    def image(self, frames: Tensor) -> Tensor:
+        """Give the teacher's images.
 
         In bfloat16 they differ from float32's by 0.2 to 0.3 grey levels on average, at half the time.
         """
@@ -58,11 +58,11 @@ class TeacherTarget:
             return self.teacher(frames.contiguous(memory_format=torch.channels_last))
 
     @torch.no_grad()
-    def target(self, frames: Tensor, picture: Tensor | None = None) -> Target:
-        """Give the teacher's pictures of (B, 3, H, W) frames, and what the backbone sees in them."""
-        picture = self.picture(frames) if picture is None else picture
-        layers = self.backbone(picture)
-        return Target(layers, {name: gram(layers[name]) for name in self.backbone.style}, picture)
+    def target(self, frames: Tensor, image: Tensor | None = None) -> Target:
+        """Give the teacher's images of (B, 3, H, W) frames, and what the backbone sees in them."""
+        image = self.image(frames) if image is None else image
+        layers = self.backbone(image)
+        return Target(layers, {name: gram(layers[name]) for name in self.backbone.style}, image)
 
 
 class PaintingTarget:
@@ -79,17 +79,17 @@ class PaintingTarget:
             layers = backbone(painting)
         self.grams = {name: gram(layers[name]) for name in backbone.style}
 
-    def picture(self, frames: Tensor) -> None:
-        """Give nothing: which picture is best is for the network to find."""
+    def image(self, frames: Tensor) -> None:
+        """Give nothing: which image is best is for the network to find."""
 
     @torch.no_grad()
-    def target(self, frames: Tensor, picture: Tensor | None = None) -> Target:
+    def target(self, frames: Tensor, image: Tensor | None = None) -> Target:
         """Give the frames' content and the painting's style."""
         return Target(self.backbone(frames), self.grams, None)
 
 
 def load_target(style: Path, backbone: Backbone, device: str, *, style_size: int) -> StyleTarget:
-    """Open a teacher (.onnx) or a painting (any picture).
+    """Open a teacher (.onnx) or a painting (any image).
 
     Raises
     ------
@@ -102,16 +102,16 @@ def load_target(style: Path, backbone: Backbone, device: str, *, style_size: int
 
 
 def read_painting(path: Path, size: int) -> Tensor:
-    """Read a picture as (1, 3, H, W) BGR in [0, 1], its longer side scaled to `size` pixels.
+    """Read an image as (1, 3, H, W) BGR in [0, 1], its longer side scaled to `size` pixels.
 
     Raises
     ------
     SourceNotFound
-        If it is no picture.
+        If it is no image.
     """
     pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if pixels is None:
-        raise SourceNotFound(f"{path} is no picture", expected="a painting, or a teacher's .onnx file")
+        raise SourceNotFound(f"{path} is no image", expected="a painting, or a teacher's .onnx file")
     height, width = pixels.shape[:2]
     scale = size / max(height, width)
     kernel = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC

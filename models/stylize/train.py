@@ -82,7 +82,7 @@ class TrainOptions:
     style : a painting, or the ONNX file of a per-frame teacher
     backbone : see `backbone.load_backbone`
     scenes : what is seen
-    pool : number of scenes to make once and keep, with the teacher's pictures; 0 makes new ones for every batch
+    pool : number of scenes to make once and keep, with the teacher's images; 0 makes new ones for every batch
     pool_length : frames of a kept scene: the last one and its run-up
     held_out : clips that are only measured on
     first : share of sequences whose last frame is treated as a first one
@@ -155,10 +155,10 @@ class StylizeTrainer:
         """Run a few frames, learn from the last."""
         progress = self.budget.spent(step)
         unroll = next(frames for until, frames in UNROLL if progress < until)
-        clean, picture = self.scenes.draw(min(unroll + 1, self.scenes.longest))
+        clean, image = self.scenes.draw(min(unroll + 1, self.scenes.longest))
         frames = add_noise(clean.frames)
         previous, mask = self._run_up(frames, clean)
-        target = self.target.target(clean.frames[-1], picture)
+        target = self.target.target(clean.frames[-1], image)
         if progress >= FREEZE_STATISTICS:
             freeze_statistics(self.net)
         output = self.net(frames[-1], previous, mask).float()
@@ -188,11 +188,11 @@ class StylizeTrainer:
             "style": weights.style * style_distance(grams, target.grams),
             "temporal": weights.temporal * temporal_loss(output, previous, mask),
         }
-        if target.picture is not None:
+        if target.image is not None:
             care = 1 - (1 - weights.trusted) * mask
-            found["pixel"] = weights.pixel * (care * (output - target.picture).abs()).mean()
-            found["detail"] = weights.detail * detail_loss(output, target.picture, mask)
-            found["weave"] = weights.weave * weave_loss(output, target.picture)
+            found["pixel"] = weights.pixel * (care * (output - target.image).abs()).mean()
+            found["detail"] = weights.detail * detail_loss(output, target.image, mask)
+            found["weave"] = weights.weave * weave_loss(output, target.image)
         if weights.variation:
             found["variation"] = weights.variation * total_variation(output)
         return {"loss": torch.stack(list(found.values())).sum()} | found
@@ -204,7 +204,7 @@ class StylizeTrainer:
         return self.held_out.measure(net, self.target, self.backbone)
 
     def sheet(self, net: nn.Module) -> NDArray[np.uint8] | None:
-        """Draw frames, the teacher's and the network's pictures side by side."""
+        """Draw frames, the teacher's and the network's images side by side."""
         return None if self.held_out is None else self.held_out.sheet(net, self.target)
 
 

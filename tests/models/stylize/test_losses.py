@@ -52,13 +52,13 @@ def test_total_variation_of_a_step() -> None:
 
 def test_detail_is_compared_edge_by_edge_only_where_motion_is_not_trusted() -> None:
     torch.manual_seed(0)
-    picture = torch.rand(1, 3, 32, 32)
-    moved = picture.roll(2, -1)  # the same strokes, beside the teacher's
+    image = torch.rand(1, 3, 32, 32)
+    moved = image.roll(2, -1)  # the same strokes, beside the teacher's
     nowhere, everywhere = torch.zeros(1, 1, 32, 32), torch.ones(1, 1, 32, 32)
-    assert detail_loss(picture, picture, nowhere) == detail_loss(picture, picture, everywhere) == 0
-    assert detail_loss(moved, picture, everywhere) < 0.2 * detail_loss(moved, picture, nowhere)
-    blurred = picture - high_pass(picture)
-    assert detail_loss(blurred, picture, everywhere) > 3 * detail_loss(moved, picture, everywhere)
+    assert detail_loss(image, image, nowhere) == detail_loss(image, image, everywhere) == 0
+    assert detail_loss(moved, image, everywhere) < 0.2 * detail_loss(moved, image, nowhere)
+    blurred = image - high_pass(image)
+    assert detail_loss(blurred, image, everywhere) > 3 * detail_loss(moved, image, everywhere)
 
 
 def test_high_pass_knows_no_brightness() -> None:
@@ -70,11 +70,11 @@ def test_high_pass_knows_no_brightness() -> None:
 
 def test_weave_is_what_repeats_every_four_pixels() -> None:
     torch.manual_seed(0)
-    picture = torch.rand(1, 3, 64, 64)
+    image = torch.rand(1, 3, 64, 64)
     pattern = torch.zeros(1, 1, 64, 64)
     pattern[..., ::4, :] = 0.1
-    woven = weave_loss(picture + pattern, picture)
+    woven = weave_loss(image + pattern, image)
     assert woven.item() == pytest.approx(0.01 * 0.25 * 0.75, rel=1e-4)
-    assert weave_loss(picture + 0.1, picture) < 1e-10  # brighter is no weave
-    unlike = weave_loss(picture + 0.1 * torch.randn(1, 3, 64, 64), picture)
+    assert weave_loss(image + 0.1, image) < 1e-10  # brighter is no weave
+    unlike = weave_loss(image + 0.1 * torch.randn(1, 3, 64, 64), image)
     assert unlike < 0.15 * woven
