@@ -1,6 +1,6 @@
-"""The consistency table of Ruder et al. 2016, rebuilt with the optimisation on five short clips.
+"""The consistency table of Ruder et al. 2016, rebuilt with the optimization on five short clips.
 
-Mean squared difference between a frame and its warped predecessor, on [0, 1] pictures and over all pixels, those of
+Mean squared difference between a frame and its warped predecessor, on [0, 1] images and over all pixels, those of
 the mask counting as zero (`masked` divides by the mask instead). The paper's clips are from Sintel with true flow;
 these are DAVIS and Sintel frames with DIS flow, so the order and the ratios can be compared, not the figures. Usage::
 
@@ -50,12 +50,12 @@ ROWS: dict[str, tuple[dict[str, object], float, float | None]] = {
 
 def consistency(paths: list[Path], motion: Motion) -> tuple[float, float]:
     """Mean over frame pairs of the squared change along the flow: over all pixels, and over the mask."""
-    pictures = [cv2.imread(str(path)).astype(np.float32) / 255 for path in paths]
+    images = [cv2.imread(str(path)).astype(np.float32) / 255 for path in paths]
     errors = []
-    for t in range(1, len(pictures)):
+    for t in range(1, len(images)):
         flow = Flow(motion.vectors(t, t - 1))
         mask = reliable(flow, Flow(motion.vectors(t - 1, t), forward=True))
-        errors.append(warping_error(pictures[t], pictures[t - 1], flow, mask))
+        errors.append(warping_error(images[t], images[t - 1], flow, mask))
     return float(np.mean([e.all_pixels for e in errors])), float(np.mean([e.masked for e in errors]))
 
 
@@ -85,7 +85,7 @@ def main(**given: Any) -> None:
     """Paint five clips in six ways and print the table."""
     data, work, device = given["data"], given["work"], given["device"]
     backbone = load_backbone(str(data / "teachers" / "perceptual" / "darknet_tiny.onnx")).to(device)
-    picture = cv2.imread(str(data / "styles" / f"{given['painting']}.jpg"))
+    image = cv2.imread(str(data / "styles" / f"{given['painting']}.jpg"))
     table: dict[str, dict[str, tuple[float, float]]] = {}
     for name, (row, share, _) in ROWS.items():
         if given["only"] and name not in given["only"]:
@@ -101,7 +101,7 @@ def main(**given: Any) -> None:
             folder = work / clip / name.replace("+ ", "").replace(" ", "-")
             settings = dataclasses.asdict(options) | dataclasses.asdict(weights)
             claim(folder, settings | {"size": given["size"], "painting": given["painting"]})
-            objective = Objective(backbone, tensor(fit_painting(picture, (width, height)), device), weights)
+            objective = Objective(backbone, tensor(fit_painting(image, (width, height)), device), weights)
             motion = Motion(pixels)
             painter = Painter(pixels, objective, motion, options, folder, device=device)
             table[name][clip] = consistency(paint_with_progress(painter, Console(stderr=True)), motion)

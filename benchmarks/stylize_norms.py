@@ -1,9 +1,9 @@
-"""What the stylizer's normalisation costs and gains: batch norm, standardised weights, instance norm.
+"""What the stylizer's normalization costs and gains: batch norm, standardised weights, instance norm.
 
 The three networks get the same steps on the same scenes, from fresh weights; then each is exported and asked
 
 * how far it is from the teacher (style) and how much it flickers, on clips that it did not see;
-* what it changes at the left edge of a picture whose right half goes black: instance norm, whose statistics are the
+* what it changes at the left edge of an image whose right half goes black: instance norm, whose statistics are the
   whole frame's, repaints everything, which a moving camera shows as pumping and as bubbles;
 * what float16 and int8 leave of it, and how many nodes had to stay float32 for that;
 * how long one run takes, as a ratio to batch norm, in turns.
@@ -68,7 +68,7 @@ def frames_of(data: Path) -> list[Frame]:
 
 
 def paint(session: Session, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Paint one picture as a first frame."""
+    """Paint one image as a first frame."""
     height, width = (side // 8 * 8 for side in pixels.shape[:2])
     frame = np.ascontiguousarray(pixels[None, :height, :width])
     feeds = {"frame": frame, "previous": np.zeros_like(frame), "mask": np.zeros_like(frame[..., :1])}

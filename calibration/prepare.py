@@ -1,6 +1,7 @@
 """The form of a graph that every change of precision starts from.
 
-Owns no decision: every node has a name, constants are initializers, functions are inlined. Imports onnx only.
+Owns no decision: every node has a name, constants and weights are initializers in their own type, functions are
+inlined. Imports onnx only.
 """
 
 from __future__ import annotations
@@ -8,12 +9,15 @@ from __future__ import annotations
 import onnx
 import onnx.inliner
 
+from .half_weights import unpack_weights
+
 
 def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
     """Copy a model into that form; what it computes stays the same, and names that were there stay."""
     copy = onnx.inliner.inline_local_functions(model) if model.functions else onnx.ModelProto.FromString(
         model.SerializeToString()
     )  # fmt: skip
+    unpack_weights(copy)
     nodes = []
     for position, node in enumerate(copy.graph.node):
         value = next((a.t for a in node.attribute if a.name == "value"), None)

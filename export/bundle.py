@@ -16,7 +16,7 @@ import onnx
 import torch
 
 from ..models.checkpoint import Checkpoint, code_commit
-from ..runtime.bundle.bundle import CARD_FILE, MANIFEST_FILE, Bundle
+from ..runtime.bundle.bundle import CARD_FILE, MANIFEST_FILE, WEIGHTS_FILE, Bundle
 from ..runtime.bundle.folder import replace_folder
 from ..runtime.bundle.manifest import Graph, GraphFile, Manifest, TensorSpec
 from ..runtime.errors import BundleError
@@ -52,8 +52,9 @@ class BundleFacts:
 
 
 def export_bundle(checkpoint: Checkpoint, folder: Path, facts: BundleFacts) -> Bundle:
-    """Export every graph of a checkpoint and write the bundle.
+    """Export every graph of a checkpoint and write the bundle, with the checkpoint itself in it.
 
+    Weights that float16 holds exactly, as those at the end of a training, are stored as float16 in the graphs, too.
     The bundle is made in a neighbouring folder and takes its place only when it is whole; an older bundle there
     is replaced.
 
@@ -63,13 +64,22 @@ def export_bundle(checkpoint: Checkpoint, folder: Path, facts: BundleFacts) -> B
         If a graph cannot be exported, or `folder` holds something that is no bundle.
     """
     _refuse_other_content(folder)
-    return write_bundle(task_graphs(checkpoint), checkpoint.task, _provenance(checkpoint), folder, facts)
+    return write_bundle(
+        task_graphs(checkpoint), checkpoint.task, _provenance(checkpoint), folder, facts,
+        weights=checkpoint.to_safetensors(), half_weights=checkpoint.is_rounded(),
+    )  # fmt: skip
 
 
 def write_bundle(
-    parts: TaskGraphs, task: str, provenance: Mapping[str, Any], folder: Path, facts: BundleFacts
-) -> Bundle:
+    parts: TaskGraphs, task: str, provenance: Mapping[str, Any], folder: Path, facts: BundleFacts, *,
+    weights: bytes | None = None, half_weights: bool = False,
+) -> Bundle:  # fmt: skip
     """Export graphs and write them as a bundle of a task, as `export_bundle` does with a checkpoint's.
+
+    Parameters
+    ----------
+    weights : content of the bundle's `weights.safetensors`, from which it can be trained on
+    half_weights : as in `export_onnx`
 
     Raises
     ------
@@ -77,7 +87,7 @@ def write_bundle(
         As `export_bundle`.
     """
     _refuse_other_content(folder)
-    models = {role: export_onnx(source) for role, source in parts.graphs.items()}
+    models = {role: export_onnx(source, half_weights=half_weights) for role, source in parts.graphs.items()}
     contents = {f"{role}.onnx": model.SerializeToString() for role, model in models.items()}
     graphs = {role: _graph(role, model, contents[f"{role}.onnx"], parts) for role, model in models.items()}
     manifest = Manifest(
@@ -86,6 +96,8 @@ def write_bundle(
         provenance=provenance,
     )  # fmt: skip
     contents[MANIFEST_FILE] = manifest.to_json().encode()
+    if weights is not None:
+        contents[WEIGHTS_FILE] = weights
     card = facts.card
     if card is None and (folder / CARD_FILE).is_file():
         card = (folder / CARD_FILE).read_text(encoding="utf-8")

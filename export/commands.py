@@ -51,8 +51,7 @@ def export(
 
 @click.command()
 @click.argument("bundle")
-@click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.argument("input")
+@click.argument("words", nargs=-1, required=True, metavar="[CHECKPOINT] INPUT")
 @click.option("--frames", default=50, show_default=True, help="Frames to compare, spread over the input.")
 @click.option(
     "--device",
@@ -77,16 +76,26 @@ def export(
 @click.option("--markdown", "markdown_path", type=click.Path(path_type=Path), help="The same as Markdown.")
 @click.option("--junit", "junit_path", type=click.Path(path_type=Path), help="The same as JUnit XML.")
 def parity(
-    bundle: str, checkpoint: Path, input: str, frames: int, devices: tuple[str, ...], precisions: tuple[str, ...],
+    bundle: str,
+    words: tuple[str, ...],
+    frames: int,
+    devices: tuple[str, ...],
+    precisions: tuple[str, ...],
     **rest: Any,
-) -> None:  # fmt: skip
-    """Compare BUNDLE with the CHECKPOINT it came from, on frames of INPUT. Exit code 6 where they differ."""
+) -> None:
+    """Compare BUNDLE with the CHECKPOINT it came from, on frames of INPUT. Exit code 6 where they differ.
+
+    Without CHECKPOINT the weights that the bundle carries are taken.
+    """
     from ..calibration.frames import frames_for
     from ..models.checkpoint import Checkpoint
     from ..runtime.bundle.bundle import Bundle
     from .parity.compare import Target, compare_all, reference_of
     from .parity.report import reports_as_json, reports_as_junit, reports_as_markdown
 
+    if len(words) > 2:
+        raise UsageError("Too many arguments", expected="BUNDLE [CHECKPOINT] INPUT", found=" ".join(words))
+    checkpoint, input = (words[0], words[1]) if len(words) == 2 else (bundle, words[0])
     loaded, trained = Bundle.load(bundle), Checkpoint.load(checkpoint)
     targets = [
         Target(device, precision)
@@ -97,7 +106,7 @@ def parity(
     tolerances = {name: float(number) for name, number in _parse_settings(rest["tolerances"], "tolerance").items()}
     chosen = frames_for(loaded.manifest, input, frames)
     with _log.status(f"comparing {len(chosen)} frames on {len(targets)} engines"):
-        reports = compare_all(loaded, reference, chosen, targets, name=checkpoint.name, tolerances=tolerances)
+        reports = compare_all(loaded, reference, chosen, targets, name=Path(checkpoint).name, tolerances=tolerances)
     for key, form in (("json", reports_as_json), ("markdown", reports_as_markdown), ("junit", reports_as_junit)):
         if rest[f"{key}_path"] is not None:
             _write(rest[f"{key}_path"], form(reports))

@@ -15,11 +15,14 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
+from ..calibration.half_weights import pack_weights
 from ..runtime.errors import BundleError
 
 OPSET = 18
@@ -64,18 +67,21 @@ class FrameToTensor(nn.Module):
         return frame.to(torch.float32).permute(0, 3, 1, 2) * (1 / 255)
 
 
-def export_onnx(source: GraphSource) -> onnx.ModelProto:
+def export_onnx(source: GraphSource, *, half_weights: bool = False) -> onnx.ModelProto:
     """Export a module in eval mode as a checked, self-contained ONNX model.
 
     Batch norms are folded into the convolution or linear map before them; the exporter's stack traces, which name
-    files of the exporting machine, are stripped.
+    files of the exporting machine, are stripped. With `half_weights` the weights are stored as float16;
+    all arithmetic stays in float32.
 
     Raises
     ------
     BundleError
         If the module cannot be exported, a random node remains, or the model is too large for one file.
     """
-    module = fold_batch_norm(copy.deepcopy(source.module)).eval()
+    module = copy.deepcopy(source.module).eval()
+    scales = fold_scales(module)
+    fold_batch_norm(module)
     dims: dict[str, Any] = {}
     shapes: dict[str, dict[int, Any] | None] = {}
     for name in source.example:
@@ -96,6 +102,8 @@ def export_onnx(source: GraphSource) -> onnx.ModelProto:
     model = program.model_proto
     _name_axes(model, source)
     strip(model)
+    if half_weights:
+        pack_weights(model, scales)
     check(model)
     return model
 
@@ -113,6 +121,24 @@ def fold_batch_norm(module: nn.Module) -> nn.Module:
             elif isinstance(first, nn.Linear) and isinstance(second, nn.BatchNorm1d):
                 parent[i], parent[i + 1] = fuse_linear_bn_eval(first, second), nn.Identity()
     return module
+
+
+def fold_scales(module: nn.Module) -> dict[str, NDArray[np.float32]]:
+    """Give the factors by which `fold_batch_norm` will multiply each weight's first axis, by the weight's name."""
+    scales = {}
+    for path, parent in module.named_modules():
+        if not isinstance(parent, nn.Sequential):
+            continue
+        for i in range(len(parent) - 1):
+            first, second = parent[i], parent[i + 1]
+            pairs = ((nn.Conv2d, nn.BatchNorm2d), (nn.Linear, nn.BatchNorm1d))
+            if any(isinstance(first, a) and isinstance(second, b) for a, b in pairs):
+                assert isinstance(second, nn.BatchNorm1d | nn.BatchNorm2d) and second.running_var is not None
+                scale = torch.rsqrt(second.running_var + second.eps)
+                if second.weight is not None:
+                    scale = scale * second.weight
+                scales[f"{path}.{i}.weight".lstrip(".")] = scale.detach().cpu().numpy()
+    return scales
 
 
 def strip(model: onnx.ModelProto) -> None:

@@ -1,6 +1,7 @@
 """What a training run leaves behind: weights, the configuration that made them, and how far it came.
 
-Owns the file format. Weights are read with `weights_only`, so that a checkpoint is data and never code.
+Owns the file formats: `.pt` while training, `weights.safetensors` in a bundle. Weights are read with `weights_only`,
+so that a checkpoint is data and never code.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import Any
 
 import torch
 
+from ..runtime.bundle.bundle import MANIFEST_FILE, WEIGHTS_FILE, Bundle, shipped_bundles
 from ..runtime.errors import BundleError
+from . import weights_file
 
 FORMAT = 1
 
@@ -61,16 +64,36 @@ class Checkpoint:
         finally:
             temporary.unlink(missing_ok=True)
 
+    def round_weights(self) -> None:
+        """Round the weights to what float16 can hold, in place, as at the end of a training."""
+        self.weights = weights_file.rounded(self.weights)
+
+    def is_rounded(self) -> bool:
+        """Say whether float16 holds every weight that it can hold at all."""
+        return all(
+            torch.equal(value, self.weights[name]) for name, value in weights_file.rounded(self.weights).items()
+        )
+
+    def to_safetensors(self) -> bytes:
+        """Give the content of a bundle's `weights.safetensors`; what only a resumed run needs is left out."""
+        about = {name: getattr(self, name) for name in ("task", "step", "seconds", "commit")}
+        texts = {name: json.dumps(getattr(self, name)) for name in ("config", "metrics")}
+        return weights_file.to_bytes(
+            self.weights, {"format": str(FORMAT)} | {n: str(v) for n, v in about.items()} | texts
+        )
+
     @classmethod
     def load(cls, path: str | Path, *, task: str | None = None) -> Checkpoint:
-        """Read a checkpoint onto the CPU.
+        """Read a checkpoint onto the CPU: a `.pt` of a run, a `.safetensors`, or a bundle by its name or folder.
 
         Raises
         ------
         BundleError
-            If the file is missing, is no checkpoint, or belongs to another task.
+            If the file is missing, is no checkpoint, or belongs to another task, or a bundle carries no weights.
         """
-        path = Path(path)
+        path = _weights_path(path)
+        if path.suffix == ".safetensors":
+            return cls._of_safetensors(path, task)
         if not path.is_file():
             raise BundleError(f"There is no checkpoint {path}", todo="Train one with `steadyframe train`")
         try:
@@ -83,9 +106,53 @@ class Checkpoint:
             checkpoint = cls(**content)
         except TypeError as error:
             raise BundleError(f"{path} is no Steadyframe checkpoint ({error})") from error
-        if task is not None and checkpoint.task != task:
-            raise BundleError(f"{path} belongs to another task", expected=task, found=checkpoint.task)
-        return checkpoint
+        return checkpoint._of_task(path, task)
+
+    @classmethod
+    def _of_safetensors(cls, path: Path, task: str | None) -> Checkpoint:
+        """Read a bundle's weights."""
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise BundleError(f"{path} cannot be read ({error.strerror})") from error
+        weights, about = weights_file.from_bytes(content, str(path))
+        try:
+            checkpoint = cls(
+                task=about["task"], config=json.loads(about["config"]), weights=weights, step=int(about["step"]),
+                seconds=float(about["seconds"]), metrics=json.loads(about["metrics"]), commit=about["commit"],
+            )  # fmt: skip
+        except (KeyError, ValueError) as error:
+            raise BundleError(f"{path} holds weights, but is no Steadyframe checkpoint ({error})") from error
+        return checkpoint._of_task(path, task)
+
+    def _of_task(self, path: Path, task: str | None) -> Checkpoint:
+        """Give this checkpoint if it is of a task; None is any."""
+        if task is not None and self.task != task:
+            raise BundleError(f"{path} belongs to another task", expected=task, found=self.task)
+        return self
+
+
+def is_checkpoint(path: str | Path) -> bool:
+    """Say whether a path, or a bundle's name, is something that `Checkpoint.load` may read."""
+    return str(path) in shipped_bundles() or Path(path).exists()
+
+
+def _weights_path(path: str | Path) -> Path:
+    """Find the file: a bundle stands for the weights in it."""
+    folder = Path(path)
+    if folder.is_file() and folder.name != MANIFEST_FILE:
+        return folder
+    if str(path) not in shipped_bundles() and not folder.is_dir() and folder.name != MANIFEST_FILE:
+        return folder
+    bundle = Bundle.load(path)
+    weights = bundle.folder / WEIGHTS_FILE
+    if not weights.is_file():
+        raise BundleError(
+            f"Bundle {bundle.manifest.name!r} carries no weights to train on or compare with",
+            expected=f"a file {WEIGHTS_FILE} in {bundle.folder}",
+            todo="Export it again from its checkpoint with `steadyframe export`, or name the checkpoint itself",
+        )
+    return weights
 
 
 def code_commit() -> str:

@@ -168,6 +168,7 @@ class _Loop:
             if not self.stopped and self.metrics.get("validated_at") != self.step:
                 self._validate(log)
         final = self._checkpoint()
+        final.round_weights()
         final.save(self.path)
         self._close(final)
         return final

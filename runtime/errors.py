@@ -24,6 +24,7 @@ Owns nothing else and imports nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 _MAX_PART = 600  # letters; a damaged file may put anything into a message
 
@@ -108,9 +109,20 @@ class DeviceUnavailable(DeviceError):
 
 
 class SourceError(SteadyframeError):
-    """Frames cannot be read."""
+    """Frames cannot be read.
+
+    Parameters
+    ----------
+    kind : why, as one word that programs can test: ``AUTH``, ``TLS``, ``TIMEOUT``, ``NOT_FOUND``, ``REFUSED``,
+        ``NO_HOST``, ``NOT_MEDIA``, ``CODEC``, ``LOST``; empty where there is nothing to tell apart
+    others : as of `SteadyframeError`
+    """
 
     exit_code = 5
+
+    def __init__(self, problem: str, *, kind: str = "", **others: Any) -> None:
+        self.kind = kind
+        super().__init__(problem, **others)
 
 
 class SourceNotFound(SourceError):

@@ -1,6 +1,6 @@
 """One image on its way through the runtime, and the facts that travel with it.
 
-Owns `Frame`. Imports numpy, OpenCV and the error tree only.
+Owns `Frame`. Imports numpy, OpenCV, the planes and the error tree only.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ShapeMismatch
+from .planes import Planes
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Frame:
 
     Parameters
     ----------
-    pixels : (H, W, 3) uint8, BGR (OpenCV's order, here and in every graph's input)
+    image : (H, W, 3) uint8, BGR (OpenCV's order, here and in every graph's input), or the planes of a decoder
     index : position in the source; a gap is a drop
     captured_ns : capture time in nanoseconds on the monotonic clock; the age of a result counts from here. Now, if it
         is not given
@@ -35,7 +36,7 @@ class Frame:
     Raises
     ------
     ShapeMismatch
-        If `pixels` is not an (H, W, 3) uint8 array with at least one pixel.
+        If `image` is neither planes nor an (H, W, 3) uint8 array with at least one pixel.
 
     Examples
     --------
@@ -43,36 +44,61 @@ class Frame:
     (640, 480)
     """
 
-    pixels: NDArray[np.uint8]
+    image: NDArray[np.uint8] | Planes
     index: int = 0
     captured_ns: int = field(default_factory=time.monotonic_ns)
     source: str = ""
     time_ns: int = -1
     independent: bool = False
     wall_ns: int = field(default_factory=time.time_ns)
+    _pixels: NDArray[np.uint8] | None = field(default=None, init=False, repr=False, compare=False)
     _luma: NDArray[np.uint8] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        pixels = self.pixels
-        found = f"{getattr(pixels, 'shape', type(pixels).__name__)} {getattr(pixels, 'dtype', '')}".strip()
-        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8:
-            raise ShapeMismatch("A frame holds 8-bit pixels", expected="(H, W, 3) uint8 BGR", found=found)
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
-            raise ShapeMismatch("A frame holds color pixels", expected="(H, W, 3) uint8 BGR", found=found)
         if self.time_ns < 0:
             object.__setattr__(self, "time_ns", self.captured_ns)
+        image = self.image
+        if isinstance(image, Planes):
+            return
+        found = f"{getattr(image, 'shape', type(image).__name__)} {getattr(image, 'dtype', '')}".strip()
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
+            raise ShapeMismatch("A frame holds 8-bit pixels", expected="(H, W, 3) uint8 BGR", found=found)
+        if image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+            raise ShapeMismatch("A frame holds color pixels", expected="(H, W, 3) uint8 BGR", found=found)
+
+    @property
+    def planes(self) -> Planes | None:
+        """The decoder's own planes, or None for an image that came as BGR."""
+        return self.image if isinstance(self.image, Planes) else None
 
     @property
     def size_wh(self) -> tuple[int, int]:
         """Width and height in pixels."""
-        return self.pixels.shape[1], self.pixels.shape[0]
+        if isinstance(self.image, Planes):
+            return self.image.size_wh
+        return self.image.shape[1], self.image.shape[0]
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """BGR, (H, W, 3) uint8, read-only where it was made from planes, which happens at first use."""
+        if not isinstance(self.image, Planes):
+            return self.image
+        pixels = self._pixels
+        if pixels is None:
+            pixels = self.image.to_bgr()
+            pixels.flags.writeable = False
+            object.__setattr__(self, "_pixels", pixels)  # two threads at once would only convert twice
+        return pixels
 
     @property
     def luma(self) -> NDArray[np.uint8]:
-        """BT.601 luma, (H, W) uint8, read-only; converted once, because several stages look at it."""
+        """Luma, (H, W) uint8, read-only: the decoder's own Y plane, in the range it has there, or BT.601 of BGR."""
         luma = self._luma
         if luma is None:
-            luma = np.asarray(cv2.cvtColor(self.pixels, cv2.COLOR_BGR2GRAY), np.uint8)
+            if isinstance(self.image, Planes):
+                luma = self.image.y.view()
+            else:
+                luma = np.asarray(cv2.cvtColor(self.image, cv2.COLOR_BGR2GRAY), np.uint8)
             luma.flags.writeable = False
-            object.__setattr__(self, "_luma", luma)  # two threads at once would only convert twice
+            object.__setattr__(self, "_luma", luma)
         return luma

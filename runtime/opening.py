@@ -18,8 +18,6 @@ from .engines.registry import open_sessions
 from .engines.session import Session
 from .errors import BundleError
 from .frame import Frame
-from .io.info import Source
-from .io.sinks.sink import Sink
 from .io.sources import open_source
 from .processor import Processor
 from .stream.stream import Stream
@@ -135,8 +133,8 @@ def open_processor(
 
 def open_stream(
     bundle: Bundle | str | Path,
-    source: Source | str | int | Path = "0",
-    sinks: Sequence[Sink | str | Path] = (),
+    source: object = "0",
+    sinks: Sequence[object] = (),
     *,
     steady: str | SteadyOptions = "auto",
     limit: int | None = None,
@@ -148,7 +146,7 @@ def open_stream(
     Parameters
     ----------
     bundle : as of `open_task`
-    source : a camera's number, an address, a path, or an open source
+    source : a camera's number, an address, a path, an array, or an open source
     sinks : addresses or paths of outputs, or open sinks
     steady : ``auto`` (what the task names for streams; ``off`` for independent images), ``off``, ``blend``,
         ``keyframe``, or options
@@ -168,7 +166,7 @@ def open_stream(
     [(120, 160, 3), (120, 160, 3), (120, 160, 3)]
     """
     loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
-    opened = open_source(str(source)) if isinstance(source, str | int | Path) else source
+    opened = open_source(source)
     try:
         task = open_task(loaded, **opening)
         try:
@@ -180,9 +178,12 @@ def open_stream(
             raise
     except BaseException:
         opened.close()
+        for sink in sinks:
+            discard = getattr(sink, "discard", None)  # those that are open already
+            if discard is not None:
+                discard()
         raise
-    outputs = [str(sink) if isinstance(sink, Path) else sink for sink in sinks]
-    return Stream(opened, processor, outputs, limit=limit, max_age_ms=max_age_ms)
+    return Stream(opened, processor, sinks, limit=limit, max_age_ms=max_age_ms)
 
 
 def steady_options(steady: str | SteadyOptions, task: Task, *, independent: bool = False) -> SteadyOptions:

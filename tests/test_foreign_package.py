@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 import steadyframe as sf
 
 PACKAGE = '''
@@ -96,7 +97,7 @@ task = TaskDescriptor(
     name="darker", open=Darker, options={"by": "divisor"}, steady="keyframe",
 )
 source = SourceDescriptor(open=lambda address, *, sequence=False: Ramp())
-sink = SinkDescriptor(open=lambda address, info, task: Means(address))
+sink = SinkDescriptor(open=lambda address, info, *, task, video: Means(address))
 engine = EngineDescriptor(device="mirror", open=Identity)
 '''
 ENTRY_POINTS = """

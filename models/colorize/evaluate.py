@@ -68,19 +68,19 @@ def torch_colorizer(net: Colorizer, device: str = "cpu", *, gain: float = 1.0) -
 
 
 def compose(pixels: Pixels, small: Pixels, ab: NDArray[np.float32]) -> Pixels:
-    """Give a picture the chroma that the network predicted for its small version."""
+    """Give an image the chroma that the network predicted for its small version."""
     height, width = ab.shape[:2]
     return merge_chroma(luma(pixels), crcb_from_ab(resize(luma(small), (width, height), "area"), ab))
 
 
-def measure_pictures(originals: Sequence[Pixels], colorize: Colorize) -> dict[str, float]:
+def measure_images(originals: Sequence[Pixels], colorize: Colorize) -> dict[str, float]:
     """Compare colorized photos with their originals; see `measures.summarize` for the names."""
     return summarize(measure_photos(originals, colorize))
 
 
 def measure(net: Colorizer, photos: PhotoSet, device: str, *, gain: float = 1.0) -> dict[str, float]:
     """Measure a PyTorch network on whole photos, by the runtime's own composition."""
-    return measure_pictures(photos.photos, torch_colorizer(net, device, gain=gain))
+    return measure_images(photos.photos, torch_colorizer(net, device, gain=gain))
 
 
 def colorized_sheet(net: Colorizer, photos: PhotoSet, device: str, *, gain: float = 1.0, rows: int = 10) -> Pixels:
@@ -89,14 +89,14 @@ def colorized_sheet(net: Colorizer, photos: PhotoSet, device: str, *, gain: floa
 
 
 def sheet(originals: Sequence[Pixels], colorizers: Sequence[Colorize], *, rows: int = 10, columns: int = 4) -> Pixels:
-    """Draw grey, each colorizer's picture, and the original, for photos evenly spread over a set."""
+    """Draw grey, each colorizer's image, and the original, for photos evenly spread over a set."""
     count = min(rows * columns, len(originals))
     chosen = [originals[round(i)] for i in np.linspace(0, len(originals) - 1, count)]
     groups = []
     for original in chosen:
         grey = cv2.cvtColor(luma(original), cv2.COLOR_GRAY2BGR)
-        pictures = [grey, *(colorize(original) for colorize in colorizers), original]
-        groups.append(np.hstack([_thumbnail(picture) for picture in pictures] + [_gap()]))
+        images = [grey, *(colorize(original) for colorize in colorizers), original]
+        groups.append(np.hstack([_thumbnail(image) for image in images] + [_gap()]))
     groups += [np.zeros_like(groups[0])] * (-len(groups) % columns)
     return np.vstack([np.hstack(groups[i : i + columns]) for i in range(0, len(groups), columns)])
 

@@ -55,7 +55,7 @@ def of_classifier(squares: Squares, model: Path) -> NDArray[np.float16]:
         import onnxruntime as ort
 
         options = ort.SessionOptions()
-        options.intra_op_num_threads = 1  # one picture a core scales better than one picture on all cores
+        options.intra_op_num_threads = 1  # one image a core scales better than one image on all cores
         session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
         source, target = session.get_inputs()[0].name, session.get_outputs()[-1].name
 

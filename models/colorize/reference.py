@@ -49,7 +49,7 @@ class ColorizeReference:
 
     @torch.no_grad()
     def stages(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        """Run one picture, (H, W, 3) BGR, and give every stage under the name it has in the bundle."""
+        """Run one image, (H, W, 3) BGR, and give every stage under the name it has in the bundle."""
         square = preprocess_pixels(pixels, GLOBAL_PREPROCESS)
         small = preprocess_pixels(pixels, COLOR_PREPROCESS)
         features, _ = self._net.describe(_luma(square))

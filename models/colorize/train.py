@@ -194,7 +194,7 @@ def parse_prefixes(words: Sequence[str]) -> dict[str, float]:
 @click.option("--rebalance", default=0.5, show_default=True, help="Weight of rare colors in training, 0..1.")
 @click.option("--white-weight", default=2.0, show_default=True, help="Weight of white pixels in training.")
 @click.option("--crop", default=GLOBAL_SIZE // 2, show_default=True, help="Side of the training crops.")
-@click.option("--start", type=click.Path(path_type=Path, exists=True), help="Checkpoint to start from.")
+@click.option("--start", type=click.Path(path_type=Path), help="Checkpoint, or bundle, to go on from.")
 @click.option("--prefix", multiple=True, metavar="PREFIX=FACTOR", help="Sample such photos more or less often.")
 @click.option("--batch", default=32, show_default=True)
 @click.option("--steps", default=20_000, show_default=True)

@@ -1,1 +1,1 @@
-"""Stylize: a feed-forward net that knows its previous output, and the optimisation it descends from."""
+"""Stylize: a feed-forward net that knows its previous output, and the optimization it descends from."""

@@ -20,15 +20,16 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from ...runtime.errors import SourceNotFound
-from ...runtime.motion.flow import FlowEstimator, FlowOptions
+from ...runtime.motion.flow import FlowEstimator
+from ...runtime.temporal.dense import FLOW
 from ...runtime.temporal.scene_change import MotionAnalysisOptions, analyze_motion
 from .motion import Sequence
 
 SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm")
 SIZE_WH = (640, 480)
-FLOW_WH = (240, 180)  # what the runtime measures flow on at this size
+FLOW_WH = (320, 240)  # what the runtime measures the flow of styles on at this size
 _GRID = 8  # crops start and end at multiples of this, where pixels of flow and frame begin together
-_VERSION = 2  # of the cache's content
+_VERSION = 3  # of the cache's content
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,8 @@ class ClipCache:
     Parameters
     ----------
     frames : (N, 480, 640, 3) uint8 BGR
-    flows : (N, 180, 240, 2) float16, pixels at that resolution: frame n -> frame n - 1; zero for a clip's first
-    masks : (N, 180, 240) uint8, 255 where the flow may be trusted; zero for a clip's first
+    flows : (N, 240, 320, 2) float16, pixels at that resolution: frame n -> frame n - 1; zero for a clip's first
+    masks : (N, 240, 320) uint8, 255 where the flow may be trusted; zero for a clip's first
     starts : clip name -> (first frame, one past its last)
     """
 
@@ -115,11 +116,11 @@ def _read(clip: Path, count: int) -> tuple[NDArray[np.uint8], NDArray[np.float16
     width, height = FLOW_WH
     flows = np.zeros((len(frames), height, width, 2), np.float16)
     masks = np.zeros((len(frames), height, width), np.uint8)
-    estimator = FlowEstimator(FlowOptions(short_side=height))
+    estimator = FlowEstimator(FLOW["styled"])
     for n, pixels in enumerate(frames):
-        sight = analyze_motion(estimator.step(pixels), MotionAnalysisOptions())
-        if sight.pair is not None and sight.trusted is not None:
-            flows[n], masks[n] = sight.pair.backward.vectors, np.round(255 * sight.trusted)
+        analysis = analyze_motion(estimator.step(pixels), MotionAnalysisOptions())
+        if analysis.pair is not None and analysis.trusted is not None:
+            flows[n], masks[n] = analysis.pair.backward.vectors, np.round(255 * analysis.trusted)
     return np.stack(frames), flows, masks
 
 

@@ -1,6 +1,6 @@
-"""What a stylized picture is judged by: content, style, variation, and agreement with the picture before it.
+"""What a stylized taught is judged by: content, style, variation, and agreement with the taught before it.
 
-Owns the losses of training and of the optimisation. All are functions of tensors; BGR in [0, 1].
+Owns the losses of training and of the optimization. All are functions of tensors; BGR in [0, 1].
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Layers = Mapping[str, Tensor]
+_CELL, _CELLS = 4, 8  # pixels of the network's last sub-pixel planes; cells that a weave is averaged over
 
 
 def gram(features: Tensor) -> Tensor:
@@ -43,8 +45,8 @@ def feature_distance(layers: Layers, targets: Layers, names: Sequence[str]) -> T
     """Mean over layers of the squared distance of activations, relative to the target's own size."""
     terms = []
     for name in names:
-        goal = targets[name].float()
-        terms.append((layers[name].float() - goal).square().mean() / goal.square().mean().clamp_min(1e-12))
+        wanted = targets[name].float()
+        terms.append((layers[name].float() - wanted).square().mean() / wanted.square().mean().clamp_min(1e-12))
     return torch.stack(terms).mean()
 
 
@@ -63,7 +65,58 @@ def temporal_loss(image: Tensor, warped: Tensor, mask: Tensor) -> Tensor:
     return (mask * (image.float() - warped.float()).square()).mean()
 
 
+def detail_loss(image: Tensor, taught: Tensor, mask: Tensor) -> Tensor:
+    """Compare fine detail with the teacher's: edge by edge where the motion is not trusted, by its amount elsewhere.
+
+    Where a stroke is kept from the previous frame it may lie beside the teacher's; a difference of pixels would then
+    ask for a blurred stroke. The local amount of detail does not.
+
+    Parameters
+    ----------
+    image, taught : (B, 3, H, W), ours and the teacher's
+    mask : (B, 1, H, W), 1 where the previous output is to be kept
+
+    References
+    ----------
+    Ours.
+    """
+    ours, theirs = high_pass(image.float()), high_pass(taught.float())
+    edges = (ours - theirs).abs().mean(1, keepdim=True)
+    amount = (_local_mean(ours.abs()) - _local_mean(theirs.abs())).abs().mean(1, keepdim=True)
+    return ((1 - mask) * edges + mask * amount).mean()
+
+
+def high_pass(image: Tensor) -> Tensor:
+    """Take the 5x5 mean from (B, C, H, W)."""
+    return image - F.avg_pool2d(F.pad(image, (2, 2, 2, 2), mode="replicate"), 5, 1)
+
+
+def weave_loss(image: Tensor, taught: Tensor) -> Tensor:
+    """Squared pattern of 4x4 pixels that repeats in the image and not in the teacher's.
+
+    The difference of both is averaged cell by cell over 8x8 cells: what is left of it in each of the 16 places of a
+    cell, beside the mean of all, is the weave.
+
+    Parameters
+    ----------
+    image, taught : (B, C, H, W); H and W multiples of 4
+
+    References
+    ----------
+    Ours.
+    """
+    off = image.float() - taught.float()
+    planes = F.pixel_unshuffle(off, _CELL).unflatten(1, (-1, _CELL * _CELL))  # (B, C, 16, H/4, W/4)
+    cells = min(_CELLS, *planes.shape[-2:])
+    pattern = F.avg_pool2d(planes.flatten(1, 2), cells, max(1, cells // 2)).unflatten(1, planes.shape[1:3])
+    return (pattern - pattern.mean(2, keepdim=True)).square().mean()
+
+
 def total_variation(image: Tensor) -> Tensor:
-    """Mean squared difference of neighbouring pixels, down and across."""
+    """Mean squared difference of neighboring pixels, down and across."""
     down = (image[..., 1:, :] - image[..., :-1, :]).square().mean()
     return down + (image[..., 1:] - image[..., :-1]).square().mean()
+
+
+def _local_mean(image: Tensor) -> Tensor:
+    return F.avg_pool2d(image, 9, 1, 4, count_include_pad=False)

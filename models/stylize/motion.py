@@ -71,11 +71,11 @@ class MotionOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Path:
-    """Similarity transforms, view pixels (from the centre) -> photo pixels (from its centre), for every frame."""
+    """Similarity transforms, view pixels (from the center) -> photo pixels (from its center), for every frame."""
 
     scale: Tensor  # (T, B)
     angle: Tensor  # (T, B)
-    centre: Tensor  # (T, B, 2) in photo pixels
+    center: Tensor  # (T, B, 2) in photo pixels
 
     def matrix(self, t: int) -> Tensor:
         cos, sin = torch.cos(self.angle[t]) * self.scale[t], torch.sin(self.angle[t]) * self.scale[t]
@@ -84,12 +84,12 @@ class _Path:
     def to_photo(self, t: int, view: Tensor) -> Tensor:
         """(B, H, W, 2) or (H, W, 2) view coordinates -> photo coordinates."""
         view = view.expand(self.scale.shape[1], *view.shape[-3:])
-        return torch.einsum("bij,bhwj->bhwi", self.matrix(t), view) + self.centre[t][:, None, None]
+        return torch.einsum("bij,bhwj->bhwi", self.matrix(t), view) + self.center[t][:, None, None]
 
     def to_view(self, t: int, photo: Tensor) -> Tensor:
         # A similarity's inverse is its transpose over the squared scale (torch's own inverse would stall a GPU).
         inverse = self.matrix(t) / self.scale[t].square()[:, None, None]
-        return torch.einsum("bji,bhwj->bhwi", inverse, photo - self.centre[t][:, None, None])
+        return torch.einsum("bji,bhwj->bhwi", inverse, photo - self.center[t][:, None, None])
 
 
 def synthesize(photos: Tensor, length: int, size: int, options: MotionOptions | None = None) -> Sequence:
@@ -120,9 +120,9 @@ def synthesize(photos: Tensor, length: int, size: int, options: MotionOptions | 
     covered_before: Tensor | None = None
     for t in range(length):
         back_at, front_at = back.to_photo(t, view), front.to_photo(t, view)
-        covered = _inside_blob(front_at, blob, front.centre[0])  # (B, H, W)
-        picture = torch.where(covered[:, None], _look(front_photos, front_at), _look(photos, back_at))
-        frames.append(picture)
+        covered = _inside_blob(front_at, blob, front.center[0])  # (B, H, W)
+        image = torch.where(covered[:, None], _look(front_photos, front_at), _look(photos, back_at))
+        frames.append(image)
         if covered_before is not None:
             # Where was this point one frame ago? Follow the plane that is visible here.
             then = torch.where(covered[..., None], front.to_view(t - 1, front_at), back.to_view(t - 1, back_at))
@@ -153,8 +153,8 @@ def _random_path(
     angle = 0.2 * signed(batch) + options.turn * speed * signed(batch) * (steps + jitter)
     heading = signed(batch) * pi
     reach = options.shift_px * speed * start * (steps + jitter)  # (T, B) photo pixels
-    centre = torch.stack((torch.cos(heading) * reach, torch.sin(heading) * reach), -1)
-    return _Path(scale, angle, centre + signed(batch, 2) * side / 4)
+    center = torch.stack((torch.cos(heading) * reach, torch.sin(heading) * reach), -1)
+    return _Path(scale, angle, center + signed(batch, 2) * side / 4)
 
 
 def _random_blob(batch: int, size: int, options: MotionOptions, device: torch.device) -> Tensor:
@@ -163,14 +163,14 @@ def _random_blob(batch: int, size: int, options: MotionOptions, device: torch.de
     return there * size * (0.08 + 0.22 * torch.rand(batch, 2, device=device))
 
 
-def _inside_blob(photo_at: Tensor, radii: Tensor, centre: Tensor) -> Tensor:
+def _inside_blob(photo_at: Tensor, radii: Tensor, center: Tensor) -> Tensor:
     """Whether (B, H, W, 2) photo coordinates lie in the sprite, which is fixed to its photo."""
-    off = (photo_at - centre[:, None, None]) / radii[:, None, None].clamp_min(1e-3)
+    off = (photo_at - center[:, None, None]) / radii[:, None, None].clamp_min(1e-3)
     return off.square().sum(-1) < 1
 
 
 def _look(photos: Tensor, photo_at: Tensor) -> Tensor:
-    """Sample (B, 3, S, S) photos at (B, H, W, 2) coordinates from their centre."""
+    """Sample (B, 3, S, S) photos at (B, H, W, 2) coordinates from their center."""
     grid = photo_at * (2 / (photos.shape[-1] - 1))
     return F.grid_sample(photos, grid, mode="bilinear", padding_mode="reflection", align_corners=True)
 

@@ -1,6 +1,6 @@
-"""The real-time stylizer: seven channels in, a picture out, nearly all work at an eighth of the resolution.
+"""The real-time stylizer: seven channels in, an image out, nearly all work at an eighth of the resolution.
 
-Owns the network and the folding of its normalisation. Knows nothing of losses, flow or files.
+Owns the network and the folding of its normalization. Knows nothing of losses, flow or files.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ class StylizeOptions:
     blocks : inverted residual blocks at an eighth
     expansion : their inner channels over their outer ones
     norm : ``batch`` (folded away at export), ``standardized`` (weights, folded too) or ``instance`` (for comparison)
+    refine : kernel of a last convolution at full size, against the weave of the 4x4 sub-pixels; 0 has none
     """
 
     quarter: int = 32
@@ -33,10 +34,13 @@ class StylizeOptions:
     blocks: int = 5
     expansion: int = 2
     norm: str = "batch"
+    refine: int = 0
 
     def __post_init__(self) -> None:
         if self.norm not in NORMS:
             raise ValueError(f"norm is one of {', '.join(NORMS)}, not {self.norm!r}")
+        if self.refine not in (0, 3, 5):
+            raise ValueError(f"refine is 0, 3 or 5, not {self.refine!r}")
 
     def plain(self) -> dict[str, Any]:
         """Give the options as plain values for a checkpoint."""
@@ -46,13 +50,13 @@ class StylizeOptions:
 class StylizeNet(nn.Module):
     """Restyle a frame, given the previous output warped to it and a mask that says where to trust that.
 
-    The picture is made as ``fresh + gate * mask * (previous - fresh)``: where the mask allows it, the network can
+    The image is made as ``fresh + gate * mask * (previous - fresh)``: where the mask allows it, the network can
     keep a brush stroke instead of having to paint the same one again. With a mask of zeros (the first frame, a cut)
     it paints everything afresh.
 
     Parameters
     ----------
-    options : sizes and normalisation
+    options : sizes and normalization
 
     References
     ----------
@@ -74,6 +78,11 @@ class StylizeNet(nn.Module):
         self.head = nn.Conv2d(quarter, 4 * 16, 3, padding=1)
         nn.init.normal_(self.head.weight, std=0.02)
         nn.init.zeros_(self.head.bias)
+        self.refine: nn.Conv2d | None = None
+        if options.refine:
+            self.refine = nn.Conv2d(4, 4, options.refine, padding=options.refine // 2)
+            nn.init.dirac_(self.refine.weight)
+            nn.init.zeros_(self.refine.bias)
 
     def forward(self, frame: Tensor, previous: Tensor, mask: Tensor) -> Tensor:
         """Restyle a batch.
@@ -91,13 +100,14 @@ class StylizeNet(nn.Module):
         x = torch.cat((frame - 0.5, (previous - 0.5) * mask, mask), 1)
         x = self.stem(x)
         x = F.relu(x + F.pixel_shuffle(self.up(self.trunk(self.down(x))), 2))
-        x = torch.sigmoid(F.pixel_shuffle(self.head(x), 4))
+        x = F.pixel_shuffle(self.head(x), 4)
+        x = torch.sigmoid(x if self.refine is None else self.refine(x))
         fresh, gate = x[:, :3], x[:, 3:]
         return fresh + gate * mask * (previous - fresh)
 
 
 class ConvNorm(nn.Module):
-    """A convolution, its normalisation, and usually a ReLU."""
+    """A convolution, its normalization, and usually a ReLU."""
 
     def __init__(
         self,
@@ -123,7 +133,7 @@ class ConvNorm(nn.Module):
         self.relu = relu
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve, normalise, rectify."""
+        """Convolve, normalize, rectify."""
         x = self.norm(self.conv(x))
         return F.relu(x) if self.relu else x
 
@@ -155,19 +165,19 @@ class StandardizedConv2d(nn.Conv2d):
         self.gain = nn.Parameter(torch.full((self.out_channels, 1, 1, 1), 2**0.5))
 
     def kernels(self) -> Tensor:
-        """Give the standardised kernels that the convolution uses."""
+        """Give the standardized kernels that the convolution uses."""
         spread, mean = torch.var_mean(self.weight, dim=(1, 2, 3), keepdim=True, unbiased=False)
         fan_in = self.weight[0].numel()
         return self.gain * (self.weight - mean) * torch.rsqrt(spread * fan_in + 1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve with the standardised kernels."""
+        """Convolve with the standardized kernels."""
         return F.conv2d(x, self.kernels(), self.bias, self.stride, self.padding, groups=self.groups)
 
 
 @torch.no_grad()
 def fold(net: StylizeNet) -> StylizeNet:
-    """Give a copy for export in which every batch norm and standardisation is part of its convolution.
+    """Give a copy for export in which every batch norm and standardization is part of its convolution.
 
     Instance norm depends on the frame and stays.
     """
@@ -185,7 +195,7 @@ def fold(net: StylizeNet) -> StylizeNet:
 
 
 def _plain(conv: StandardizedConv2d) -> nn.Conv2d:
-    """Make an ordinary convolution with the standardised kernels."""
+    """Make an ordinary convolution with the standardized kernels."""
     stride, padding = conv.stride[0], int(conv.padding[0])
     plain = nn.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size[0], stride, padding, groups=conv.groups)
     plain.weight.copy_(conv.kernels())

@@ -1,7 +1,7 @@
 """The stylizer as it was trained, on the runtime's own path, for parity with what was exported.
 
 Owns the trained network in the place of an engine, with the training side's own scaling and rounding. What it painted
-is carried along the runtime's own flow, and so the task around the network is the runtime's.
+is propagated along the runtime's own flow, and so the task around the network is the runtime's.
 """
 
 from __future__ import annotations

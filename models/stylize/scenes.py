@@ -1,6 +1,6 @@
 """Batches of short moving scenes: made anew each time, or out of a pool that was made once.
 
-Owns the mixing of photo and clip sequences, and the pool on disk, which keeps the teacher's pictures as well: on a
+Owns the mixing of photo and clip sequences, and the pool on disk, which keeps the teacher's images as well: on a
 CPU a teacher costs more than all the rest of a training step.
 """
 
@@ -24,7 +24,7 @@ from torch import Tensor
 from ..data import BatchSource, Squares, prefix_weights
 from .clips import ClipSource, clip_cache
 from .motion import Sequence, synthesize
-from .targets import QualityMetric
+from .targets import StyleTarget
 
 PREFIXES = {"ccp": 0.3, "clothing": 0.3, "grocery": 0.3, "houses": 0.3}  # photos that repeat themselves
 _PARTS = ("frames", "flows", "masks")
@@ -60,7 +60,7 @@ class Scenes(Protocol):
     longest: int
 
     def draw(self, length: int) -> tuple[Sequence, Tensor | None]:
-        """Give a batch of `length` frames, and the pictures its last frames should become, if they are known."""
+        """Give a batch of `length` frames, and the images its last frames should become, if they are known."""
 
 
 class LiveScenes:
@@ -96,18 +96,18 @@ class LiveScenes:
 
 
 class ScenePool:
-    """A fixed number of scenes with their last frames' pictures, in files that are memory-mapped.
+    """A fixed number of scenes with their last frames' images, in files that are memory-mapped.
 
     Parameters
     ----------
     live : makes the scenes
-    goal, name : whose pictures are kept, and under which name
+    target, name : whose images are kept, and under which name
     count : how many
     length : frames of each; the network is never unrolled further
     """
 
     def __init__(
-        self, live: LiveScenes, goal: QualityMetric, *, name: str, count: int, length: int, seed: int
+        self, live: LiveScenes, target: StyleTarget, *, name: str, count: int, length: int, seed: int
     ) -> None:
         options = live.options
         key = f"{live.stamp} {count} {length} {options.size} {options.num_clips}/{options.batch_size} {_VERSION}"
@@ -115,7 +115,7 @@ class ScenePool:
         if not folder.exists():
             _fill_scenes(folder, live, count, length)
         self._arrays = [np.load(folder / f"{part}.npy", mmap_mode="r") for part in _PARTS]
-        self._pictures = self._load_pictures(folder / f"pictures-{name}.npy", goal)
+        self._images = self._load_images(folder / f"images-{name}.npy", target)
         self._random = np.random.default_rng(seed)
         self._batch, self._device, self.longest = options.batch_size, live.device, length
 
@@ -132,34 +132,34 @@ class ScenePool:
         )
         grown = (F.interpolate(part.flatten(0, 1), size, mode="bilinear") for part in motion)
         sequence = Sequence(moved, *(part.unflatten(0, (length - 1, -1)) for part in grown))
-        if self._pictures is None:
+        if self._images is None:
             return sequence, None
-        return sequence, self._tensor(self._pictures[chosen]).permute(0, 3, 1, 2).float() / 255
+        return sequence, self._tensor(self._images[chosen]).permute(0, 3, 1, 2).float() / 255
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self._device)
 
-    def _load_pictures(self, path: Path, goal: QualityMetric) -> NDArray[np.uint8] | None:
-        """Read the goal's pictures of all last frames, painted once."""
+    def _load_images(self, path: Path, target: StyleTarget) -> NDArray[np.uint8] | None:
+        """Read the target's images of all last frames, painted once."""
         if not path.exists():
             last = self._arrays[0][:, -1]
 
             def painted(start: int) -> Tensor | None:
                 frames = torch.from_numpy(np.array(last[start : start + 8])).permute(0, 3, 1, 2).float() / 255
-                return goal.picture(frames)
+                return target.image(frames)
 
             if painted(0) is None:  # a painting: nobody to ask
                 return None
-            pictures = []
+            images = []
             for start in track(range(0, len(last), 8), "asking the teacher", console=Console(stderr=True)):
-                picture = painted(start)
-                assert picture is not None
-                pictures.append((picture * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy())
+                image = painted(start)
+                assert image is not None
+                images.append((image * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy())
             temporary = path.with_suffix(f".{os.getpid()}.tmp.npy")
-            np.save(temporary, np.concatenate(pictures))
+            np.save(temporary, np.concatenate(images))
             temporary.replace(path)
-        pictures_on_disk: NDArray[np.uint8] = np.load(path, mmap_mode="r")
-        return pictures_on_disk
+        images_on_disk: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+        return images_on_disk
 
 
 def _fill_scenes(folder: Path, live: LiveScenes, count: int, length: int) -> None:

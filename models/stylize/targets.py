@@ -1,4 +1,4 @@
-"""What a stylizer is trained towards: the pictures of a per-frame teacher, or the style of a painting.
+"""What a stylizer is trained towards: the images of a per-frame teacher, or the style of a painting.
 
 Owns the targets of a batch. The distances are in `losses`.
 """
@@ -21,26 +21,26 @@ from .losses import gram
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What one batch is compared with; without a teacher there is no picture."""
+    """What one batch is compared with; without a teacher there is no image."""
 
     layers: dict[str, Tensor]
     grams: dict[str, Tensor]
-    picture: Tensor | None
+    image: Tensor | None
 
 
-class QualityMetric(Protocol):
-    """Gives the targets of frames."""
+class StyleTarget(Protocol):
+    """Says what frames should become."""
 
     content: Sequence[str]
 
-    def picture(self, frames: Tensor) -> Tensor | None:
-        """Give the pictures that (B, 3, H, W) frames should become, if they are known."""
+    def image(self, frames: Tensor) -> Tensor | None:
+        """Give the images that (B, 3, H, W) frames should become, if they are known."""
 
-    def target(self, frames: Tensor, picture: Tensor | None = None) -> Target:
-        """Give all that frames are compared with; `picture` if it is known from before."""
+    def target(self, frames: Tensor, image: Tensor | None = None) -> Target:
+        """Give all that frames are compared with; `image` if it is known from before."""
 
 
-class TeacherGoal:
+class TeacherTarget:
     """Paint like a per-frame network does."""
 
     content: Sequence[str] = ("t7", "t14", "t27")
@@ -49,8 +49,8 @@ class TeacherGoal:
         self.teacher, self.backbone = teacher, backbone
 
     @torch.no_grad()
-    def picture(self, frames: Tensor) -> Tensor:
-        """Give the teacher's pictures.
+    def image(self, frames: Tensor) -> Tensor:
+        """Give the teacher's images.
 
         In bfloat16 they differ from float32's by 0.2 to 0.3 grey levels on average, at half the time.
         """
@@ -58,14 +58,14 @@ class TeacherGoal:
             return self.teacher(frames.contiguous(memory_format=torch.channels_last))
 
     @torch.no_grad()
-    def target(self, frames: Tensor, picture: Tensor | None = None) -> Target:
-        """Give the teacher's pictures of (B, 3, H, W) frames, and what the backbone sees in them."""
-        picture = self.picture(frames) if picture is None else picture
-        layers = self.backbone(picture)
-        return Target(layers, {name: gram(layers[name]) for name in self.backbone.style}, picture)
+    def target(self, frames: Tensor, image: Tensor | None = None) -> Target:
+        """Give the teacher's images of (B, 3, H, W) frames, and what the backbone sees in them."""
+        image = self.image(frames) if image is None else image
+        layers = self.backbone(image)
+        return Target(layers, {name: gram(layers[name]) for name in self.backbone.style}, image)
 
 
-class PaintingGoal:
+class PaintingTarget:
     """Show what the frame shows, with the correlations of a painting.
 
     References
@@ -79,17 +79,17 @@ class PaintingGoal:
             layers = backbone(painting)
         self.grams = {name: gram(layers[name]) for name in backbone.style}
 
-    def picture(self, frames: Tensor) -> None:
-        """Give nothing: which picture is best is for the network to find."""
+    def image(self, frames: Tensor) -> None:
+        """Give nothing: which image is best is for the network to find."""
 
     @torch.no_grad()
-    def target(self, frames: Tensor, picture: Tensor | None = None) -> Target:
+    def target(self, frames: Tensor, image: Tensor | None = None) -> Target:
         """Give the frames' content and the painting's style."""
         return Target(self.backbone(frames), self.grams, None)
 
 
-def load_goal(style: Path, backbone: Backbone, device: str, *, style_size: int) -> QualityMetric:
-    """Open a teacher (.onnx) or a painting (any picture).
+def load_target(style: Path, backbone: Backbone, device: str, *, style_size: int) -> StyleTarget:
+    """Open a teacher (.onnx) or a painting (any image).
 
     Raises
     ------
@@ -97,21 +97,21 @@ def load_goal(style: Path, backbone: Backbone, device: str, *, style_size: int) 
         If it is neither.
     """
     if style.suffix == ".onnx":
-        return TeacherGoal(Teacher(style).to(device, memory_format=torch.channels_last), backbone)
-    return PaintingGoal(read_painting(style, style_size).to(device), backbone)
+        return TeacherTarget(Teacher(style).to(device, memory_format=torch.channels_last), backbone)
+    return PaintingTarget(read_painting(style, style_size).to(device), backbone)
 
 
 def read_painting(path: Path, size: int) -> Tensor:
-    """Read a picture as (1, 3, H, W) BGR in [0, 1], its longer side scaled to `size` pixels.
+    """Read an image as (1, 3, H, W) BGR in [0, 1], its longer side scaled to `size` pixels.
 
     Raises
     ------
     SourceNotFound
-        If it is no picture.
+        If it is no image.
     """
     pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if pixels is None:
-        raise SourceNotFound(f"{path} is no picture", expected="a painting, or a teacher's .onnx file")
+        raise SourceNotFound(f"{path} is no image", expected="a painting, or a teacher's .onnx file")
     height, width = pixels.shape[:2]
     scale = size / max(height, width)
     kernel = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC

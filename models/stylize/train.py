@@ -18,18 +18,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...runtime.errors import SourceNotFound
+from ...runtime.errors import BundleError, SourceNotFound
 from ..checkpoint import Checkpoint
 from ..schedule import Budget, one_cycle
 from ..training import LoopOptions, fit, seed_all
 from .backbone import load_backbone
 from .clips import find_clips
 from .evaluate import HeldOut
-from .losses import feature_distance, gram, style_distance, temporal_loss, total_variation
+from .losses import (
+    detail_loss,
+    feature_distance,
+    gram,
+    style_distance,
+    temporal_loss,
+    total_variation,
+    weave_loss,
+)
 from .motion import Sequence, add_noise, warp
 from .net import NORMS, StylizeNet, StylizeOptions
 from .scenes import LiveScenes, SceneOptions, ScenePool, Scenes
-from .targets import Target, load_goal
+from .targets import Target, load_target
 
 # Share of the budget -> frames run before the one that is learned from. The paper's 50k, 60k and 90k iterations are
 # shares 0.55, 0.67 and 1; the last stage is ours: what is stylized for minutes must not blur or drift.
@@ -48,6 +56,8 @@ class LossWeights:
     Parameters
     ----------
     pixel : absolute difference to the teacher; `trusted` of it where the previous output is to be kept
+    detail : fine detail beside the teacher's; see `losses.detail_loss`
+    weave : pattern of 4 pixels that the teacher does not have; see `losses.weave_loss`
     content, style : relative distances of activations and of Gram matrices
     temporal : squared difference to the warped previous output
     variation : total variation
@@ -55,6 +65,8 @@ class LossWeights:
 
     pixel: float = 2.0
     trusted: float = 0.2
+    detail: float = 2.0
+    weave: float = 20.0
     content: float = 1.0
     style: float = 1.0
     temporal: float = 60.0
@@ -70,8 +82,8 @@ class TrainOptions:
     style : a painting, or the ONNX file of a per-frame teacher
     backbone : see `backbone.load_backbone`
     scenes : what is seen
-    pool : number of scenes to make once and keep, with the teacher's pictures; 0 makes new ones for every batch
-    pool_length : frames of a kept scene
+    pool : number of scenes to make once and keep, with the teacher's images; 0 makes new ones for every batch
+    pool_length : frames of a kept scene: the last one and its run-up
     held_out : clips that are only measured on
     first : share of sequences whose last frame is treated as a first one
     style_size : longer side of a painting, pixels
@@ -84,7 +96,7 @@ class TrainOptions:
     net: StylizeOptions = field(default_factory=StylizeOptions)
     weights: LossWeights = field(default_factory=LossWeights)
     pool: int = 0
-    pool_length: int = 5
+    pool_length: int = UNROLL[-1][1] + 1
     held_out: tuple[Path, ...] = ()
     first: float = 0.3
     learning_rate: float = 2e-3
@@ -101,15 +113,15 @@ class StylizeTrainer:
         self.options, self.loop, self.batch_size = options, loop, options.scenes.batch_size
         self.net = StylizeNet(options.net)
         if options.start is not None:
-            self.net.load_state_dict(Checkpoint.load(options.start, task="stylize").weights)
+            start_from(self.net, Checkpoint.load(options.start, task="stylize"))
         self.backbone = load_backbone(options.backbone).to(loop.device, memory_format=torch.channels_last)
-        self.goal = load_goal(options.style, self.backbone, loop.device, style_size=options.style_size)
+        self.target = load_target(options.style, self.backbone, loop.device, style_size=options.style_size)
         live = LiveScenes(options.scenes, device=loop.device, seed=loop.seed)
         self.scenes: Scenes = live
         if options.pool:
             self.scenes = ScenePool(
                 live,
-                self.goal,
+                self.target,
                 name=options.style.stem,
                 count=options.pool,
                 length=options.pool_length,
@@ -143,10 +155,10 @@ class StylizeTrainer:
         """Run a few frames, learn from the last."""
         progress = self.budget.spent(step)
         unroll = next(frames for until, frames in UNROLL if progress < until)
-        clean, picture = self.scenes.draw(min(unroll + 1, self.scenes.longest))
+        clean, image = self.scenes.draw(min(unroll + 1, self.scenes.longest))
         frames = add_noise(clean.frames)
         previous, mask = self._run_up(frames, clean)
-        target = self.goal.target(clean.frames[-1], picture)
+        target = self.target.target(clean.frames[-1], image)
         if progress >= FREEZE_STATISTICS:
             freeze_statistics(self.net)
         output = self.net(frames[-1], previous, mask).float()
@@ -172,13 +184,15 @@ class StylizeTrainer:
         layers = self.backbone(output)
         grams = {name: gram(layers[name]) for name in self.backbone.style}
         found = {
-            "content": weights.content * feature_distance(layers, target.layers, self.goal.content),
+            "content": weights.content * feature_distance(layers, target.layers, self.target.content),
             "style": weights.style * style_distance(grams, target.grams),
             "temporal": weights.temporal * temporal_loss(output, previous, mask),
         }
-        if target.picture is not None:
+        if target.image is not None:
             care = 1 - (1 - weights.trusted) * mask
-            found["pixel"] = weights.pixel * (care * (output - target.picture).abs()).mean()
+            found["pixel"] = weights.pixel * (care * (output - target.image).abs()).mean()
+            found["detail"] = weights.detail * detail_loss(output, target.image, mask)
+            found["weave"] = weights.weave * weave_loss(output, target.image)
         if weights.variation:
             found["variation"] = weights.variation * total_variation(output)
         return {"loss": torch.stack(list(found.values())).sum()} | found
@@ -187,11 +201,11 @@ class StylizeTrainer:
         """Measure flicker and fidelity on clips that were not trained on."""
         if self.held_out is None:
             return {}
-        return self.held_out.measure(net, self.goal, self.backbone)
+        return self.held_out.measure(net, self.target, self.backbone)
 
     def sheet(self, net: nn.Module) -> NDArray[np.uint8] | None:
-        """Draw frames, the teacher's and the network's pictures side by side."""
-        return None if self.held_out is None else self.held_out.sheet(net, self.goal)
+        """Draw frames, the teacher's and the network's images side by side."""
+        return None if self.held_out is None else self.held_out.sheet(net, self.target)
 
 
 def find_in(folders: Many[Path], name: str, *places: str) -> Path:
@@ -207,6 +221,24 @@ def find_in(folders: Many[Path], name: str, *places: str) -> Path:
         if candidate.is_file():
             return candidate
     raise SourceNotFound(f"There is no {name!r}", expected=" or ".join(str(path) for path in candidates))
+
+
+def start_from(net: StylizeNet, checkpoint: Checkpoint) -> None:
+    """Take over the weights of another style; a last convolution that those do not have begins as identity.
+
+    Raises
+    ------
+    BundleError
+        If the two networks differ in anything else.
+    """
+    try:
+        missing, unexpected = net.load_state_dict(checkpoint.weights, strict=False)
+    except RuntimeError as error:
+        raise BundleError(f"The network cannot start from these weights ({str(error)[:300]})") from error
+    foreign = [name for name in (*missing, *unexpected) if not name.startswith("refine.")]
+    if foreign or "refine.weight" in unexpected:
+        found = foreign or unexpected
+        raise BundleError("The network cannot start from these weights", found=f"differences in {found[:5]}")
 
 
 def freeze_statistics(net: nn.Module) -> None:
@@ -239,6 +271,9 @@ def load_net(path: Path) -> StylizeNet:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run; resumed if it is there.")
 @click.option("--cache", type=click.Path(path_type=Path), default=Path("runs/cache"), show_default=True)
 @click.option("--norm", type=click.Choice(NORMS), default="batch", show_default=True)
+@click.option(
+    "--refine", default=3, show_default=True, help="Kernel of a last convolution, against a weave; 0: none."
+)
 @click.option("--batch", default=16, show_default=True)
 @click.option("--clips", default=6, show_default=True, help="How many of a batch are real clips.")
 @click.option("--size", default=256, show_default=True, help="Side of the training frames, pixels.")
@@ -246,9 +281,7 @@ def load_net(path: Path) -> StylizeNet:
 @click.option("--temporal", default=LossWeights().temporal, show_default=True, help="Weight of steadiness.")
 @click.option("--style-weight", default=None, type=float, help="[default: 1 with a teacher, 10 with a painting]")
 @click.option("--style-size", default=384, show_default=True, help="Longer side of the painting: sets the strokes.")
-@click.option(
-    "--start", type=click.Path(path_type=Path, exists=True), help="Checkpoint of another style to go on from."
-)
+@click.option("--start", type=click.Path(path_type=Path), help="Checkpoint, or bundle, to go on from; of any style.")
 @click.option("--learning-rate", default=2e-3, show_default=True)
 @click.option("--steps", default=60_000, show_default=True)
 @click.option("--minutes", type=float, help="Stop after this time, the schedule fitted to it.")
@@ -277,7 +310,8 @@ def command(**given: Any) -> None:
         cache=given["cache"], batch_size=given["batch"], num_clips=given["clips"], size=given["size"],
     )  # fmt: skip
     options = TrainOptions(
-        style=style, backbone=backbone, scenes=scenes, net=StylizeOptions(norm=given["norm"]), pool=given["pool"],
+        style=style, backbone=backbone, scenes=scenes, pool=given["pool"],
+        net=StylizeOptions(norm=given["norm"], refine=given["refine"]),
         held_out=tuple(clip for clip in clips if clip.stem in HOLD_OUT),
         weights=LossWeights(temporal=given["temporal"], style=style_weight, variation=0.0 if taught else 0.5),
         style_size=given["style_size"], learning_rate=given["learning_rate"], start=given["start"],

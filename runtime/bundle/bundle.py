@@ -16,6 +16,7 @@ from .manifest import Manifest
 SHIPPED = Path(__file__).parents[1] / "bundles"
 MANIFEST_FILE = "manifest.json"
 CARD_FILE = "card.md"
+WEIGHTS_FILE = "weights.safetensors"  # what the graphs were made from; only training and parity read it
 _MAX_MANIFEST_BYTES = 1 << 20
 
 

@@ -12,7 +12,13 @@ import click
 
 from ..bundle.bundle import Bundle
 from ..engines.registry import device_choices
-from ..errors import SinkError, SteadyframeError, UsageError
+from ..errors import UsageError
+from ..files import prove_writable
+from ..io.encode import HARDWARE
+from ..io.info import Source
+from ..io.sinks import open_sink, refuse_doubles
+from ..io.sinks.sink import Sink
+from ..io.sinks.video_options import VideoOptions
 from ..io.sources import open_source
 from ..io.sources.camera import cameras
 from ..opening import choose_precision, open_stream
@@ -24,7 +30,7 @@ from .report import StreamProgress, console, stats_table
 
 _EPILOG = """\b
 INPUT   0, /dev/video0, csi://0, rtsp://…, http://…, clip.mp4, folder/,
-        'img_*.jpg', 'gst://PIPELINE', sample://, test://
+        'img_*.jpg', -, a FIFO, 'gst://PIPELINE', sample://, test://
         (default: camera 0, else sample://)
 OUTPUT  display://, out.mp4, folder/, 'out_%05d.png', out.jsonl, -, null://
         (default: display://)
@@ -54,6 +60,8 @@ class RunOptions:
     sequence: bool
     headless: bool
     stats_file: Path | None
+    quality: int | None
+    encoder: str
 
     def source(self) -> str:
         """Address of the source."""
@@ -143,6 +151,12 @@ def read_settings(texts: Sequence[str]) -> dict[str, str]:
 @click.option(
     "--stats", "stats_file", type=click.Path(path_type=Path), metavar="FILE.json", help="Write the figures."
 )
+@click.option(
+    "--quality", type=click.IntRange(0, 51), metavar="0..51", help="Of videos: 0 is lossless. [default: 20]"
+)
+@click.option(
+    "--encoder", default="x264", show_default=True, type=click.Choice(list(HARDWARE)), help="Of H.264 videos."
+)
 def run(**given: Any) -> None:
     """Run BUNDLE on INPUT and write the results to every OUTPUT.
 
@@ -161,19 +175,20 @@ def run(**given: Any) -> None:
 def _open(options: RunOptions, stack: contextlib.ExitStack) -> tuple[Stream, dict[str, Any]]:
     """Open everything, cheapest first, so that a mistake is told before the wait."""
     bundle = Bundle.load(options.bundle)
-    if options.stats_file is not None and not options.stats_file.parent.is_dir():
-        raise SinkError(f"There is no folder for {options.stats_file}", todo="Make it, or name another file")
+    if options.stats_file is not None:
+        prove_writable(options.stats_file)
     sinks = options.sinks()
-    if len(set(sinks)) != len(sinks):
-        raise UsageError("An output is named twice", found=", ".join(sinks))
+    refuse_doubles(sinks)
+    video = VideoOptions(quality=options.quality, encoder=options.encoder)
     source = open_source(options.source(), sequence=options.sequence)
     stack.callback(source.close)
     steady = _steady(options, bundle.manifest.task, independent=source.info.independent)
     precision = choose_precision(
         bundle, options.precision, device=options.device, progress=lambda line: click.echo(line, err=True)
     )
+    opened = _open_sinks(sinks, source, bundle.manifest.task, video)
     stream = open_stream(
-        bundle, source, sinks, device=options.device, precision=precision, options=options.task_options(),
+        bundle, source, opened, device=options.device, precision=precision, options=options.task_options(),
         steady=steady, limit=options.limit, max_age_ms=options.max_age_ms,
     )  # fmt: skip
     stack.callback(stream.close)
@@ -189,6 +204,26 @@ def _open(options: RunOptions, stack: contextlib.ExitStack) -> tuple[Stream, dic
         "source": source.info.address,
     }
     return stream, facts
+
+
+def _open_sinks(addresses: Sequence[str], source: Source, task: str, video: VideoOptions) -> list[Sink]:
+    """Open every output; if one cannot be, nothing is left of the others."""
+    opened: list[Sink] = []
+    try:
+        for address in addresses:
+            opened.append(open_sink(address, source.info, task=task, video=video))
+    except BaseException:
+        for sink in opened:
+            sink.discard()
+        raise
+    return opened
+
+
+def _say_notes(stream: Stream) -> None:
+    """Say what was done to the frames and what could not be kept, one line each."""
+    for part in (stream.source, *stream.sinks):
+        for note in dict.fromkeys(getattr(part, "notes", ())):
+            click.echo(f"note: {note}", err=True)
 
 
 def _steady(options: RunOptions, task: str, *, independent: bool) -> SteadyOptions:
@@ -207,8 +242,6 @@ def _summarise(stream: Stream, facts: dict[str, Any], stats_file: Path | None) -
         return
     title = "{bundle} on {device}, {precision}, steady {steady}: {source}".format(**facts)
     console().print(stats_table(stream.stats, title))
+    _say_notes(stream)
     if stats_file is not None:
-        try:
-            stream.stats.write(stats_file, **facts)
-        except SteadyframeError as error:
-            click.echo(f"steadyframe: {error}", err=True)
+        stream.stats.write(stats_file, **facts)

@@ -1,6 +1,6 @@
 """What an input address means, and how to show it without its password.
 
-Owns `redact` and `split_options`. Opens nothing.
+Owns `redact`, `split_options`. Opens nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from ..errors import UsageError
 
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
-_CREDENTIALS = re.compile(r"(://)[^/?#\s]*@")
+_CREDENTIALS = re.compile(r"(://)[^/?#\s]*@")  # of every address in a pipeline
 _SECRET_OPTION = re.compile(r"([?&](?:[a-z_-]*(?:pass|pwd|token|secret|key|auth)[a-z_-]*)=)[^&#\s]*", re.IGNORECASE)
 
 
@@ -36,7 +36,39 @@ def redact(address: str) -> str:
     >>> redact("rtsp://admin:hunter2@10.0.0.9/live?token=abc&channel=1")
     'rtsp://***@10.0.0.9/live?token=***&channel=1'
     """
-    return _SECRET_OPTION.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", address))
+    return _SECRET_OPTION.sub(r"\1***", _CREDENTIALS.sub(r"\1***@", _without_credentials(address)))
+
+
+def _without_credentials(address: str) -> str:
+    """Hide user and password; where one of them holds a letter that ends a host, up to the last @."""
+    scheme, found, rest = address.partition("://")
+    if not found:
+        return address
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    port = host.rpartition(":")[2] if ":" in host else ""
+    if "@" in host or (port and not port.isdecimal() and not host.endswith("]")):
+        hidden, at, shown = rest.rpartition("@")
+        return f"{scheme}://***@{shown}" if at and hidden else address
+    return address
+
+
+def unencoded_password(address: str) -> str:
+    """Letters of a password that end the host and must be percent-encoded; empty if there are none.
+
+    Examples
+    --------
+    >>> unencoded_password("rtsp://admin:a/b#c@10.0.0.9/live"), unencoded_password("rtsp://admin:a%2Fb@10.0.0.9/live")
+    ('/#', '')
+    """
+    rest = address.partition("://")[2]
+    before = rest.rpartition("@")[0]
+    host = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    if not before or len(host) > len(before) or ":" not in before:
+        return ""
+    port = host.rpartition(":")[2]
+    if port.isdecimal() and "@" not in host:
+        return ""
+    return "".join(letter for letter in "/#?" if letter in before)
 
 
 def split_options(address: str, known: Collection[str]) -> dict[str, str]:

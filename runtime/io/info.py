@@ -6,8 +6,9 @@ Owns the `Source` protocol, its facts and its states.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from fractions import Fraction
 from typing import Protocol
 
 from ..frame import Frame
@@ -17,8 +18,33 @@ class Signal(Enum):
     """Whether frames are coming."""
 
     GOOD = "good"
+    FROZEN = "frozen"  # frames come, and all are the same
     NO_SIGNAL = "no_signal"
     ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Media:
+    """What a video says of itself, for whoever writes another one from it.
+
+    Parameters
+    ----------
+    time_base : unit of its time stamps in seconds
+    sample_aspect : width of a pixel over its height
+    target : name for FFmpeg, by which its sound can be read a second time; empty where it cannot (a pipe)
+    options : of FFmpeg, for opening it
+    start_ns : time stamp that is the zero of its frames' `time_ns`
+    picture : index of its video stream
+    others : kinds of its other streams: ``audio``, ``subtitle``, …
+    """
+
+    time_base: Fraction
+    sample_aspect: Fraction = Fraction(1)
+    target: str = field(default="", repr=False)
+    options: dict[str, str] = field(default_factory=dict, repr=False)
+    start_ns: int = 0
+    picture: int = 0
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +59,8 @@ class SourceInfo:
     fps : frames a second; None for images and for sources that do not say
     count : number of frames, as far as the container says it; None if endless or unknown
     folders : folders that the source reads from; nothing may be written over them
+    media : of a video; None for images and cameras
+    files : the images, where they are known before the first is read
     """
 
     address: str
@@ -41,10 +69,14 @@ class SourceInfo:
     fps: float | None = None
     count: int | None = None
     folders: tuple[str, ...] = ()
+    media: Media | None = None
+    files: tuple[str, ...] = field(default=(), repr=False)
 
 
 class Source(Protocol):
     """Frames, one after the other; iterated once, in one thread.
+
+    A source may have `notes`, lines of text that say what was done to the frames or what is missing.
 
     Raises
     ------

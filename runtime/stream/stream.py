@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import NothingYoungEnough, UsageError
-from ..io.info import Signal, Source
+from ..io.info import Signal
 from ..io.sinks import open_sink
 from ..io.sinks.sink import Sink, StopStream
 from ..io.sources import open_source
@@ -33,9 +33,9 @@ class Stream:
 
     Parameters
     ----------
-    source : an open source, or its address
+    source : an open source, or whatever `open_source` takes
     processor : what is done to every frame; it closes its task only if it owns it (`steadyframe.open_stream` does)
-    sinks : open sinks, or their addresses
+    sinks : open sinks, or whatever `open_sink` takes
     limit : end after so many results
     max_age_ms : live sources only: a frame or a result that is older is thrown away, and counted as late
 
@@ -58,9 +58,9 @@ class Stream:
 
     def __init__(
         self,
-        source: Source | str,
+        source: object,
         processor: Processor,
-        sinks: Sequence[Sink | str] = (),
+        sinks: Sequence[object] = (),
         *,
         limit: int | None = None,
         max_age_ms: float | None = None,
@@ -74,7 +74,7 @@ class Stream:
         try:
             if limit is not None and limit < 1:
                 raise UsageError("A stream delivers at least one result", expected="limit of 1 or more", found=limit)
-            self.source = open_source(source) if isinstance(source, str) else source
+            self.source = open_source(source)
         except BaseException:
             processor.close()
             raise
@@ -87,8 +87,7 @@ class Stream:
                 raise UsageError("A live stream cannot wait for the frames to come", expected=expected)
             processor.live = live
             for sink in sinks:
-                opened = open_sink(sink, self.source.info, task=self.task.name) if isinstance(sink, str) else sink
-                self.sinks.append(opened)
+                self.sinks.append(open_sink(sink, self.source.info, task=self.task.name))
         except BaseException:
             self._end_sinks(keep=False)
             self.source.close()

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ..bundle.manifest import Manifest
 from ..errors import ShapeMismatch
 from ..frame import Frame
+from ..planes import Planes
 from ..temporal.options import PropagatedOutput, SteadyOptions
 from ..temporal.stage import Motion, Outputs, Stage
 from .sessions import TaskSessions
@@ -44,20 +45,44 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """The output of a task that makes images: (H, W, 3) uint8 BGR, at the frame's own size.
+    """The output of a task that makes images, at the frame's own size.
+
+    Parameters
+    ----------
+    image : (H, W, 3) uint8 BGR, or planes, which a video file takes as they are
 
     Raises
     ------
     ShapeMismatch
-        If `pixels` is not an (H, W, 3) uint8 array.
+        If `image` is neither planes nor an (H, W, 3) uint8 array.
     """
 
-    pixels: NDArray[np.uint8]
+    image: NDArray[np.uint8] | Planes
+    _pixels: NDArray[np.uint8] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.pixels.ndim != 3 or self.pixels.shape[2] != 3 or self.pixels.dtype != np.uint8:
-            found = f"{self.pixels.shape} {self.pixels.dtype}"
+        image = self.image
+        if isinstance(image, Planes):
+            return
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            found = f"{image.shape} {image.dtype}"
             raise ShapeMismatch("An image holds 8-bit color pixels", expected="(H, W, 3) uint8 BGR", found=found)
+
+    @property
+    def planes(self) -> Planes | None:
+        """The planes, where it is held so."""
+        return self.image if isinstance(self.image, Planes) else None
+
+    @property
+    def pixels(self) -> NDArray[np.uint8]:
+        """BGR, (H, W, 3) uint8; planes are converted at first use."""
+        if not isinstance(self.image, Planes):
+            return self.image
+        pixels = self._pixels
+        if pixels is None:
+            pixels = self.image.to_bgr()
+            object.__setattr__(self, "_pixels", pixels)  # two threads at once would only convert twice
+        return pixels
 
 
 @dataclass(frozen=True, slots=True)

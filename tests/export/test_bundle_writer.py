@@ -27,7 +27,7 @@ def test_round_trip(plain: Checkpoint, tmp_path: Path) -> None:
     assert (again.manifest.version, again.manifest.licence) == ("7", "MIT")
     assert again.manifest.settings == {"saturation": 1.5}
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        "card.md", "color.onnx", "global.onnx", "manifest.json",
+        "card.md", "color.onnx", "global.onnx", "manifest.json", "weights.safetensors",
     ]  # fmt: skip
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 

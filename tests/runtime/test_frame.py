@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from steadyframe.runtime.errors import ShapeMismatch
 from steadyframe.runtime.frame import Frame
+from steadyframe.runtime.planes import Planes
 
 
 def test_a_frame_knows_its_size_as_width_and_height():
@@ -53,4 +54,15 @@ def test_luma_is_converted_once_and_stays_as_it_is():
     assert frame.luma is frame.luma
     with pytest.raises(ValueError, match="read-only"):
         frame.luma[0, 0] = 1
-    assert (dataclasses.replace(frame, pixels=np.zeros((2, 3, 3), np.uint8)).luma == 0).all()
+    assert (dataclasses.replace(frame, image=np.zeros((2, 3, 3), np.uint8)).luma == 0).all()
+
+
+def test_planes_are_kept_and_bgr_is_made_at_first_use():
+    planes = Planes(np.full((4, 6), 81, np.uint8), np.full((2, 3), 90, np.uint8), np.full((2, 3), 240, np.uint8))
+    frame = Frame(planes)
+    assert frame.size_wh == (6, 4)
+    assert frame.planes is planes
+    assert frame._pixels is None
+    assert np.shares_memory(frame.luma, planes.y)  # the decoder's own plane
+    assert np.abs(frame.pixels.astype(int) - (0, 0, 254)).max() <= 3  # red in BT.601
+    assert frame.pixels is frame.pixels

@@ -1,1 +1,1 @@
-"""Artistic style transfer for videos by optimisation, complete: minutes a frame, and the reference for the rest."""
+"""Artistic style transfer for videos by optimization, complete: minutes a frame, and the reference for the rest."""

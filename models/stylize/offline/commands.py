@@ -1,4 +1,4 @@
-"""`steadyframe stylize-offline`: the optimisation on a clip or a folder of frames.
+"""`steadyframe stylize-offline`: the optimization on a clip or a folder of frames.
 
 Owns the command line, the reading of frames, and what makes a run resumable.
 """
@@ -32,27 +32,27 @@ SETTINGS = "settings.json"
 
 
 def read_frames(source: Path, *, short_side: int, limit: int | None, skip: int = 0) -> list[NDArray[np.uint8]]:
-    """Read a clip or a folder of pictures, scaled down to a shorter side.
+    """Read a clip or a folder of images, scaled down to a shorter side.
 
     Raises
     ------
     SourceNotFound
-        If there is nothing to read, or the pictures differ in size.
+        If there is nothing to read, or the images differ in size.
     """
     frames = []
-    for pixels in _pictures(source, skip, limit):
+    for pixels in _images(source, skip, limit):
         height, width = pixels.shape[:2]
         scale = min(1.0, short_side / min(height, width))
         size_wh = (round(width * scale), round(height * scale))
         frames.append(pixels if scale == 1 else cv2.resize(pixels, size_wh, interpolation=cv2.INTER_AREA))
     if not frames:
-        raise SourceNotFound(f"There are no frames in {source}", expected="a clip or a folder of pictures")
+        raise SourceNotFound(f"There are no frames in {source}", expected="a clip or a folder of images")
     if len({frame.shape for frame in frames}) > 1:
-        raise SourceNotFound(f"The pictures in {source} differ in size", expected="frames of one video")
+        raise SourceNotFound(f"The images in {source} differ in size", expected="frames of one video")
     return frames
 
 
-def _pictures(source: Path, skip: int, limit: int | None) -> list[NDArray[np.uint8]]:
+def _images(source: Path, skip: int, limit: int | None) -> list[NDArray[np.uint8]]:
     """Decode frames `skip` to `skip + limit`."""
     end = None if limit is None else skip + limit
     if source.is_dir():
@@ -123,14 +123,14 @@ def paint_with_progress(painter: Painter, console: Console) -> list[Path]:
     return paths
 
 
-def write_video(pictures: list[Path], path: Path, rate: float) -> None:
-    """Write pictures as an MP4 file; half a file never stays."""
-    height, width = cv2.imread(str(pictures[0])).shape[:2]
+def write_video(images: list[Path], path: Path, rate: float) -> None:
+    """Write images as an MP4 file; half a file never stays."""
+    height, width = cv2.imread(str(images[0])).shape[:2]
     temporary = path.with_name(f".{path.stem}.tmp.mp4")
     writer = cv2.VideoWriter(str(temporary), cv2.VideoWriter.fourcc(*"mp4v"), rate, (width, height))
     try:
-        for picture in pictures:
-            writer.write(cv2.imread(str(picture)))
+        for image in images:
+            writer.write(cv2.imread(str(image)))
     finally:
         writer.release()
     temporary.replace(path)
@@ -163,14 +163,14 @@ def write_video(pictures: list[Path], path: Path, rate: float) -> None:
 @click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
 @click.option("--seed", default=0, show_default=True)
 def command(**given: Any) -> None:
-    """Stylize VIDEO after PAINTING by optimisation, into FOLDER. The same call again resumes."""
+    """Stylize VIDEO after PAINTING by optimization, into FOLDER. The same call again resumes."""
     console, source, folder = Console(stderr=True), given["video"], given["folder"]
     options, weights = _options(given)
     frames = read_frames(source, short_side=given["size"], limit=given["limit"], skip=given["skip"])
     painting = read_image(given["painting"])
     digest = hashlib.sha256(b"".join(frame.tobytes() for frame in frames) + painting.tobytes()).hexdigest()
     settings = dataclasses.asdict(options) | dataclasses.asdict(weights) | {
-        "pictures": digest, "backbone": Path(given["backbone"]).name, "style_scale": given["style_scale"],
+        "images": digest, "backbone": Path(given["backbone"]).name, "style_scale": given["style_scale"],
         "flows": given["flows"] and given["flows"].name, "binary_masks": given["binary_masks"],
     }  # fmt: skip
     if claim(folder, settings):
@@ -182,10 +182,10 @@ def command(**given: Any) -> None:
     objective = Objective(load_backbone(given["backbone"]).to(device), tensor, weights)
     motion = Motion(frames, given["flows"], smooth=not given["binary_masks"])
     painter = Painter(frames, objective, motion, options, folder, device=device)
-    pictures = paint_with_progress(painter, console)
+    images = paint_with_progress(painter, console)
     rate = 25.0 if source.is_dir() else cv2.VideoCapture(str(source)).get(cv2.CAP_PROP_FPS) or 25.0
-    write_video(pictures, folder / "stylized.mp4", rate)
-    console.print(f"{len(pictures)} frames in {pictures[0].parent}, and {folder / 'stylized.mp4'}", highlight=False)
+    write_video(images, folder / "stylized.mp4", rate)
+    console.print(f"{len(images)} frames in {images[0].parent}, and {folder / 'stylized.mp4'}", highlight=False)
 
 
 def _options(given: dict[str, Any]) -> tuple[PaintOptions, Weights]:

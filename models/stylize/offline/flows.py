@@ -1,6 +1,6 @@
 """How any two frames of a video lie to each other: flow, and where to trust it.
 
-Owns the flow at full size for the optimisation, measured here or read from `.flo` files. Pictures are numpy here.
+Owns the flow at full size for the optimization, measured here or read from `.flo` files. Images are numpy here.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class Motion:
             self._kept[here, there] = self._read(here, there) if self.folder else self._measure(here, there)
         return self._kept[here, there]
 
-    def carry(self, picture: NDArray[np.float32], source: int, target: int) -> NDArray[np.float32]:
-        """Warp a picture of frame `source` to frame `target`; what comes from outside gets the mean color."""
-        warped = warp(picture, Flow(self.vectors(target, source)))
+    def propagate(self, image: NDArray[np.float32], source: int, target: int) -> NDArray[np.float32]:
+        """Warp an image of frame `source` to frame `target`; what comes from outside gets the mean color."""
+        warped = warp(image, Flow(self.vectors(target, source)))
         pixels = np.asarray(warped.pixels, np.float32).copy()
         pixels[~warped.valid] = MEAN_BGR / 255
         return pixels

@@ -1,4 +1,4 @@
-"""What the optimisation minimises for one frame.
+"""What the optimization minimizes for one frame.
 
 Owns the weighted sum of content, style, variation and temporal losses. Knows nothing of solvers or files.
 """
@@ -46,11 +46,11 @@ class Anchor:
 
     Parameters
     ----------
-    picture : (1, 3, H, W) BGR in [0, 1]
+    image : (1, 3, H, W) BGR in [0, 1]
     mask : (1, 1, H, W) in [0, 1], how far each pixel of it binds
     """
 
-    picture: Tensor
+    image: Tensor
     mask: Tensor
 
 
@@ -70,7 +70,7 @@ class Objective:
             self._grams = {name: gram(layers[name]) for name in backbone.style}
 
     def of_frame(self, frame: Tensor, anchors: Sequence[Anchor] = ()) -> Loss:
-        """Give the loss of pictures of one frame.
+        """Give the loss of images of one frame.
 
         Parameters
         ----------
@@ -85,14 +85,14 @@ class Objective:
         with torch.no_grad():
             content = self.backbone(frame)
 
-        def loss(picture: Tensor) -> Tensor:
-            layers = self.backbone(picture)
+        def loss(image: Tensor) -> Tensor:
+            layers = self.backbone(image)
             grams = {name: gram(layers[name]) for name in self._grams}
             total = weights.content * feature_distance(layers, content, self.backbone.content)
             total = total + weights.style * style_distance(grams, self._grams)
-            total = total + weights.variation * total_variation(picture)
+            total = total + weights.variation * total_variation(image)
             for anchor in anchors:
-                total = total + weights.temporal * temporal_loss(picture, anchor.picture, anchor.mask)
+                total = total + weights.temporal * temporal_loss(image, anchor.image, anchor.mask)
             return total
 
         return loss

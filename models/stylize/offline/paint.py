@@ -1,6 +1,6 @@
 """Stylize a whole video frame by frame, in one pass or many.
 
-Owns the order of frames, their starting pictures and anchors, and what is written when. Loss, solver and flow are
+Owns the order of frames, their starting images and anchors, and what is written when. Loss, solver and flow are
 in their own files.
 """
 
@@ -20,7 +20,7 @@ from ....runtime.errors import UsageError
 from ....runtime.motion.masks import long_term
 from .flows import MEAN_BGR, Motion
 from .objective import Anchor, Objective
-from .solver import Solution, SolverOptions, minimise
+from .solver import Solution, SolverOptions, minimize
 
 STARTS = ("random", "image", "prev", "prevWarped", "first")
 Report = Callable[[int, int, int, float], None]  # pass, frame, iterations, loss
@@ -38,7 +38,7 @@ class PaintOptions:
     passes : 1 is the single pass; more alternate forward and backward
     pass_iterations : of each pass when there is more than one
     temporal_from : the pass that first has a temporal loss
-    blend : weight of the neighbour that a pass has just done, before its mask
+    blend : weight of the neighbor that a pass has just done, before its mask
     seed : of the noise that `random` and the first frame begin with
 
     References
@@ -68,7 +68,7 @@ class PaintOptions:
 class Painter:
     """Paints a video into a folder; what is there already is not painted again.
 
-    Frames are handed on as the 8-bit pictures that were written, so that a run that was cut and resumed gives the
+    Frames are handed on as the 8-bit images that were written, so that a run that was cut and resumed gives the
     same as one that was not.
 
     Parameters
@@ -98,7 +98,7 @@ class Painter:
         return self.folder / f"pass-{number:02d}" / f"{index:05d}.png"
 
     def paint(self, report: Report | None = None) -> list[Path]:
-        """Paint all that is missing; give the pictures of the last pass."""
+        """Paint all that is missing; give the images of the last pass."""
         for number in range(1, self.options.passes + 1):
             forward = number % 2 == 1
             indices = range(len(self.frames))
@@ -115,11 +115,11 @@ class Painter:
             anchors = self._anchors(index, [index - j for j in options.offsets if index - j >= 0], number)
             solver = options.later if index else options.first
         else:
-            neighbour = index - (1 if number % 2 == 1 else -1)
+            neighbor = index - (1 if number % 2 == 1 else -1)
             known = position > 0 and number > 1
-            start = self._blended_start(number, index, neighbour if known else None)
+            start = self._blended_start(number, index, neighbor if known else None)
             temporal = known and number >= options.temporal_from
-            anchors = self._anchors(index, [neighbour], number) if temporal else []
+            anchors = self._anchors(index, [neighbor], number) if temporal else []
             solver = replace(options.later, iterations=options.pass_iterations, tolerance=0.0)
         loss = self.objective.of_frame(self._tensor(self.frames[index] / np.float32(255)), anchors)
 
@@ -127,7 +127,7 @@ class Painter:
             if report is not None:
                 report(number, index, iterations, value)
 
-        return minimise(loss, self._tensor(start), solver, progress)
+        return minimize(loss, self._tensor(start), solver, progress)
 
     def _single_start(self, index: int) -> NDArray[np.float32]:
         """Where a frame of the single pass begins."""
@@ -139,36 +139,36 @@ class Painter:
         if start == "first":
             return self._read(1, 0)
         previous = self._read(1, index - 1)
-        return previous if start == "prev" else self.motion.carry(previous, index - 1, index)
+        return previous if start == "prev" else self.motion.propagate(previous, index - 1, index)
 
-    def _blended_start(self, number: int, index: int, neighbour: int | None) -> NDArray[np.float32]:
-        """Where a frame of a later pass begins: its own last picture, blended with the neighbour just done.
+    def _blended_start(self, number: int, index: int, neighbor: int | None) -> NDArray[np.float32]:
+        """Where a frame of a later pass begins: its own last image, blended with the neighbor just done.
 
         References
         ----------
-        Ruder et al. 2016, equations 11 and 12, in the released code's normalised form.
+        Ruder et al. 2016, equations 11 and 12, in the released code's normalized form.
         """
         if number == 1:
             return self._noise
         own = self._read(number - 1, index)
-        if neighbour is None:
+        if neighbor is None:
             return own
-        weight = self.options.blend * self.motion.mask(neighbour, index)[..., None]
-        carried = self.motion.carry(self._read(number, neighbour), neighbour, index)
-        return np.asarray((own + weight * carried) / (1 + weight), np.float32)
+        weight = self.options.blend * self.motion.mask(neighbor, index)[..., None]
+        propagated = self.motion.propagate(self._read(number, neighbor), neighbor, index)
+        return np.asarray((own + weight * propagated) / (1 + weight), np.float32)
 
     def _anchors(self, index: int, sources: Sequence[int], number: int) -> list[Anchor]:
         """Stylized frames that bind this one, nearest first, each pixel bound by the nearest that knows it."""
         masks = long_term([self.motion.mask(source, index) for source in sources])
         anchors = []
         for source, mask in zip(sources, masks, strict=True):
-            carried = self.motion.carry(self._read(number, source), source, index)
-            anchors.append(Anchor(self._tensor(carried), self._tensor(mask[..., None])))
+            propagated = self.motion.propagate(self._read(number, source), source, index)
+            anchors.append(Anchor(self._tensor(propagated), self._tensor(mask[..., None])))
         return anchors
 
-    def _tensor(self, picture: NDArray[np.float32]) -> Tensor:
+    def _tensor(self, image: NDArray[np.float32]) -> Tensor:
         """(H, W, C) -> (1, C, H, W) on the device."""
-        return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None].float().to(self.device)
+        return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].float().to(self.device)
 
     def _read(self, number: int, index: int) -> NDArray[np.float32]:
         pixels = cv2.imread(str(self.path(number, index)), cv2.IMREAD_COLOR)
@@ -177,7 +177,7 @@ class Painter:
         return pixels.astype(np.float32) / np.float32(255)
 
     def _write(self, number: int, index: int, solution: Solution) -> None:
-        pixels = (solution.picture[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().cpu().numpy()
+        pixels = (solution.image[0].permute(1, 2, 0).clamp(0, 1) * 255).round().byte().cpu().numpy()
         path = self.path(number, index)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp.png")

@@ -1,6 +1,6 @@
 """L-BFGS as the paper runs it, with its stopping rule, and a guard against its known early exit.
 
-Owns the minimisation of any loss of one picture. Knows nothing of styles.
+Owns the minimization of any loss of one image. Knows nothing of styles.
 """
 
 from __future__ import annotations
@@ -49,28 +49,28 @@ class SolverOptions:
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """What a minimisation found.
+    """What a minimization found.
 
     Parameters
     ----------
-    picture : the best one, shaped like the start
+    image : the best one, shaped like the start
     loss : its loss
     iterations : spent in all
     restarts : how often the memory was thrown away
     reason : ``converged``, ``iterations`` or ``restarts``
     """
 
-    picture: Tensor
+    image: Tensor
     loss: float
     iterations: int
     restarts: int
     reason: str
 
 
-def minimise(
+def minimize(
     loss: Callable[[Tensor], Tensor], start: Tensor, options: SolverOptions, progress: Progress | None = None
 ) -> Solution:
-    """Minimise a loss over a picture, from a start that is not changed.
+    """Minimise a loss over an image, from a start that is not changed.
 
     Raises
     ------
@@ -87,14 +87,14 @@ def minimise(
 
 
 class _Run:
-    """State of one minimisation."""
+    """State of one minimization."""
 
     def __init__(self, loss: Callable[[Tensor], Tensor], start: Tensor, options: SolverOptions) -> None:
         self.loss, self.options = loss, options
-        self.picture = start.detach().clone().requires_grad_(True)
+        self.image = start.detach().clone().requires_grad_(True)
         self.best, self.best_loss = start.detach().clone(), self._value()
         if not torch.isfinite(torch.tensor(self.best_loss)):
-            raise FloatingPointError("The loss of the starting picture is not finite")
+            raise FloatingPointError("The loss of the starting image is not finite")
         self.last = self.best_loss
         self.iterations = self.restarts = 0
         self.rate = 1.0
@@ -103,17 +103,17 @@ class _Run:
     def _fresh(self) -> torch.optim.LBFGS:
         options = self.options
         return torch.optim.LBFGS(
-            [self.picture], lr=self.rate, max_iter=options.interval, max_eval=10 * options.interval,
+            [self.image], lr=self.rate, max_iter=options.interval, max_eval=10 * options.interval,
             tolerance_grad=0, tolerance_change=0, history_size=options.history,
         )  # fmt: skip
 
     def _value(self) -> float:
         with torch.no_grad():
-            return float(self.loss(self.picture))
+            return float(self.loss(self.image))
 
     def _closure(self) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
-        value = self.loss(self.picture)
+        value = self.loss(self.image)
         value.backward()
         return value
 
@@ -128,7 +128,7 @@ class _Run:
         self.iterations += done
         value, previous = self._value(), self.last
         if value < self.best_loss:  # false for NaN
-            self.best, self.best_loss = self.picture.detach().clone(), value
+            self.best, self.best_loss = self.image.detach().clone(), value
         # Without a line search the loss may rise a little on its way; a multiple of it is no way.
         astray = not value < _ASTRAY * self.best_loss
         if done < min(options.least, wanted) or astray:
@@ -139,10 +139,10 @@ class _Run:
         return "converged" if abs(previous - value) < options.tolerance * previous else ""
 
     def _steps(self) -> int:
-        return int(self.optimizer.state[self.picture].get("n_iter", 0))
+        return int(self.optimizer.state[self.image].get("n_iter", 0))
 
     def _restart(self) -> str:
-        """Go back to the best picture with an empty memory, more carefully each time."""
+        """Go back to the best image with an empty memory, more carefully each time."""
         if self.iterations >= self.options.iterations:
             return "iterations"
         if self.restarts >= self.options.restarts:
@@ -151,6 +151,6 @@ class _Run:
         self.last = self.best_loss
         self.rate *= 0.5
         with torch.no_grad():
-            self.picture.copy_(self.best)
+            self.image.copy_(self.best)
         self.optimizer = self._fresh()
         return ""

@@ -7,27 +7,34 @@ package.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...descriptors import find_descriptor, names_of
 from ...errors import UsageError
 from ..address import redact, scheme_of
 from ..info import SourceInfo
+from ..names import shown
 from .descriptor import SinkDescriptor
+from .images import is_numbered
 from .sink import Sink
+from .video_options import VideoOptions
 
 GROUP = "steadyframe.sinks"
 
 
-def open_sink(address: str, info: SourceInfo, *, task: str = "") -> Sink:
+def open_sink(address: object, info: SourceInfo, *, task: str = "", video: VideoOptions | None = None) -> Sink:
     """Open a sink by its address, and prove that it can be written.
 
     Parameters
     ----------
-    address : ``display://``, ``null://``, ``-`` (JSON lines on stdout), ``folder/``, ``'out_%05d.png'``, or a file
-        with the ending of an installed sink
+    address : one of ``display://``, a video file, ``folder/``, ``'out_%05d.png'``, ``out.png`` (for one image),
+        ``out.jsonl``, ``-`` (JSON lines on stdout), ``null://``; or a `Path`; a sink that is open already is given
+        back
     info : of the source: its rate, its count, the folders that must not be written over
     task : name of the task, for lines of JSON
+    video : quality and encoder of video files
 
     Raises
     ------
@@ -36,17 +43,24 @@ def open_sink(address: str, info: SourceInfo, *, task: str = "") -> Sink:
     UsageError
         If there is no such kind of output.
     """
+    if isinstance(address, os.PathLike):
+        address = os.fsdecode(address)
+    if not isinstance(address, str):
+        if hasattr(address, "write") and hasattr(address, "discard"):
+            sink: Sink = address  # type: ignore[assignment]
+            return sink
+        raise UsageError("There is no such kind of output", found=type(address).__name__, available=names_of(GROUP))
     name = _name_of(address)
     descriptor: SinkDescriptor | None = find_descriptor(GROUP, name) if name else None
     if descriptor is None:
-        named = bool(scheme_of(address))
-        problem = f"There is no kind of output {name}://" if named else "The ending of this output says nothing"
-        raise UsageError(problem, found=redact(address), available=names_of(GROUP))
-    return descriptor.open(address, info, task)
+        if scheme_of(address):
+            raise UsageError(f"There is no kind of output {name}:// ({redact(address)})", available=names_of(GROUP))
+        raise UsageError(f"The ending of output '{shown(address)}' says nothing", available=names_of(GROUP))
+    return descriptor.open(address, info, task=task, video=video)
 
 
 def _name_of(address: str) -> str:
-    """Name of the entry point for an address: its scheme, its ending, or ``folder``."""
+    """Name of the entry point for an address: its scheme, its ending (before any pattern), or ``folder``."""
     scheme = scheme_of(address)
     if scheme:
         return scheme
@@ -55,4 +69,23 @@ def _name_of(address: str) -> str:
     ending = Path(address).suffix.lower().removeprefix(".")
     if address.endswith("/") or Path(address).is_dir():
         return "folder"
-    return ending
+    return "folder" if is_numbered(address) and ending not in names_of(GROUP) else ending
+
+
+def refuse_doubles(addresses: Sequence[object]) -> None:
+    """Refuse two outputs that are one, however they are spelled.
+
+    Raises
+    ------
+    UsageError
+        If there are any.
+    """
+    seen: dict[str, str] = {}
+    for address in addresses:
+        text = os.fsdecode(address) if isinstance(address, str | os.PathLike) else ""
+        if not text:
+            continue
+        key = text if text == "-" or scheme_of(text) else os.path.realpath(text)
+        if key in seen:
+            raise UsageError("An output is named twice", found=f"{seen[key]} and {text}")
+        seen[key] = text

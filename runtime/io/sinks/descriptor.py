@@ -5,11 +5,19 @@ Owns `SinkDescriptor`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from ..info import SourceInfo
 from .sink import Sink
+from .video_options import VideoOptions
+
+
+class OpenSink(Protocol):
+    """Opens a sink by its address."""
+
+    def __call__(self, address: str, info: SourceInfo, *, task: str, video: VideoOptions | None) -> Sink:
+        """Open it for the results of a source, made by a task; `video` is for sinks that write video."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +26,7 @@ class SinkDescriptor:
 
     Parameters
     ----------
-    open : ``open(address, info, task)`` opens an address for the results of a source, made by a task of that name
+    open : opens an address
     """
 
-    open: Callable[[str, SourceInfo, str], Sink]
+    open: OpenSink

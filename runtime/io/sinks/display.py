@@ -18,6 +18,7 @@ from ...tasks.task import Result
 from ..info import SourceInfo
 from .descriptor import SinkDescriptor
 from .sink import StopStream, image_of
+from .video_options import VideoOptions
 
 _QUIT_KEYS = (ord("q"), ord("Q"), 27)
 
@@ -66,6 +67,7 @@ class DisplaySink:
 
     in_callers_thread = True
     wants = "newest"
+    notes = ()
 
     def __init__(self, address: str, info: SourceInfo) -> None:
         self.address = address
@@ -90,7 +92,7 @@ class DisplaySink:
 
     def write(self, result: Result[Any]) -> None:
         """Show one image, at its time."""
-        pixels = image_of(result.output)
+        pixels = image_of(result)
         if not self._shown:
             cv2.resizeWindow(self._title, min(pixels.shape[1], 1600), min(pixels.shape[0], 900))
             self._shown = True
@@ -116,9 +118,9 @@ class DisplaySink:
         self.close()
 
 
-def open_display(address: str, info: SourceInfo, task: str) -> DisplaySink:
+def open_display(address: str, info: SourceInfo, *, task: str, video: VideoOptions | None) -> DisplaySink:
     """Open a window for the results of a source."""
-    del task
+    del task, video
     return DisplaySink(address, info)
 
 

@@ -12,12 +12,13 @@ from typing import Any
 import cv2
 
 from ...errors import SinkError, UsageError
-from ...files import write_whole
+from ...files import refuse_long_name, sweep, write_whole
 from ...opencv_settings import quiet
 from ...tasks.task import Result
 from ..info import SourceInfo
 from .descriptor import SinkDescriptor
 from .sink import image_of, make_folder, refuse_inputs_folder
+from .video_options import VideoOptions
 
 WRITABLE = frozenset((".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"))
 _NUMBER = re.compile(r"%0?\d*[di]")
@@ -54,6 +55,7 @@ class ImageSink:
 
     in_callers_thread = False
     wants = "every"
+    notes = ()
 
     def __init__(self, address: str, info: SourceInfo) -> None:
         self.address = address
@@ -78,11 +80,34 @@ class ImageSink:
                 found=many,
                 todo="Write to a folder/ or to numbered images such as 'out_%05d.png'",
             )
+        refuse_long_name(path)
         if self._folder.exists() and not self._folder.is_dir():
             raise SinkError(f"{self._folder} is a file, not a folder")
         if not self._single and not self._numbered:
             refuse_inputs_folder(self._folder, info, address)
         make_folder(self._folder)
+        sweep(self._folder)
+        self._refuse_same_names(info)
+
+    def _refuse_same_names(self, info: SourceInfo) -> None:
+        """Tell before the start that two inputs would be written to one file."""
+        if self._single or self._numbered or not self._named_by_input:
+            return
+        taken: dict[str, str] = {}
+        for source in info.files:
+            name = self._name_by_input(source)
+            if name in taken:
+                raise SinkError(
+                    f"{taken[name]} and {source} would both be written to {self._folder / name}",
+                    todo="Write numbered images, such as 'out_%05d.png'",
+                )
+            taken[name] = source
+
+    @staticmethod
+    def _name_by_input(source: str) -> str:
+        """Name of the output for an input: its own, where that format can be written."""
+        given = Path(source)
+        return given.name if given.suffix.lower() in WRITABLE else given.stem + ".png"
 
     def _path_for(self, result: Result[Any]) -> Path:
         """Name of the image of one result."""
@@ -94,8 +119,7 @@ class ImageSink:
                 lambda spec: spec.group(0).replace("i", "d") % frame.index, self._pattern
             )
         elif self._named_by_input:
-            given = Path(frame.source)
-            path = self._folder / (given.name if given.suffix.lower() in WRITABLE else given.stem + ".png")
+            path = self._folder / self._name_by_input(frame.source)
         else:
             path = self._folder / f"{frame.index:06d}.png"
         if path.name in self._names:
@@ -108,7 +132,7 @@ class ImageSink:
 
     def write(self, result: Result[Any]) -> None:
         """Encode one image and put it in its place."""
-        pixels = image_of(result.output)
+        pixels = image_of(result)
         path = self._path_for(result)
         suffix = path.suffix.lower()
         with quiet():
@@ -127,9 +151,9 @@ class ImageSink:
         """Every image is whole already; those that were written stay."""
 
 
-def open_images(address: str, info: SourceInfo, task: str) -> ImageSink:
+def open_images(address: str, info: SourceInfo, *, task: str, video: VideoOptions | None) -> ImageSink:
     """Open a folder, numbered files, or one file."""
-    del task
+    del task, video
     return ImageSink(address, info)
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ...errors import SinkError
-from ...files import drop_stdout, remove, unfinished_name
+from ...files import Presence, behind_link, drop_stdout, refuse_long_name, remove, sweep, unfinished_name
 from ...tasks.task import Result
 from ..info import SourceInfo
 from .descriptor import SinkDescriptor
 from .sink import StopStream, make_folder
+from .video_options import VideoOptions
 
 SCHEMA = 1
 
@@ -29,7 +30,6 @@ def as_line(result: Result[Any], task: str) -> dict[str, Any]:
         "source": frame.source,
         "index": frame.index,
         "captured_ns": frame.captured_ns,
-        "wall_ns": frame.wall_ns,
         "time_ns": frame.time_ns,
         "age_ms": round(result.age_ms, 3),
         "size": list(frame.size_wh),
@@ -56,21 +56,27 @@ class JsonLinesSink:
 
     in_callers_thread = False
     wants = "every"
+    notes = ()
 
     def __init__(self, address: str, task: str) -> None:
         self.address = address
         self._task = task
-        self._path = None if address == "-" else Path(address)
+        self._path = None if address == "-" else behind_link(Path(address))
         self._unfinished = unfinished_name(self._path) if self._path else None
+        self._presence = Presence(self._unfinished, self._path) if self._unfinished and self._path else None
         self._file: TextIO = sys.stdout
         if self._path is not None and self._unfinished is not None:
             if self._path.is_dir():
                 raise SinkError(f"{self._path} is a folder, not a file")
+            refuse_long_name(self._path)
             make_folder(self._path.parent)
+            sweep(self._path.parent)
             self._file = self._unfinished.open("w", encoding="utf-8")
 
     def write(self, result: Result[Any]) -> None:
         """Append one line."""
+        if self._presence is not None:
+            self._presence.check()
         try:
             self._file.write(json.dumps(as_line(result, self._task), separators=(",", ":")) + "\n")
             if self._path is None:
@@ -99,9 +105,9 @@ class JsonLinesSink:
             remove(self._unfinished)
 
 
-def open_jsonl(address: str, info: SourceInfo, task: str) -> JsonLinesSink:
+def open_jsonl(address: str, info: SourceInfo, *, task: str, video: VideoOptions | None) -> JsonLinesSink:
     """Open lines of JSON for the results of a task."""
-    del info
+    del info, video
     return JsonLinesSink(address, task)
 
 

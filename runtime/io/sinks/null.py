@@ -7,6 +7,7 @@ from typing import Any
 from ...tasks.task import Result
 from ..info import SourceInfo
 from .descriptor import SinkDescriptor
+from .video_options import VideoOptions
 
 
 class NullSink:
@@ -15,6 +16,7 @@ class NullSink:
     address = "null://"
     in_callers_thread = False
     wants = "every"
+    notes = ()
 
     def write(self, result: Result[Any]) -> None:
         """Take one result."""
@@ -26,9 +28,9 @@ class NullSink:
         """Nothing to remove."""
 
 
-def open_null(address: str, info: SourceInfo, task: str) -> NullSink:
+def open_null(address: str, info: SourceInfo, *, task: str, video: VideoOptions | None) -> NullSink:
     """Open it; there is nothing to check."""
-    del address, info, task
+    del address, info, task, video
     return NullSink()
 
 

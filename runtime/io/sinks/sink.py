@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SinkError
+from ...planes import Planes
 from ...tasks.task import Result
 from ..info import SourceInfo
 
@@ -25,7 +26,8 @@ class Sink(Protocol):
     """A place where results go. Opening one raises `SinkError` if it could not be written later.
 
     `write` is called in one thread of the sink's own; with `in_callers_thread` it is the thread that consumes the
-    stream, which windows insist on.
+    stream, which windows insist on. A sink may have `notes`, lines of text that say what could not be kept; they
+    are complete after `close`.
 
     Attributes
     ----------
@@ -48,7 +50,13 @@ class Sink(Protocol):
         """End after a failure: nothing half-written stays."""
 
 
-def image_of(result: Any) -> NDArray[np.uint8]:
+def planes_of(result: Result[Any]) -> Planes | None:
+    """Planes of a result's image, where it is held as planes."""
+    found = getattr(result.output, "planes", None)
+    return found if isinstance(found, Planes) else None
+
+
+def image_of(result: Result[Any]) -> NDArray[np.uint8]:
     """Pixels to show of a result: (H, W, 3) uint8 BGR.
 
     Raises
@@ -56,9 +64,9 @@ def image_of(result: Any) -> NDArray[np.uint8]:
     SinkError
         If the result has no pixels.
     """
-    pixels = getattr(result, "pixels", None)
+    pixels = getattr(result.output, "pixels", None)
     if pixels is None:
-        raise SinkError(f"A {type(result).__name__} has no image to write", todo="Write it to a .jsonl file")
+        raise SinkError(f"A {type(result.output).__name__} has no image to write", todo="Write it to a .jsonl file")
     return np.asarray(pixels, np.uint8)
 
 

@@ -1,94 +1,89 @@
 """Video files.
 
-Owns `VideoSink`: one file, written under another name and renamed when it is whole.
+Owns `VideoSink`: which frames go into a file at which time, and when the file gets its name. How they are encoded is
+the business of `io.encode`.
 """
 
 from __future__ import annotations
 
+import os
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SinkError
-from ...files import remove, unfinished_name
-from ...opencv_settings import quiet
+from ...files import Presence, behind_link, refuse_long_name, remove, sweep, unfinished_name
+from ...planes import Planes
 from ...tasks.task import Result
-from ..info import SourceInfo
-from ..sources.capture import open_capture
+from ..encode import ENCODERS, VideoPlan, VideoWriter, free_bytes
+from ..info import Media, SourceInfo
+from ..soundtrack import Soundtrack
 from .descriptor import SinkDescriptor
-from .sink import image_of, make_folder
+from .sink import image_of, make_folder, planes_of
+from .video_options import VideoOptions
 
-# Every OpenCV wheel can write these without a further library; H.264 it cannot.
-CODECS = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "MJPG"}
-_PROBE_WH = (64, 64)
 _FALLBACK_FPS = 30.0
-_MAX_HELD = 300  # frames written for one gap at most: ten seconds at 30 fps
+_LEAST_FREE = 1 << 20
 
 
 class VideoSink:
     """Write the result's images as a video.
 
-    A recording of a live source keeps real time: where frames were dropped, the last image is held, and an image
-    that comes too early for the rate is left out. Codecs store color at half size: an odd side grows by one pixel, a
+    A file keeps the time stamps, the pixel aspect and the sound of the file it was made from, and appears when it is
+    whole. A recording of a live source is stamped with the time of capture and written in fragments under its own
+    name, so that a crash costs a second at most. Codecs store color at half size: an odd side grows by one pixel, a
     copy of its last.
 
     Parameters
     ----------
-    path : .mp4, .mkv, .avi, .mov or .m4v
-    info : of the source; gives the rate
+    path : .mp4, .mkv, .webm, .avi, .mov or .m4v
+    info : of the source
+    options : quality and encoder
 
     Raises
     ------
     SinkError
-        On opening, if the folder cannot be written or OpenCV lacks the codec; later, if an image has another size
-        than the first one, or the finished file cannot be read back.
+        On opening, if the folder cannot be written or is full; later, as soon as a write fails, or if an image has
+        another size than the first one.
     """
 
     in_callers_thread = False
     wants = "every"
 
-    def __init__(self, path: Path, info: SourceInfo) -> None:
+    def __init__(self, path: Path, info: SourceInfo, options: VideoOptions | None = None) -> None:
         self.address = str(path)
+        self.notes: list[str] = []
         self._path = path
-        self._unfinished = unfinished_name(path)
-        self._live = info.live
-        self._fps = info.fps or _FALLBACK_FPS
-        self._size_wh: tuple[int, int] | None = None
-        self._writer: cv2.VideoWriter | None = None
-        self._start_ns = 0
-        self._written = 0
+        self._info = info
+        self._options = options or VideoOptions()
         if path.is_dir():
             raise SinkError(f"{path} is a folder, not a video file")
-        make_folder(path.parent)
-        # The real size is known with the first result only; the codec and the disk are proven now.
-        self._open(_PROBE_WH).release()
-        self.discard()
-
-    def _open(self, size_wh: tuple[int, int]) -> cv2.VideoWriter:
-        codec = CODECS[self._path.suffix.lower()]
-        with quiet():
-            fourcc = cv2.VideoWriter.fourcc(*codec)
-            writer = cv2.VideoWriter(str(self._unfinished), cv2.CAP_FFMPEG, fourcc, self._fps, size_wh)
-        if not writer.isOpened():
-            remove(self._unfinished)
-            raise SinkError(
-                f"OpenCV cannot write {self._path}",
-                expected=f"the codec {codec} at {size_wh[0]}x{size_wh[1]}, {self._fps:g} fps",
-                todo="Write numbered images instead, such as 'out_%05d.png'",
-            )
-        return writer
+        refuse_long_name(path)
+        self._target = behind_link(path)
+        make_folder(self._target.parent)
+        sweep(self._target.parent)
+        self._writes_to = self._target if info.live else unfinished_name(self._target)
+        self._presence = Presence(self._writes_to, path)
+        self._size_wh: tuple[int, int] | None = None
+        self._writer: VideoWriter | None = None
+        self._beside: Soundtrack | None = None
+        self._start_ns = 0
+        self._written = 0
+        free = free_bytes(self._target.parent)
+        if free is not None and free < _LEAST_FREE:
+            raise SinkError(f"There is no room for {path}", found=f"{free} free bytes", todo="Make room on the disk")
 
     def write(self, result: Result[Any]) -> None:
         """Append one image."""
-        pixels = _with_even_sides(image_of(result.output))
-        size_wh = (pixels.shape[1], pixels.shape[0])
+        image = self._image(result)
+        size_wh = image.size_wh if isinstance(image, Planes) else (image.shape[1], image.shape[0])
         if self._writer is None:
-            self._writer = self._open(size_wh)
-            self._size_wh = size_wh
             self._start_ns = result.frame.captured_ns
+            self._writer = self._open(size_wh, image)
+            self._size_wh = size_wh
         if size_wh != self._size_wh:
             raise SinkError(
                 f"{self._path} is a video of one size, and the images changed theirs",
@@ -96,53 +91,83 @@ class VideoSink:
                 found="{}x{}".format(*size_wh),
                 todo="Write to a folder/ or to numbered images, which may differ in size",
             )
-        for _ in range(self._repeats(result)):
-            self._writer.write(pixels)
-            self._written += 1
+        self._presence.check()
+        self._writer.write(image, self._time_ns(result))
+        self._written += 1
 
-    def _repeats(self, result: Result[Any]) -> int:
-        """How often an image is written so that a live recording keeps real time."""
-        if not self._live or self._written == 0:
-            return 1
-        due = round((result.frame.captured_ns - self._start_ns) * 1e-9 * self._fps) + 1
-        return min(max(0, due - self._written), _MAX_HELD)
+    def _image(self, result: Result[Any]) -> Planes | NDArray[np.uint8]:
+        """Take planes where there are any: nothing is converted that the encoder does not want."""
+        planes = planes_of(result)
+        return image_of(result) if planes is None else planes
+
+    def _time_ns(self, result: Result[Any]) -> int:
+        """Time of a result on the output's own time line."""
+        if self._info.live:
+            return result.frame.captured_ns - self._start_ns
+        if self._info.media is not None:
+            return result.frame.time_ns
+        return round(self._written * 1e9 / (self._info.fps or _FALLBACK_FPS))
+
+    def _open(self, size_wh: tuple[int, int], image: Planes | NDArray[np.uint8]) -> VideoWriter:
+        media = self._info.media
+        plan = VideoPlan(
+            fps=self._info.fps,
+            time_base=None if media is None or self._info.live else media.time_base,
+            sample_aspect=Fraction(1) if media is None else media.sample_aspect,
+            quality=self._options.quality,
+            encoder=self._options.encoder,
+            live=self._info.live,
+        )
+        self._beside = self._soundtrack(media)
+        tags = image.tags if isinstance(image, Planes) else None
+        return VideoWriter(self._writes_to, size_wh, tags, plan, self._beside, shown=self._path)
+
+    def _soundtrack(self, media: Media | None) -> Soundtrack | None:
+        """Open what goes along; say what cannot."""
+        if media is None or not media.others:
+            return None
+        what = " and ".join(sorted(set(media.others)))
+        if self._info.live or not media.target:
+            kind = "live" if self._info.live else "a pipe"
+            self.notes.append(f"{self._path}: {what} not kept: the input is {kind}")
+            return None
+        try:
+            return Soundtrack(media.target, media.options, media.start_ns, media.picture)
+        except OSError:
+            self.notes.append(f"{self._path}: {what} not kept: it could not be read a second time")
+            return None
 
     def close(self) -> None:
         """Finish the file and give it its name."""
-        if self._writer is None:
+        writer, self._writer = self._writer, None
+        if writer is None:
             return
-        self._writer.release()
-        self._writer = None
-        capture = open_capture(str(self._unfinished), cv2.CAP_FFMPEG)
-        readable = capture is not None and capture.grab()
-        if capture is not None:
-            capture.release()
-        if not readable:  # OpenCV's writer reports no error, not even a full disk
-            self.discard()
-            raise SinkError(f"{self._path} could not be finished", todo="See whether the disk is full")
         try:
-            self._unfinished.replace(self._path)
+            writer.finish()
+            if self._writes_to != self._target:
+                os.replace(self._writes_to, self._target)
         except OSError as error:
             self.discard()
             raise SinkError(f"{self._path} cannot be written ({error.strerror})") from error
+        except SinkError:
+            self.discard()
+            raise
+        if self._beside is not None:
+            self.notes += [f"{self._path}: {note}" for note in self._beside.notes]
 
     def discard(self) -> None:
-        """Remove what was begun; a file that lay there before stays as it was."""
+        """Remove what was begun; a file that lay there before stays. What was recorded live is kept as it is."""
         if self._writer is not None:
-            self._writer.release()
+            self._writer.abandon()
             self._writer = None
-        remove(self._unfinished)
+        if self._writes_to != self._target:
+            remove(self._writes_to)
 
 
-def _with_even_sides(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Repeat the last row or column where a side is odd; OpenCV's writer would cut it off."""
-    height, width = pixels.shape[:2]
-    if height % 2 == 0 and width % 2 == 0:
-        return pixels
-    return np.asarray(cv2.copyMakeBorder(pixels, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE), np.uint8)
+CODECS = ENCODERS
 
 
-def open_video(address: str, info: SourceInfo, task: str) -> VideoSink:
+def open_video(address: str, info: SourceInfo, *, task: str, video: VideoOptions | None) -> VideoSink:
     """Open a video file.
 
     Raises
@@ -151,10 +176,12 @@ def open_video(address: str, info: SourceInfo, task: str) -> VideoSink:
         If it is the input.
     """
     del task
-    path, given = Path(address), Path(info.address)
+    path = Path(address)
+    target = info.media.target.removeprefix("file:") if info.media is not None else ""
+    given = Path(target or info.address)
     if path.exists() and given.exists() and path.samefile(given):
         raise SinkError(f"{path} is the input", todo="Name another output")
-    return VideoSink(path, info)
+    return VideoSink(path, info, video)
 
 
 descriptor = SinkDescriptor(open=open_video)

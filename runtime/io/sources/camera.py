@@ -1,143 +1,75 @@
-"""Live sources: cameras and network streams.
+"""Cameras on V4L2, CSI and GStreamer, through OpenCV.
 
-Owns `LiveSource`: capture stamps, honest loss of signal, and the way back.
+Owns `CaptureFeed`, its stamps, and the opening of cameras.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from ...errors import SignalLost, SourceNotFound
-from ...frame import Frame
+from ...errors import SourceNotFound
 from ..address import redact
-from ..info import Signal, Source, SourceInfo
-from .capture import NETWORK_OPTIONS, has_backend, open_capture
+from ..info import Media
+from .capture import has_backend, open_capture
 from .descriptor import SourceDescriptor
-from .video import VideoFile
+from .live import LiveSource, Taken
 
-# Waits between attempts to reconnect; after the last one the signal counts as lost for good (62 s in all).
-BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _MAX_FAILED_READS = 3  # a camera drops a frame now and then; this many in a row are a loss
 _OLDEST_STAMP_S = 1.0
-_MAX_FPS = 240  # what drivers and containers say beyond is a time base, not a rate
 
 
-class LiveSource:
-    """A camera or a network stream that delivers at its own pace.
-
-    When frames stop, the state is `Signal.NO_SIGNAL`, no frame is made up, and the source is opened again after
-    growing waits. When the last attempt fails, `SignalLost` is raised.
+class CaptureFeed:
+    """A camera that OpenCV reads, through V4L2 or GStreamer.
 
     Parameters
     ----------
-    address : as given; shown without credentials
-    connect : opens a capture, or returns None
-    todo : what to do if there is nothing
-    first : a capture that is open already
+    capture : open
     driver_clock : `CAP_PROP_POS_MSEC` may be a stamp of the monotonic clock, as V4L2 gives it
-    backoff_s : waits between attempts
-
-    Raises
-    ------
-    SourceNotFound
-        If it cannot be opened the first time.
     """
 
-    def __init__(
-        self,
-        address: str,
-        connect: Callable[[], cv2.VideoCapture | None],
-        *,
-        todo: str,
-        first: cv2.VideoCapture | None = None,
-        driver_clock: bool = False,
-        backoff_s: tuple[float, ...] = BACKOFF_S,
-    ) -> None:
-        shown = redact(address)
-        capture = first if first is not None else connect()
-        if capture is None:
-            raise SourceNotFound(f"{shown} cannot be opened", todo=todo)
-        self._connect = connect
-        self._capture: cv2.VideoCapture | None = capture
+    media: Media | None = None
+
+    def __init__(self, capture: cv2.VideoCapture, *, driver_clock: bool = False) -> None:
+        self._capture = capture
         self._driver_clock = driver_clock
-        self._backoff_s = backoff_s
-        self._stop = threading.Event()
-        self.signal = Signal.GOOD
-        self.reconnects = 0
-        fps = float(capture.get(cv2.CAP_PROP_FPS))
-        self.info = SourceInfo(address=shown, live=True, fps=fps if 0 < fps <= _MAX_FPS else None)
+        self.fps: float | None = float(capture.get(cv2.CAP_PROP_FPS))
 
-    def __iter__(self) -> Iterator[Frame]:
-        """Deliver frames until `stop`.
-
-        Raises
-        ------
-        SignalLost
-            If the source stays silent through every attempt to open it again.
-        """
-        index = failed = 0
-        while not self._stop.is_set():
-            capture = self._capture
-            # The stamp is taken between waiting for the frame and decoding it.
-            if capture is not None and capture.grab():
-                captured_ns = time.monotonic_ns()
-                if self._driver_clock:
-                    captured_ns = capture_stamp(capture.get(cv2.CAP_PROP_POS_MSEC), captured_ns)
-                with_pixels, pixels = capture.retrieve()
-                if with_pixels:
-                    failed = 0
-                    yield Frame(
-                        np.asarray(pixels, np.uint8),
-                        index,
-                        captured_ns,
-                        self.info.address,
-                        captured_ns,
-                        independent=False,
-                    )
-                    index += 1
-                    continue
+    def __iter__(self) -> Iterator[Taken]:
+        """Take the frames as they come; ends when several in a row fail."""
+        failed = 0
+        while failed < _MAX_FAILED_READS:
             failed += 1
-            if failed >= _MAX_FAILED_READS and not self._stop.is_set():
-                self._reconnect(index)
+            if not self._capture.grab():
+                continue
+            # The stamp is taken between waiting for the frame and decoding it.
+            captured_ns = time.monotonic_ns()
+            if self._driver_clock:
+                captured_ns = capture_stamp(self._capture.get(cv2.CAP_PROP_POS_MSEC), captured_ns)
+            with_pixels, pixels = self._capture.retrieve()
+            if with_pixels:
                 failed = 0
-        self.signal = Signal.ENDED
-
-    def _reconnect(self, delivered: int) -> None:
-        """Open the source again, with growing waits."""
-        self.signal = Signal.NO_SIGNAL
-        self.close()
-        for wait_s in self._backoff_s:
-            if self._stop.wait(wait_s):
-                return
-            self._capture = self._connect()
-            if self._capture is not None:
-                self.signal = Signal.GOOD
-                self.reconnects += 1
-                return
-        self.signal = Signal.ENDED
-        raise SignalLost(
-            f"{self.info.address} stopped delivering and did not come back",
-            found=f"{delivered} frames, then {len(self._backoff_s)} failed attempts to open it again",
-            todo="See the cable, the power and the network, then start again",
-        )
-
-    def stop(self) -> None:
-        """Ask the iteration to end; wakes it from waiting between attempts."""
-        self._stop.set()
+                yield Taken(np.asarray(pixels, np.uint8), captured_ns)
 
     def close(self) -> None:
         """Give the device back."""
-        if self._capture is not None:
-            self._capture.release()
-            self._capture = None
+        self._capture.release()
+
+
+def _connected(
+    address: str, target: str | int, backend: int, todo: str, *, driver_clock: bool = False
+) -> CaptureFeed:
+    """Open a camera, or say that it cannot be opened."""
+    capture = open_capture(target, backend)
+    if capture is None:
+        raise SourceNotFound(f"{redact(address)} cannot be opened", todo=todo)
+    return CaptureFeed(capture, driver_clock=driver_clock)
 
 
 def capture_stamp(position_ms: float, now_ns: int) -> int:
@@ -183,10 +115,11 @@ def open_camera(address: str, *, sequence: bool = False) -> LiveSource:
                 todo="Plug it in, or try sample:// which needs none",
             )  # fmt: skip
         todo = f"See that no other program uses it and that you may read {path} (group 'video')"
-        return LiveSource(address, lambda: open_capture(path, cv2.CAP_V4L2), todo=todo, driver_clock=True)
+        return LiveSource(address, lambda: _connected(address, path, cv2.CAP_V4L2, todo, driver_clock=True))
     if number is None:
         raise SourceNotFound(f"There is no camera {address}", expected="a number, such as 0, on this system")
-    return LiveSource(address, lambda: open_capture(number, cv2.CAP_ANY), todo="See that no other program uses it")
+    todo = "See that no other program uses it"
+    return LiveSource(address, lambda: _connected(address, number, cv2.CAP_ANY, todo))
 
 
 def csi_pipeline(sensor: int) -> str:
@@ -210,7 +143,7 @@ def _open_csi(address: str) -> LiveSource:
     _require_gstreamer(address)
     pipeline = csi_pipeline(int(sensor))
     todo = "See that the camera is seated and that nvargus-daemon runs"
-    return LiveSource(address, lambda: open_capture(pipeline, cv2.CAP_GSTREAMER), todo=todo)
+    return LiveSource(address, lambda: _connected(address, pipeline, cv2.CAP_GSTREAMER, todo))
 
 
 def _open_pipeline(address: str) -> LiveSource:
@@ -218,7 +151,7 @@ def _open_pipeline(address: str) -> LiveSource:
     _require_gstreamer(address)
     pipeline = own_pipeline(address)
     todo = "Try the pipeline with gst-launch-1.0, and `fakesink` at its end"
-    return LiveSource(address, lambda: open_capture(pipeline, cv2.CAP_GSTREAMER), todo=todo)
+    return LiveSource(address, lambda: _connected(address, pipeline, cv2.CAP_GSTREAMER, todo))
 
 
 def _require_gstreamer(address: str) -> None:
@@ -231,21 +164,4 @@ def _require_gstreamer(address: str) -> None:
         )
 
 
-def open_network(address: str, *, sequence: bool = False) -> Source:
-    """Open a network stream; a whole file behind http is read as a file, and drops nothing."""
-    del sequence  # a network stream is one anyway
-
-    def connect() -> cv2.VideoCapture | None:
-        return open_capture(address, cv2.CAP_FFMPEG, NETWORK_OPTIONS)
-
-    todo = "See that the address is right and that the machine answers"
-    capture = connect()
-    if capture is None:
-        raise SourceNotFound(f"{redact(address)} cannot be opened", todo=todo)
-    if capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
-        return VideoFile(address, capture)
-    return LiveSource(address, connect, todo=todo, first=capture)
-
-
-camera = SourceDescriptor(open=open_camera)
-network = SourceDescriptor(open=open_network)
+descriptor = SourceDescriptor(open=open_camera)

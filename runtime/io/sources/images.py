@@ -1,23 +1,28 @@
 """Images: one file, a folder of them, or a pattern.
 
-Owns their finding and their natural order; `runtime.images` reads them.
+Owns their finding and their natural order; `runtime.image_file` reads them.
 """
 
 from __future__ import annotations
 
 import glob
+import os
 import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ...errors import SourceNotFound
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import SourceError, SourceNotFound
 from ...frame import Frame
 from ...image_file import IMAGE_SUFFIXES, read_image
 from ..info import Signal, SourceInfo
+from ..names import shown
 
 _GLOB = re.compile(r"[*?\[]")
-_SEQUENCE_FPS = 30.0
+SEQUENCE_FPS = 30.0
 
 
 class ImageSet:
@@ -33,29 +38,105 @@ class ImageSet:
     def __init__(self, paths: Sequence[Path], address: str, *, sequence: bool = False) -> None:
         self._paths = sorted(paths, key=lambda path: natural_key(str(path)))
         self._stopped = False
+        self._notes: list[str] = []
         self.signal = Signal.GOOD
         self.info = SourceInfo(
-            address=address,
+            address=shown(address),
             independent=not sequence,
-            fps=_SEQUENCE_FPS if sequence else None,
+            fps=SEQUENCE_FPS if sequence else None,
             count=len(self._paths),
             folders=tuple(sorted({str(path.resolve().parent) for path in self._paths})),
+            files=tuple(map(str, self._paths)),
         )
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know of single images."""
+        return tuple(self._notes)
+
     def __iter__(self) -> Iterator[Frame]:
-        """Read one image after the other; `Frame.source` is the image's path."""
+        """Read one image after the other; `Frame.source` is the image's path.
+
+        Raises
+        ------
+        SourceError
+            After the last image, if some of them could not be read; the others were all delivered.
+        """
+        broken: list[SourceError] = []
         for index, path in enumerate(self._paths):
             if self._stopped:
                 break
             started_ns = time.monotonic_ns()
-            pixels = read_image(path)
+            try:
+                pixels = read_image(path, self._notes)
+            except SourceError as error:
+                broken.append(error)
+                continue
             yield Frame(
                 pixels,
                 index,
                 started_ns,
                 str(path),
-                round(index * 1e9 / _SEQUENCE_FPS),
+                round(index * 1e9 / SEQUENCE_FPS),
                 independent=self.info.independent,
+            )
+        self.signal = Signal.ENDED
+        if len(self._paths) == 1 and broken:
+            raise broken[0]
+        if broken and not self._stopped:
+            raise SourceError(
+                f"{len(broken)} of {len(self._paths)} images could not be read; the first: {broken[0]}",
+                kind=broken[0].kind,
+            )
+
+    def stop(self) -> None:
+        """Ask the iteration to end."""
+        self._stopped = True
+
+    def close(self) -> None:
+        """Nothing is held open between two images."""
+
+
+class ImagesInMemory:
+    """Images that are decoded already: one that came by http, or the frames of an animated file.
+
+    Parameters
+    ----------
+    images : (H, W, 3) uint8 BGR each
+    address : for messages
+    times_ns : of the frames of an animation; None for one image
+    notes : what the user should know
+    folders : that the file lies in
+    """
+
+    def __init__(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        address: str,
+        *,
+        times_ns: Sequence[int] | None = None,
+        notes: Sequence[str] = (),
+        folders: tuple[str, ...] = (),
+    ) -> None:
+        self._images = images
+        self._times_ns = times_ns if times_ns is not None else [0] * len(images)
+        self._stopped = False
+        self.notes = tuple(notes)
+        self.signal = Signal.GOOD
+        moving = times_ns is not None
+        spread = self._times_ns[-1] - self._times_ns[0]
+        fps = 1e9 * (len(images) - 1) / spread if spread > 0 else SEQUENCE_FPS
+        self.info = SourceInfo(
+            address=address, independent=not moving, fps=fps if moving else None, count=len(images), folders=folders
+        )
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Give one image after the other."""
+        for index, (pixels, time_ns) in enumerate(zip(self._images, self._times_ns, strict=True)):
+            if self._stopped:
+                break
+            yield Frame(
+                pixels, index, time.monotonic_ns(), self.info.address, time_ns, independent=self.info.independent
             )
         self.signal = Signal.ENDED
 
@@ -64,7 +145,7 @@ class ImageSet:
         self._stopped = True
 
     def close(self) -> None:
-        """Nothing is held open between two images."""
+        """Nothing is held open."""
 
 
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
@@ -81,7 +162,16 @@ def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
 
 def is_pattern(address: str) -> bool:
     """Whether the address is a glob pattern rather than a path."""
-    return bool(_GLOB.search(address)) and not Path(address).exists()
+    return bool(_GLOB.search(address)) and not os.path.lexists(address)
+
+
+def _with_real_folders(pattern: str) -> str:
+    """Escape the part of a pattern that names a folder which exists, so that its brackets are letters."""
+    path = Path(pattern)
+    for folder in path.parents:
+        if folder != Path(folder.anchor) and folder.is_dir():
+            return os.path.join(glob.escape(str(folder)), str(path.relative_to(folder)))
+    return pattern
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -111,7 +201,7 @@ def images_matching(pattern: str) -> list[Path]:
     SourceNotFound
         If there are none.
     """
-    found = [path for path in map(Path, glob.glob(pattern, recursive=True)) if _is_image(path)]
+    found = [path for path in map(Path, glob.glob(_with_real_folders(pattern), recursive=True)) if _is_image(path)]
     if not found:
         raise SourceNotFound(f"No image matches {pattern!r}", todo="Quote the pattern, so that the shell leaves it")
     return found

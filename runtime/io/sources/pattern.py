@@ -33,6 +33,8 @@ class TestPattern:
 
     __test__ = False  # for pytest, which takes every Test… for a test
 
+    notes = ()
+
     def __init__(self, address: str) -> None:
         options = split_options(address, _OPTIONS)
         self._size_wh = size_option(options, (640, 480))

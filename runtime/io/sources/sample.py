@@ -55,6 +55,8 @@ class SampleCamera:
         If scikit-image is not installed.
     """
 
+    notes = ()
+
     def __init__(self, address: str) -> None:
         options = split_options(address, _OPTIONS)
         self._size_wh = size_option(options, (640, 480))

@@ -1,67 +1,74 @@
-"""Video files.
+"""Video files, pipes and animated images.
 
-Owns `VideoFile`, and the judgement whether a file ended where it should.
+Owns `VideoFile` and the opening of what lies on the disk or comes through a pipe.
 """
 
 from __future__ import annotations
 
+import os
+import stat
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
-
-from ...errors import SignalLost, SourceNotFound
+from ...errors import SourceNotFound
 from ...frame import Frame
 from ..address import redact
-from ..info import Signal, SourceInfo
-from .capture import open_file
-
-# Matroska stores a duration, not a count, and OpenCV's count from it is up to one frame too high on sound files.
-_COUNT_SLACK_FRAMES = 2
-_COUNT_SLACK_SHARE = 0.01
-_NO_FPS = 1000.0  # what OpenCV answers when the container has no rate is 0, or the time base
+from ..decode import Decoder
+from ..failures import Failure, not_opened
+from ..growing import GrowingFile, may_grow
+from ..info import Media, Signal, SourceInfo
+from ..names import ffmpeg_name, shown
 
 
 class VideoFile:
-    """Frames of a video, by path or by the http address of a file.
+    """Frames of a video, each of them, in order.
 
     Parameters
     ----------
-    address : path or URL
-    capture : of the URL, open already
-
-    Raises
-    ------
-    SourceNotFound
-        If there is no such file, or nothing in it that OpenCV can decode.
+    decoder : open
+    address : for messages, without a password
+    target, options : by which its sound can be read a second time; empty where it cannot
+    folders : that it lies in
     """
 
-    def __init__(self, address: str, capture: cv2.VideoCapture | None = None) -> None:
-        self._shown = redact(address)
-        local = capture is None
-        if local and Path(address).stat().st_size == 0:
-            raise SourceNotFound(f"{self._shown} is empty", expected="a video", found="0 bytes")
-        if capture is None:
-            capture = open_file(address)
-        if capture is None:
-            raise SourceNotFound(
-                f"{self._shown} cannot be read as a video",
-                expected="a video or image that OpenCV can decode",
-                todo="If it is a video, it may be cut off: an .mp4 keeps its index at the end",
-            )
-        self._capture = capture
+    def __init__(
+        self,
+        decoder: Decoder,
+        address: str,
+        *,
+        target: str = "",
+        options: dict[str, str] | None = None,
+        folders: tuple[str, ...] = (),
+    ) -> None:
+        self._decoder = decoder
         self._stopped = False
         self.signal = Signal.GOOD
-        fps = float(capture.get(cv2.CAP_PROP_FPS))
-        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        facts = decoder.facts
+        count = facts.count
+        if count is None and facts.fps and facts.duration_s:
+            count = round(facts.fps * facts.duration_s)
         self.info = SourceInfo(
-            address=self._shown,
-            fps=fps if 0 < fps < _NO_FPS else None,
-            count=count if count > 0 else None,
-            folders=(str(Path(address).resolve().parent),) if local else (),
+            address=address,
+            fps=facts.fps,
+            count=count,
+            folders=folders,
+            media=Media(
+                time_base=facts.time_base,
+                sample_aspect=facts.sample_aspect,
+                target=target,
+                options=options or {},
+                start_ns=facts.start_ns,
+                picture=decoder.picture_index,
+                others=decoder.others,
+            ),
         )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to the frames, and what is missing."""
+        return self._decoder.notes
 
     def __iter__(self) -> Iterator[Frame]:
         """Decode to the end.
@@ -69,56 +76,72 @@ class VideoFile:
         Raises
         ------
         SignalLost
-            After the last good frame, if the file holds fewer frames than its container promises.
+            After the last good frame, if the file holds fewer frames than its container promises, or broken ones.
         """
-        index, seen_ms = 0, 0.0
-        frame_ns = 1e9 / (self.info.fps or 30.0)
-        while not self._stopped:
-            started_ns = time.monotonic_ns()
-            with_pixels, pixels = self._capture.read()
-            if not with_pixels:
+        started_ns = time.monotonic_ns()
+        for index, decoded in enumerate(self._decoder):
+            if self._stopped:
                 break
-            seen_ms = max(seen_ms, self._capture.get(cv2.CAP_PROP_POS_MSEC))
-            yield Frame(
-                np.asarray(pixels, np.uint8),
-                index,
-                started_ns,
-                self._shown,
-                round(index * frame_ns),
-                independent=False,
-            )
-            index += 1
+            image = decoded.planes if decoded.planes is not None else decoded.pixels
+            assert image is not None  # one of the two
+            yield Frame(image, index, started_ns, self.info.address, decoded.time_ns, independent=False)
+            started_ns = time.monotonic_ns()
         self.signal = Signal.ENDED
         if not self._stopped:
-            self._judge_end(index, seen_ms)
-
-    def _judge_end(self, decoded: int, seen_ms: float) -> None:
-        """Raise if the file is cut off: frames and time are both missing at its end."""
-        promised = self.info.count or 0
-        if decoded == 0:
-            raise SignalLost(
-                f"{self._shown} holds no frame that can be decoded",
-                expected=f"{promised or 'some'} frames",
-                found="0",
-            )
-        missing = promised - decoded
-        if missing <= max(_COUNT_SLACK_FRAMES, _COUNT_SLACK_SHARE * promised):
-            return
-        # A variable rate makes the count an estimate; the time stamps then reach the end all the same.
-        frame_ms = 1000.0 / (self.info.fps or 30.0)
-        if promised * frame_ms - seen_ms <= (_COUNT_SLACK_FRAMES + 1) * frame_ms:
-            return
-        raise SignalLost(
-            f"{self._shown} is cut off: it ends before its container says so",
-            expected=f"about {promised} frames",
-            found=f"{decoded} frames; they were all delivered",
-            todo="Copy or record the file again",
-        )
+            self._decoder.judge_end()
 
     def stop(self) -> None:
         """Ask the iteration to end."""
         self._stopped = True
+        self._decoder.stop()
 
     def close(self) -> None:
         """Close the file."""
-        self._capture.release()
+        self._decoder.close()
+
+
+def open_video(path: Path, text: str, *, container_format: str | None = None) -> VideoFile:
+    """Open a video on the disk, a FIFO, or an animated image.
+
+    Parameters
+    ----------
+    path : to open
+    text : address as given
+    container_format : of FFmpeg, where the content would be taken for something else
+
+    Raises
+    ------
+    SourceNotFound
+        If it is empty or holds no video that can be decoded.
+    """
+    address = shown(redact(text))
+    if not path.is_file():
+        return VideoFile(Decoder(ffmpeg_name(path), address), address)
+    if path.stat().st_size == 0:
+        raise SourceNotFound(f"{address} is empty", expected="a video", found="0 bytes")
+    target = ffmpeg_name(path)
+    opened: str | GrowingFile = GrowingFile(path) if may_grow(path) else target
+    try:
+        decoder = Decoder(opened, address, container_format=container_format)
+    except SourceNotFound as error:
+        if error.kind != Failure.NOT_MEDIA.name:
+            raise
+        raise SourceNotFound(
+            f"{address} cannot be read as a video",
+            expected="a video or picture that FFmpeg can decode",
+            found=error.todo if error.todo.startswith("It holds") else None,
+            todo="If it is a video, it may be cut off: an .mp4 keeps its index at the end",
+            kind=error.kind,
+        ) from error
+    return VideoFile(decoder, address, target=target, folders=(str(path.resolve().parent),))
+
+
+def open_stdin() -> VideoFile:
+    """Open what is piped into the program."""
+    descriptor = sys.stdin.fileno() if sys.stdin is not None else 0
+    if os.isatty(descriptor):
+        raise not_opened("-", Failure.NOT_MEDIA, "nothing is piped in", todo="cat clip.ts | steadyframe run … - …")
+    device = Path("/dev/stdin")
+    if stat.S_ISREG(os.fstat(descriptor).st_mode) and device.exists():
+        return VideoFile(Decoder(ffmpeg_name(device), "-"), "-")
+    return VideoFile(Decoder("pipe:0", "-"), "-")

@@ -155,6 +155,24 @@ def test_command(bundle: Bundle, checkpoint: Checkpoint, data_root: Path, tmp_pa
     assert isinstance(failing.exception, ParityError)
 
 
+def test_command_compares_with_the_weights_in_the_bundle(
+    checkpoint: Checkpoint, data_root: Path, tmp_path: Path
+) -> None:
+    rounded = dataclasses.replace(checkpoint, weights=dict(checkpoint.weights))
+    rounded.round_weights()
+    export_bundle(rounded, tmp_path / "small", BundleFacts(name="small"))
+    clip = str(data_root / "videos" / "webcam_bird.mkv")
+    done = CliRunner().invoke(
+        parity, [str(tmp_path / "small"), clip, "--frames", "2", "--tolerance", "picture=1"], catch_exceptions=False
+    )
+    assert done.exit_code == 0 and "passed" in done.stdout
+    (tmp_path / "small" / "weights.safetensors").unlink()
+    failing = CliRunner().invoke(parity, [str(tmp_path / "small"), clip])
+    assert isinstance(failing.exception, BundleError) and "carries no weights" in str(failing.exception)
+    many = CliRunner().invoke(parity, [str(tmp_path / "small"), "a.pt", clip, "b"])
+    assert isinstance(many.exception, UsageError)
+
+
 def with_file(
     bundle: Bundle, folder: Path, precision: str, changes: dict[str, Callable[[onnx.ModelProto], None]]
 ) -> Bundle:

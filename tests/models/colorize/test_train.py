@@ -122,7 +122,7 @@ def test_photos_are_found_or_missed_aloud(photos: Path, tmp_path: Path) -> None:
     assert len(find_photos([photos])) == len(list(photos.iterdir()))
     with pytest.raises(SourceNotFound, match="no photos"):
         find_photos([tmp_path])
-    (tmp_path / "broken.jpg").write_bytes(b"not a picture")
+    (tmp_path / "broken.jpg").write_bytes(b"not an image")
     with pytest.raises(SourceNotFound, match="could be decoded"):
         Squares.of_folders([tmp_path], side=64, cache=tmp_path / "cache")
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from steadyframe.models.stylize.losses import feature_distance, gram, style_distance, temporal_loss, total_variation
+from steadyframe.models.stylize.losses import (
+    detail_loss,
+    feature_distance,
+    gram,
+    high_pass,
+    style_distance,
+    temporal_loss,
+    total_variation,
+    weave_loss,
+)
 
 
 def test_gram_counts_how_channels_go_together() -> None:
@@ -39,3 +48,33 @@ def test_total_variation_of_a_step() -> None:
     image = torch.zeros(1, 1, 2, 2)
     image[..., 1] = 1
     assert total_variation(image).item() == pytest.approx(1.0)
+
+
+def test_detail_is_compared_edge_by_edge_only_where_motion_is_not_trusted() -> None:
+    torch.manual_seed(0)
+    image = torch.rand(1, 3, 32, 32)
+    moved = image.roll(2, -1)  # the same strokes, beside the teacher's
+    nowhere, everywhere = torch.zeros(1, 1, 32, 32), torch.ones(1, 1, 32, 32)
+    assert detail_loss(image, image, nowhere) == detail_loss(image, image, everywhere) == 0
+    assert detail_loss(moved, image, everywhere) < 0.2 * detail_loss(moved, image, nowhere)
+    blurred = image - high_pass(image)
+    assert detail_loss(blurred, image, everywhere) > 3 * detail_loss(moved, image, everywhere)
+
+
+def test_high_pass_knows_no_brightness() -> None:
+    torch.manual_seed(0)
+    image = torch.rand(1, 3, 16, 16)
+    torch.testing.assert_close(high_pass(image), high_pass(image + 0.3))
+    assert high_pass(torch.full((1, 3, 16, 16), 0.4)).abs().max() < 1e-6
+
+
+def test_weave_is_what_repeats_every_four_pixels() -> None:
+    torch.manual_seed(0)
+    image = torch.rand(1, 3, 64, 64)
+    pattern = torch.zeros(1, 1, 64, 64)
+    pattern[..., ::4, :] = 0.1
+    woven = weave_loss(image + pattern, image)
+    assert woven.item() == pytest.approx(0.01 * 0.25 * 0.75, rel=1e-4)
+    assert weave_loss(image + 0.1, image) < 1e-10  # brighter is no weave
+    unlike = weave_loss(image + 0.1 * torch.randn(1, 3, 64, 64), image)
+    assert unlike < 0.15 * woven

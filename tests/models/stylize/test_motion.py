@@ -1,4 +1,4 @@
-"""Synthetic motion: the flow and the mask are those of the pictures."""
+"""Synthetic motion: the flow and the mask are those of the images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from steadyframe.models.stylize.motion import MotionOptions, add_noise, erode, s
 
 
 def smooth_photos(batch: int, side: int = 96) -> torch.Tensor:
-    """Pictures without fine detail, so that resampling them costs little."""
+    """Images without fine detail, so that resampling them costs little."""
     torch.manual_seed(0)
     coarse = torch.rand(batch, 3, 8, 8)
     return torch.nn.functional.interpolate(coarse, (side, side), mode="bicubic", align_corners=True).clamp(0, 1)

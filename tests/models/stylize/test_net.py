@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.models.stylize.net import NORMS, StylizeNet, StylizeOptions, fold
+from steadyframe.models.stylize.train import start_from
+from steadyframe.runtime.errors import BundleError
 from torch import nn
 
 
@@ -57,7 +60,7 @@ def test_a_mask_of_zeros_hides_the_previous_output() -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("norm", ["batch", "standardized"])
-def test_folding_changes_nothing_but_the_normalisation(norm: str) -> None:
+def test_folding_changes_nothing_but_the_normalization(norm: str) -> None:
     net = trained(norm)
     folded = fold(net)
     inputs = torch.rand(1, 3, 32, 48), torch.rand(1, 3, 32, 48), torch.rand(1, 1, 32, 48)
@@ -79,6 +82,26 @@ def test_black_white_and_noise_give_finite_pictures(level: float | str) -> None:
         assert torch.isfinite(styled).all()
 
 
-def test_refuses_an_unknown_normalisation() -> None:
+def test_a_last_convolution_begins_as_identity_and_old_weights_fit() -> None:
+    old, new = trained(), StylizeNet(StylizeOptions(refine=3))
+    start_from(new, Checkpoint(task="stylize", config={}, weights=old.state_dict()))
+    inputs = torch.rand(1, 3, 32, 48), torch.rand(1, 3, 32, 48), torch.rand(1, 1, 32, 48)
+    with torch.no_grad():
+        torch.testing.assert_close(old(*inputs), new.eval()(*inputs))
+        new.refine.weight.add_(0.1)
+        assert not torch.allclose(old(*inputs), new(*inputs), atol=1e-3)
+        torch.testing.assert_close(fold(new)(*inputs), new(*inputs), atol=1e-5, rtol=0)
+    with pytest.raises(BundleError, match="refine"):
+        start_from(StylizeNet(), Checkpoint(task="stylize", config={}, weights=new.state_dict()))
+    with pytest.raises(BundleError, match="cannot start"):
+        start_from(
+            StylizeNet(StylizeOptions(quarter=16)), Checkpoint(task="stylize", config={}, weights=old.state_dict())
+        )
+
+
+def test_refuses_what_it_does_not_know() -> None:
+    with pytest.raises(ValueError, match="refine is 0, 3 or 5"):
+        StylizeOptions(refine=4)
+
     with pytest.raises(ValueError, match="batch, standardized, instance"):
         StylizeOptions(norm="layer")

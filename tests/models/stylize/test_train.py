@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import fields
 from pathlib import Path
 
 import cv2
@@ -14,8 +15,8 @@ from steadyframe.models.stylize.backbone import Teacher
 from steadyframe.models.stylize.clips import SIZE_WH, ClipSource, clip_cache, find_clips
 from steadyframe.models.stylize.motion import warp
 from steadyframe.models.stylize.scenes import LiveScenes, SceneOptions, ScenePool
-from steadyframe.models.stylize.targets import TeacherGoal, read_painting
-from steadyframe.models.stylize.train import command, load_net
+from steadyframe.models.stylize.targets import TeacherTarget, read_painting
+from steadyframe.models.stylize.train import UNROLL, TrainOptions, command, load_net
 from steadyframe.runtime.errors import SourceNotFound
 
 
@@ -68,7 +69,7 @@ def test_a_pool_keeps_scenes_and_the_teachers_pictures(small_data: Path, data_ro
     last = np.load(folder / "frames.npy")[:, -1]
     assert last.shape == (6, 64, 64, 3) and last.std() > 10
     expected = Teacher(teacher)(torch.from_numpy(last).permute(0, 3, 1, 2).float() / 255)
-    kept = torch.from_numpy(np.load(folder / "pictures-udnie.npy")).permute(0, 3, 1, 2).float() / 255
+    kept = torch.from_numpy(np.load(folder / "images-udnie.npy")).permute(0, 3, 1, 2).float() / 255
     assert (kept - expected).abs().mean() < 0.01
 
     scenes = SceneOptions(
@@ -80,21 +81,28 @@ def test_a_pool_keeps_scenes_and_the_teachers_pictures(small_data: Path, data_ro
         num_clips=3,
     )
     live = LiveScenes(scenes, device="cpu", seed=0)
-    pool = ScenePool(live, TeacherGoal(Teacher(teacher), None), name="udnie", count=6, length=4, seed=0)
-    drawn, pictures = pool.draw(3)
-    assert drawn.frames.shape == (3, 6, 3, 64, 64) and pictures.shape == (6, 3, 64, 64)
+    pool = ScenePool(live, TeacherTarget(Teacher(teacher), None), name="udnie", count=6, length=4, seed=0)
+    drawn, images = pool.draw(3)
+    assert drawn.frames.shape == (3, 6, 3, 64, 64) and images.shape == (6, 3, 64, 64)
     for t in range(2):
         mask = drawn.masks[t] > 0.99
         off = (warp(drawn.frames[t], drawn.flows[t]) - drawn.frames[t + 1]).abs().mean(1, keepdim=True)
         assert off[mask].mean() < 0.05 and mask.float().mean() > 0.3
 
 
+def test_the_run_up_is_as_long_as_the_schedule_says() -> None:
+    """A pool shorter than the longest run-up would cap it without a word."""
+    longest = max(frames for _, frames in UNROLL)
+    assert longest == 8
+    assert {field.name: field.default for field in fields(TrainOptions)}["pool_length"] == longest + 1
+
+
 def test_a_style_that_is_nowhere_is_refused(small_data: Path, tmp_path: Path) -> None:
     words = ["--style", "mondrian", "--data", str(small_data), "--out", str(tmp_path / "run")]
     with pytest.raises(SourceNotFound, match="mondrian"):
         CliRunner().invoke(command, words, catch_exceptions=False)
-    (tmp_path / "note.jpg").write_text("no picture")
-    with pytest.raises(SourceNotFound, match="is no picture"):
+    (tmp_path / "note.jpg").write_text("no image")
+    with pytest.raises(SourceNotFound, match="is no image"):
         read_painting(tmp_path / "note.jpg", 64)
 
 

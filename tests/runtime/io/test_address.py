@@ -21,6 +21,10 @@ from steadyframe.runtime.io.sources import open_source
         ("rtsp://host/live", "rtsp://host/live"),
         ("http://host/a@b.mp4", "http://host/a@b.mp4"),
         ("clip@home.mp4", "clip@home.mp4"),
+        ("http://admin:p@ss:w/rd#1?@host/live", "http://***@host/live"),
+        ("rtsp://admin:a/b@10.0.0.9/live", "rtsp://***@10.0.0.9/live"),
+        ("rtsp://10.0.0.9:554/live@2x", "rtsp://10.0.0.9:554/live@2x"),
+        ("rtsp://[::1]:554/live@2x", "rtsp://[::1]:554/live@2x"),
     ],
 )
 def test_credentials_are_never_shown(address, shown):

@@ -1,4 +1,4 @@
-"""The order of frames, their starts and anchors, on a small moving picture with the real backbone."""
+"""The order of frames, their starts and anchors, on a small moving image with the real backbone."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def test_the_motion_is_found_and_unknown_pixels_get_the_mean_color(frames: list[
     motion = Motion(frames)
     inner = motion.vectors(1, 0)[16:-16, 16:-16]
     assert np.abs(inner - (2, 0)).mean() < 0.2
-    carried = motion.carry(frames[0] / np.float32(255), 0, 1)
-    assert np.allclose(carried[20:40, -1], MEAN_BGR / 255, atol=1e-6)
-    assert np.abs(carried[:, :-4] * 255 - frames[1][:, :-4]).mean() < 6
+    propagated = motion.propagate(frames[0] / np.float32(255), 0, 1)
+    assert np.allclose(propagated[20:40, -1], MEAN_BGR / 255, atol=1e-6)
+    assert np.abs(propagated[:, :-4] * 255 - frames[1][:, :-4]).mean() < 6
     mask = motion.mask(0, 1)
     assert mask[20:40, 20:-20].mean() > 0.9 and mask[20:40, -1].max() < 0.5
 
@@ -99,18 +99,18 @@ def test_long_term_anchors_share_out_the_pixels(
     assert anchors[0].mask.mean() > 0.8
 
 
-def test_passes_alternate_and_blend_with_the_neighbour_just_done(
+def test_passes_alternate_and_blend_with_the_neighbor_just_done(
     frames: list[NDArray[np.uint8]], objective: Objective, tmp_path: Path
 ) -> None:
     order: list[tuple[int, int]] = []
     work = painter(frames[:3], objective, tmp_path, passes=3, pass_iterations=2, temporal_from=2)
-    pictures = work.paint(lambda number, index, _, __: order.append((number, index)))
+    images = work.paint(lambda number, index, _, __: order.append((number, index)))
     assert order == [(1, 0), (1, 1), (1, 2), (2, 2), (2, 1), (2, 0), (3, 0), (3, 1), (3, 2)]
-    assert [path.parent.name for path in pictures] == ["pass-03"] * 3
-    own, neighbour = work._read(2, 1), work._read(3, 0)
+    assert [path.parent.name for path in images] == ["pass-03"] * 3
+    own, neighbor = work._read(2, 1), work._read(3, 0)
     start = work._blended_start(3, 1, 0)
     where = work.motion.mask(0, 1) > 0.999
-    half = (own + work.motion.carry(neighbour, 0, 1)) / 2
+    half = (own + work.motion.propagate(neighbor, 0, 1)) / 2
     assert where.mean() > 0.5 and np.allclose(start[where], half[where], atol=1e-3)
 
 

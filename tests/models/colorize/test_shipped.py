@@ -1,0 +1,53 @@
+"""The shipped colorizer is as good as its card says, by measures that grey and sepia do not pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from steadyframe.models.colorize.evaluate import PhotoSet
+from steadyframe.models.colorize.measures import Pixels, measure_photos, summarize
+from steadyframe.runtime.frame import Frame
+from steadyframe.runtime.tasks import open_task
+
+MOST = {"mse_to_grey": 0.80, "worse_than_grey": 0.42, "white_chroma": 11.0, "orange_off": 0.26}
+LEAST_COLORFULNESS = 0.5
+
+
+@pytest.fixture(scope="module")
+def photos(data_root: Path) -> tuple[Pixels, ...]:
+    """Every second validation photo: enough for the limits, which leave room for the interval."""
+    return PhotoSet.of_folder(data_root / "photos" / "val").photos[::2]
+
+
+def failing(photos: tuple[Pixels, ...], colorize: Callable[[Pixels], Pixels]) -> set[str]:
+    """Names of the limits that a colorizer does not keep."""
+    found = summarize(measure_photos(photos, colorize))
+    found["orange_off"] = abs(found["orange_share"] - found["true_orange_share"])
+    broken = {name for name, most in MOST.items() if found[name] > most}
+    return broken | ({"colorfulness"} if found["colorfulness"] < LEAST_COLORFULNESS else set())
+
+
+def grey(pixels: Pixels) -> Pixels:
+    return np.asarray(cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR), np.uint8)
+
+
+def test_the_shipped_colorizer_keeps_its_figures(photos: tuple[Pixels, ...]) -> None:
+    task = open_task("colorize")
+
+    def colorize(pixels: Pixels) -> Pixels:
+        task.reset()
+        feeds, placement = task.preprocess(Frame(pixels))
+        return task.postprocess(task.infer(feeds), placement).pixels
+
+    assert failing(photos, colorize) == set()
+
+
+def test_grey_and_sepia_fail(photos: tuple[Pixels, ...]) -> None:
+    assert failing(photos, grey) >= {"colorfulness", "mse_to_grey"}
+    sepia = np.array([0.75, 0.95, 1.15])
+    found = failing(photos, lambda pixels: np.clip(grey(pixels) * sepia, 0, 255).astype(np.uint8))
+    assert found >= {"worse_than_grey", "white_chroma", "orange_off"}
