@@ -21,7 +21,7 @@ from rich.progress import track
 
 from ...runtime.errors import SourceNotFound
 from ...runtime.motion.flow import FlowEstimator
-from ...runtime.temporal.dense import FLOW
+from ...runtime.tasks.stylize import Stylize
 from ...runtime.temporal.scene_change import MotionAnalysisOptions, analyze_motion
 from .motion import Sequence
 
@@ -116,11 +116,11 @@ def _read(clip: Path, count: int) -> tuple[NDArray[np.uint8], NDArray[np.float16
     width, height = FLOW_WH
     flows = np.zeros((len(frames), height, width, 2), np.float16)
     masks = np.zeros((len(frames), height, width), np.uint8)
-    estimator = FlowEstimator(FLOW["styled"])
+    estimator = FlowEstimator(Stylize.propagated.flow)
     for n, pixels in enumerate(frames):
         analysis = analyze_motion(estimator.step(pixels), MotionAnalysisOptions())
-        if analysis.pair is not None and analysis.trusted is not None:
-            flows[n], masks[n] = analysis.pair.backward.vectors, np.round(255 * analysis.trusted)
+        if analysis.pair is not None and analysis.reliability is not None:
+            flows[n], masks[n] = analysis.pair.backward.vectors, np.round(255 * analysis.reliability)
     return np.stack(frames), flows, masks
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from steadyframe.models.colorize.evaluate import PhotoSet
 from steadyframe.models.colorize.measures import Pixels, measure_photos, summarize
-from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.tasks import open_task
+
+import steadyframe as sf
 
 MOST = {"mse_to_grey": 0.80, "worse_than_grey": 0.42, "white_chroma": 11.0, "orange_off": 0.26}
 LEAST_COLORFULNESS = 0.5
@@ -36,14 +36,13 @@ def grey(pixels: Pixels) -> Pixels:
 
 
 def test_the_shipped_colorizer_keeps_its_figures(photos: tuple[Pixels, ...]) -> None:
-    task = open_task("colorize")
+    with sf.open_processor("colorize", steady="off") as processor:
 
-    def colorize(pixels: Pixels) -> Pixels:
-        task.reset()
-        feeds, placement = task.preprocess(Frame(pixels))
-        return task.postprocess(task.infer(feeds), placement).pixels
+        def colorize(pixels: Pixels) -> Pixels:
+            (result,) = processor.process(sf.Frame(pixels, independent=True))
+            return np.asarray(result.output.pixels, np.uint8)
 
-    assert failing(photos, colorize) == set()
+        assert failing(photos, colorize) == set()
 
 
 def test_grey_and_sepia_fail(photos: tuple[Pixels, ...]) -> None:
