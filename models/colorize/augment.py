@@ -13,7 +13,7 @@ _TO_XYZ = ((0.4124564, 0.3575761, 0.1804375), (0.2126729, 0.7151522, 0.0721750),
 _WHITE = (0.950456, 1.0, 1.088754)  # D65, as OpenCV has it
 
 
-def random_crops(rgb: Tensor, side: int, *, least: float = 0.5) -> Tensor:
+def random_crops(rgb: Tensor, side: int, *, least: float = 0.35) -> Tensor:
     """Cut a random part out of every photo, mirror half of them, and scale them to one size.
 
     Parameters

@@ -28,10 +28,11 @@ from .augment import ab_of, luma_of, random_crops, vary_luma
 from .bins import num_bins, rarity, soft_bins
 from .evaluate import PhotoSet, colorized_sheet, measure
 from .losses import ColorLoss
-from .net import FUSIONS, GLOBAL_SIZE, HEADS, Colorizer, ColorizerOptions
+from .net import FUSIONS, HEADS, Colorizer, ColorizerOptions
 from .start import start_from
 
-_SMALL_CROP, _SMALL_SIDE = 144, 192  # crops this small are cut from smaller photos, which takes half the memory
+_SMALL_CROP, _SMALL_SIDE = 160, 192  # crops this small are cut from smaller photos, which takes half the memory
+LAST_PART = 0.6  # share of the budget after which crops have their last size
 LEAST_CHROMA = 4.0  # CIELAB units; photos duller than this on average teach grey (the paper's own limit is unknown)
 
 
@@ -50,7 +51,8 @@ class ColorizeOptions:
     optimizer : ``adadelta`` (the paper) or ``adamw`` with one cycle of the learning rate
     rebalance : share of rarity in the weights of the color bins, 0 trains on the photos' own frequencies
     white_weight : factor on bright neutral pixels in the loss of the distribution
-    crop : side of the training crops; half of 224 trains nearly four times as fast
+    crop, last_crop : side of the training crops, at first and for the last part of the run. Small ones train several
+        times as fast; the last ones show things as large as the network will see them (192 pixels to a photo)
     start : checkpoint whose weights the network starts from, or None
     prefixes : sampling factors by the beginning of a photo's name
     """
@@ -67,7 +69,8 @@ class ColorizeOptions:
     batch_size: int = 32
     rebalance: float = 0.5
     white_weight: float = 2.0
-    crop: int = GLOBAL_SIZE // 2
+    crop: int = 112
+    last_crop: int = 160
     start: Path | None = None
     prefixes: Mapping[str, float] = field(default_factory=dict)
 
@@ -79,7 +82,7 @@ class ColorizeTrainer:
 
     def __init__(self, options: ColorizeOptions, loop: LoopOptions) -> None:
         self.options, self.device, self.batch_size = options, loop.device, options.batch_size
-        side = _SMALL_SIDE if options.crop <= _SMALL_CROP else 256
+        side = _SMALL_SIDE if max(options.crop, options.last_crop) <= _SMALL_CROP else 256
         squares = Squares.of_folders(options.data, side=side, cache=options.cache)
         colorful = photo_labels.mean_chroma(squares) >= LEAST_CHROMA
         weights = prefix_weights(squares.names, options.prefixes) * colorful
@@ -98,9 +101,10 @@ class ColorizeTrainer:
         if self.net.options.head == "distribution" and options.rebalance:
             self._count_colors()
         self.val = PhotoSet.of_folder(options.val)
-        self._optimize(loop)
+        self.budget = Budget(loop.steps, loop.minutes)
+        self._optimize()
 
-    def _optimize(self, loop: LoopOptions) -> None:
+    def _optimize(self) -> None:
         options = self.options
         self.scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
         self.optimizer: torch.optim.Optimizer
@@ -110,7 +114,7 @@ class ColorizeTrainer:
         self.optimizer = torch.optim.AdamW(
             self.net.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay
         )
-        self.scheduler = one_cycle(self.optimizer, Budget(loop.steps, loop.minutes))
+        self.scheduler = one_cycle(self.optimizer, self.budget)
 
     def config(self) -> dict[str, Any]:
         """Give the options as plain values."""
@@ -126,7 +130,8 @@ class ColorizeTrainer:
         """Draw a batch, vary it, and compare."""
         with torch.autocast(torch.device(self.device).type, enabled=False), torch.no_grad():
             photos, indices = self.photos.draw()
-            rgb = random_crops(photos, self.options.crop)
+            late = self.budget.spent(step) >= LAST_PART
+            rgb = random_crops(photos, self.options.last_crop if late else self.options.crop)
             ab, luma = ab_of(rgb), luma_of(rgb)
             varied = vary_luma(luma).contiguous(memory_format=torch.channels_last)
         labels = None if self.labels is None else self.labels[indices].float()
@@ -193,7 +198,8 @@ def parse_prefixes(words: Sequence[str]) -> dict[str, float]:
 @click.option("--learning-rate", default=2e-3, show_default=True)
 @click.option("--rebalance", default=0.5, show_default=True, help="Weight of rare colors in training, 0..1.")
 @click.option("--white-weight", default=2.0, show_default=True, help="Weight of white pixels in training.")
-@click.option("--crop", default=GLOBAL_SIZE // 2, show_default=True, help="Side of the training crops.")
+@click.option("--crop", default=112, show_default=True, help="Side of the training crops at first.")
+@click.option("--last-crop", default=160, show_default=True, help="Side of the crops in the last part of the run.")
 @click.option("--start", type=click.Path(path_type=Path), help="Checkpoint, or bundle, to go on from.")
 @click.option("--prefix", multiple=True, metavar="PREFIX=FACTOR", help="Sample such photos more or less often.")
 @click.option("--batch", default=32, show_default=True)
@@ -214,7 +220,7 @@ def command(**given: Any) -> None:
     noise = None if given["noise"] == "none" else given["noise"]
     net = ColorizerOptions(noise=noise, **{name: given[name] for name in same})
     same = ("data", "val", "classifier", "class_folders", "optimizer", "learning_rate", "rebalance", "white_weight",
-            "crop", "start")  # fmt: skip
+            "crop", "last_crop", "start")  # fmt: skip
     options = ColorizeOptions(
         net=net, cache=out.parent / "cache", batch_size=given["batch"], prefixes=parse_prefixes(given["prefix"]),
         **{name: given[name] for name in same},

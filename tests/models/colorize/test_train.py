@@ -16,8 +16,11 @@ import torch
 from click.testing import CliRunner
 from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.models.colorize.labels import of_folders
+from steadyframe.models.colorize.net import ColorizerOptions
+from steadyframe.models.colorize.train import ColorizeOptions, ColorizeTrainer
 from steadyframe.models.commands import train
 from steadyframe.models.data import BatchSource, Squares, find_photos, prefix_weights
+from steadyframe.models.training import LoopOptions
 from steadyframe.runtime.errors import BundleError, SourceNotFound, UsageError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -80,12 +83,25 @@ def test_learning_rate_of_a_resumed_run_is_the_one_given(photos: Path, tmp_path:
 def test_training_starts_from_another_network(photos: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
     fixed = ("--data", photos, "--val", photos, "--batch", 4)
     run(*fixed, "--out", tmp_path / "old", "--width", 0.125, "--steps", 2)
-    run(*fixed, "--out", tmp_path / "new", "--width", 0.25, "--steps", 1, "--crop", 64, "--learning-rate", 1e-9,
-        "--start", tmp_path / "old" / "last.pt", *options)  # fmt: skip
+    run(*fixed, "--out", tmp_path / "new", "--width", 0.25, "--steps", 1, "--crop", 64, "--last-crop", 64,
+        "--learning-rate", 1e-9, "--start", tmp_path / "old" / "last.pt", *options)  # fmt: skip
     old, new = (Checkpoint.load(tmp_path / name / "last.pt") for name in ("old", "new"))
     assert new.config["start"] == "last.pt"
     name = "low_level.0.0.weight"
     torch.testing.assert_close(new.training["net"][name][:8], old.weights[name])
+
+
+def test_crops_grow_for_the_last_part_of_the_run(photos: Path, tmp_path: Path) -> None:
+    net = ColorizerOptions(width=0.125)
+    options = ColorizeOptions(
+        net=net, data=(photos,), val=photos, cache=tmp_path, batch_size=2, crop=64, last_crop=96
+    )
+    trainer = ColorizeTrainer(options, LoopOptions(out=tmp_path, steps=10))
+    seen = []
+    trainer.net.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].shape[-1]))
+    for step in range(10):
+        trainer.losses(step)
+    assert seen == [64] * 6 + [96] * 4
 
 
 def test_a_run_does_not_go_on_with_another_network(photos: Path, tmp_path: Path) -> None:
@@ -98,8 +114,8 @@ def test_a_run_does_not_go_on_with_another_network(photos: Path, tmp_path: Path)
 def test_interrupted_training_saves_and_says_how_to_go_on(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = (
-        "colorize", "--data", photos, "--val", photos, "--out", out, "--width", 0.125, "--batch", 4, "--crop", 64,
-        "--steps", 100_000, "--validate-every", 1,
+        "colorize", "--data", photos, "--val", photos, "--out", out, "--width", 0.125, "--batch", 4,
+        "--crop", 64, "--last-crop", 64, "--steps", 100_000, "--validate-every", 1,
     )  # fmt: skip
     program = "import sys; from steadyframe.models.commands import train; train(sys.argv[1:])"
     process = subprocess.Popen(
