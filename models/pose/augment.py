@@ -18,6 +18,7 @@ from .people import CONTEXT, People
 
 BOX_MARGIN = 1.25  # side of a crop over the side of the person's box, in training and at run time
 _UPPER = ("nose", "shoulder", "elbow", "wrist", "hip", "head_top")
+_CHEST = ("nose", "shoulder", "elbow", "head_top", "neck")
 _HEAD = ("nose", "eye", "ear", "head_top", "neck", "shoulder")
 _SHRINK_FROM = 1.75  # square pixels a crop pixel beyond which plain sampling would be jagged
 
@@ -38,6 +39,7 @@ class Sample:
     boxes : (K, 4) centre x, y, width and height of people, pixels of the crop; width 0 where there is none
     sure : everybody in the picture is in `boxes`
     empty : nobody is there for certain
+    ignored : (L, 4) likewise, places where somebody may be
     """
 
     image: Pixels
@@ -47,6 +49,7 @@ class Sample:
     boxes: Floats
     sure: bool = False
     empty: bool = False
+    ignored: Floats = field(default_factory=lambda: np.zeros((0, 4), np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +104,16 @@ class Cropper:
     people: People
     skeleton: Skeleton
     rng: np.random.Generator
+    backgrounds: Pixels | None = None
     upper: NDArray[np.bool_] = field(init=False)
+    chest: NDArray[np.bool_] = field(init=False)
     head: NDArray[np.bool_] = field(init=False)
     side: float = field(init=False)
 
     def __post_init__(self) -> None:
         joints = self.skeleton.joints
         self.upper = np.array([any(part in name for part in _UPPER) for name in joints])
+        self.chest = np.array([any(part in name for part in _CHEST) for name in joints])
         self.head = np.array([any(part in name for part in _HEAD) for name in joints])
         self.side = self.people.squares.shape[1] / CONTEXT
 
@@ -122,26 +128,72 @@ class Cropper:
     def random(self, index: int, size: int, *, wild: bool) -> Sample:
         """Cut a person at random; the wild ones rotate far and are now and then upside down."""
         rng = self.rng
-        angle = float(np.clip(rng.normal(0, 0.3 if wild else 0.2), -0.7, 0.7))
-        if not wild and rng.random() < 0.4:
-            angle = 0.0
-        if wild and rng.random() < 0.03:
-            angle += np.pi
-        elif rng.random() < 0.02:
-            angle += np.pi / 2 * rng.choice((-1, 1))
-        centre, side = self.middle(), self.side
-        draw = rng.random()
-        half = draw < (0.12 if wild else 0.3)
-        if half:  # now and then a face that fills the picture, as in a video call
-            centre, side, half = self._part(index, self.head if not wild and draw < 0.08 else self.upper)
+        centre, side, part = self._frame(index, wild=wild)
         side *= BOX_MARGIN * float(np.exp(np.clip(rng.normal(0, 0.18), -0.4, 0.45)))
         centre = centre + np.clip(rng.normal(0, 0.06, 2), -0.14, 0.14).astype(np.float32) * side
-        look = Look(centre.astype(np.float32), side / size, angle, bool(rng.random() < 0.5))
+        look = Look(centre.astype(np.float32), side / size, self._angle(wild=wild), bool(rng.random() < 0.5))
         sample = self._cut(index, look, size)
-        if half and rng.random() < 0.6:
-            self._cut_below(sample)
+        if self.backgrounds is not None and rng.random() < 0.4:
+            self._fill(sample, index, look)
+        if part is not None and rng.random() < 0.7:
+            self._cut_below(sample, part)
+        if rng.random() < 0.12:
+            self._neighbour(sample)
         sample.image = disturb(sample.image, self._patch_source(), rng)
         return sample
+
+    def _frame(self, index: int, *, wild: bool) -> tuple[Floats, float, NDArray[np.bool_] | None]:
+        """Choose what fills the crop: the person (None), or their upper body, chest or face (the joints of it)."""
+        draw = self.rng.random()
+        for share, part in zip(
+            (0.04, 0.1, 0.12) if wild else (0.08, 0.2, 0.34), (self.head, self.chest, self.upper), strict=True
+        ):
+            if draw < share:
+                centre, side, half = self._part(index, part)
+                return centre, side, part if half else None
+        return self.middle(), self.side, None
+
+    def _angle(self, *, wild: bool) -> float:
+        """Draw a rotation in radians: mostly within 30 degrees, seldom more."""
+        rng = self.rng
+        draw = rng.random()
+        if draw < (0.03 if wild else 0.01):
+            return float(np.pi + rng.normal(0, 0.3))
+        if draw < (0.07 if wild else 0.04):
+            return float(rng.uniform(-np.pi / 2, np.pi / 2))
+        if draw > (0.85 if wild else 0.65):
+            return 0.0
+        return float(np.clip(rng.normal(0, 0.25), -0.52, 0.52))
+
+    def _fill(self, sample: Sample, index: int, look: Look) -> None:
+        """Show a photo without people where the person's picture ends, instead of grey."""
+        assert self.backgrounds is not None
+        size, rng = len(sample.image), self.rng
+        left, top, right, bottom = self.people.picture[index]
+        mask = np.zeros(self.people.squares.shape[1:3], np.uint8)
+        mask[max(0, round(top)) : max(0, round(bottom)), max(0, round(left)) : max(0, round(right))] = 255
+        inside = cv2.warpAffine(mask, look.matrix(size), (size, size), flags=cv2.INTER_LINEAR)
+        if inside.min() == 255:
+            return
+        photo = self.backgrounds[rng.integers(len(self.backgrounds))]
+        piece = photo[:, ::-1] if rng.random() < 0.5 else photo
+        piece = np.asarray(cv2.resize(piece, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
+        sample.image = np.where(inside[..., None] > 127, sample.image, piece)
+
+    def _neighbour(self, sample: Sample) -> None:
+        """Lay another person over the rim of the crop; the one in the middle stays the one that is asked for."""
+        rng, size = self.rng, len(sample.image)
+        other = int(rng.integers(len(self.people)))
+        side = size / BOX_MARGIN * float(rng.uniform(0.6, 1.1))
+        matrix = Look(self.middle(), self.side / side, float(rng.normal(0, 0.1)), bool(rng.random() < 0.5))
+        extent = self.people.extent[other] / self.side * side
+        x = size / 2 + rng.choice((-1, 1)) * (size * rng.uniform(0.3, 0.5) + extent[0] * 0.3)
+        y = size * rng.uniform(0.35, 0.75)
+        patch = sampled(self.people.squares[other], matrix.matrix(size, (x, y)), (size, size))
+        steps = np.arange(size, dtype=np.float32)
+        dx, dy = ((steps - c) / (e * 0.55 + 2) for c, e in zip((x, y), extent, strict=True))
+        alpha = np.clip((1.1 - (np.abs(dx)[None] ** 4 + np.abs(dy)[:, None] ** 4) ** 0.25) * 8, 0, 1)[..., None]
+        sample.image = (sample.image + (patch.astype(np.float32) - sample.image) * alpha).astype(np.uint8)
 
     def _patch_source(self) -> Pixels:
         return self.people.squares[self.rng.integers(len(self.people))]
@@ -165,20 +217,31 @@ class Cropper:
             twin = list(self.skeleton.mirror)
             joints, known, absent = joints[twin], known[twin], absent[twin]
         inside = ((joints >= 0) & (joints <= size - 1)).all(1)
-        box = np.concatenate((moved(matrix, self.middle()[None])[0], people.extent[index] / look.scale))
+        box = clipped(moved(matrix, self.middle()[None])[0], people.extent[index] / look.scale, (size, size))
         weight = np.where(absent, np.float32(0.5), known)
         image = sampled(people.squares[index], matrix, (size, size))
-        return Sample(image, joints, weight, (known > 0) & inside, box[None].astype(np.float32))
+        return Sample(image, joints, weight, (known > 0) & inside, box[None])
 
-    def _cut_below(self, sample: Sample) -> None:
-        """End the picture just below the hips: what a webcam shows of a person at a desk."""
+    def _cut_below(self, sample: Sample, part: NDArray[np.bool_]) -> None:
+        """End the picture just below a part of the body: what a webcam shows of a person at a desk."""
         size = len(sample.image)
-        marked = sample.shown & self.upper
+        marked = sample.shown & part
         if not marked.any():
             return
         line = sample.joints[marked, 1].max() + size * float(self.rng.uniform(-0.08, 0.12))
         sample.image[max(0, int(line)) :] = OUTSIDE
         sample.shown = sample.shown & (sample.joints[:, 1] <= line)
+        x, y, w, h = sample.boxes[0]
+        sample.boxes = clipped(np.array((x, y), np.float32), np.array((w, h), np.float32), (size, line))[None]
+
+
+def clipped(centre: Floats, extent: Floats, size_wh: tuple[float, float]) -> Floats:
+    """Clip a box to a picture: centre x, y, width and height, (4,); all 0 where next to nothing is left of it."""
+    low, high = np.maximum(centre - extent / 2, 0), np.minimum(centre + extent / 2, np.array(size_wh) - 1)
+    left = np.maximum(high - low, 0)
+    if left.prod() < 0.1 * max(1e-6, float(extent.prod())) or left.min() < 4:
+        return np.zeros(4, np.float32)
+    return np.concatenate(((low + high) / 2, left)).astype(np.float32)
 
 
 def disturb(image: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
@@ -216,12 +279,13 @@ def _light(image: Pixels, rng: np.random.Generator) -> Pixels:
     """Make one table a channel, (1, 256, 3): contrast, brightness, gamma and the color of the light."""
     levels = np.arange(256, dtype=np.float32)[:, None]
     mean = float(image[::4, ::4].mean())
-    table = (levels - mean) * rng.uniform(0.6, 1.4) + mean * rng.uniform(0.55, 1.4)
+    gain = rng.uniform(0.25, 0.6) if rng.random() < 0.08 else rng.uniform(0.6, 1.4)  # now and then a dim room
+    table = ((levels - mean) * rng.uniform(0.6, 1.4) + mean) * gain
     if rng.random() < 0.5:
         table = table * rng.uniform(0.8, 1.25, 3)
     table = np.broadcast_to(np.clip(table, 0, 255), (256, 3))
-    if rng.random() < 0.4:
-        table = 255 * (table / 255) ** rng.uniform(0.6, 1.6)
+    if rng.random() < 0.3:
+        table = 255 * (table / 255) ** np.exp(rng.uniform(np.log(0.3), np.log(2.2)))
     return np.ascontiguousarray(table.round().astype(np.uint8)[None])
 
 
@@ -247,5 +311,9 @@ def _patch(image: Pixels, other: Pixels, rng: np.random.Generator) -> None:
     if rng.random() < 0.4:
         image[y0:y1, x0:x1] = rng.integers(0, 256, 3)
         return
-    u, v = (int(rng.integers(0, other.shape[0] - side)) for side in (x1 - x0, y1 - y0))
-    image[y0:y1, x0:x1] = other[v : v + y1 - y0, u : u + x1 - x0]
+    u, v = (
+        int(rng.integers(0, max(1, have - side)))
+        for have, side in zip(other.shape[1::-1], (x1 - x0, y1 - y0), strict=True)
+    )
+    piece = other[v : v + y1 - y0, u : u + x1 - x0]
+    image[y0 : y0 + piece.shape[0], x0 : x0 + piece.shape[1]] = piece

@@ -8,7 +8,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,19 +18,33 @@ from torch import Tensor
 
 from ...runtime.bundle.manifest import Skeleton
 from ...runtime.errors import SourceNotFound
-from ..data import find_photos, photo_squares
 from .augment import Cropper, Sample
-from .people import People, load_frames, load_people
+from .labels import is_upright
+from .people import People, load_people
+from .photos import Photos, load_photos
 from .scenes import ELEMENTS, SceneMaker
 
 HELD_OUT = ("webcam_hungry", "webcam_want", "webcam_eat", "webcam_bird", "photos/val")
-TRAIN_LABELS = ("pose/lspet/train.json", "pose/pseudo/videos.json", "pose/pseudo/photos.json")
+# label files, each with the teacher's opinion of the same people where there is one
+TRAIN_LABELS = {
+    "pose/lspet/train.json": "pose/teacher/lspet_train.json",
+    "pose/pseudo/videos.json": "pose/teacher/pseudo_videos.json",
+    "pose/pseudo/photos.json": "pose/teacher/pseudo_photos.json",
+    "pose/teacher/people_train.json": None,
+    "pose/teacher/whole_train.json": None,
+}
+WHOLE_LABELS = "pose/teacher/whole_train.json"
 # photos without people, and how often each kind of them is drawn
-NEGATIVES = {
-    "houses": 0.24, "cmu16720": 0.28, "huts": 0.08, "elementary": 0.08, "deep": 0.08, "dogcat": 0.16, "grocery": 0.08,
+NOBODY = {
+    "cmu16720": 0.16, "caltech101": 0.14, "dogcat": 0.16, "imagenet": 0.14, "osie": 0.1, "bsds500": 0.06,
+    "houses": 0.06, "clothing": 0.04, "huts": 0.03, "grocery": 0.05, "jetson": 0.02, "deep": 0.02, "elementary": 0.02,
+}  # fmt: skip
+# kinds of people, and how often each is drawn; the rest are photos
+NEW = {
+    "photos": 0.105, "flickr": 0.095, "animals": 0.075, "street": 0.095, "workers": 0.08, "exercise": 0.06,
+    "yoga": 0.04, "sports": 0.05,
 }  # fmt: skip
 CLIPS = ("webcam", "one-by-one", "bedroom", "decord", "davis")
-ALONE = ("webcam", "ccp", "decord", "davis", "clothing")  # nobody but the labelled person is to be seen there
 WILD = ("lspet",)  # people in any posture
 _AHEAD = 3  # batches made ahead of the network
 
@@ -44,16 +57,17 @@ class BatchOptions:
     ----------
     size : pixels of the network's crops; square : pixels of a stored square
     crops, scenes : of each a batch
-    wild : share of crops from people in any posture; video : share from clips; the rest are photos
+    wild : share of crops from people in any posture, upright ones twice as often as others; video : share from
+        clips; `NEW` are drawn as it says; the rest are photos
     threads : that make batches
     """
 
     size: int = 192
     square: int = 320
-    crops: int = 64
-    scenes: int = 8
-    wild: float = 0.72
-    video: float = 0.13
+    crops: int = 36
+    scenes: int = 12
+    wild: float = 0.23
+    video: float = 0.07
     threads: int = 1
 
 
@@ -64,7 +78,7 @@ class Batch:
     Parameters
     ----------
     image : (B, 3, S, S) float32 BGR in [0, 1], channels last in memory
-    boxes : (B, K, 4)
+    boxes : (B, K, 4); ignored : (B, L, 4)
     crops : how many of B are crops
     """
 
@@ -75,6 +89,7 @@ class Batch:
     boxes: Tensor
     sure: Tensor
     empty: Tensor
+    ignored: Tensor
     crops: int
 
 
@@ -87,10 +102,12 @@ def collate(samples: Sequence[Sample], crops: int, device: str) -> Batch:
         return torch.from_numpy(np.stack(arrays)).to(device)
 
     boxes = [np.pad(s.boxes, ((0, ELEMENTS - len(s.boxes)), (0, 0))) for s in samples]
+    most = max(1, *(len(s.ignored) for s in samples))
+    ignored = [np.pad(s.ignored, ((0, most - len(s.ignored)), (0, 0))) for s in samples]
     sure, empty = (torch.tensor([getattr(s, name) for s in samples], device=device) for name in ("sure", "empty"))
     return Batch(
         image, stacked([s.joints for s in samples]), stacked([s.weight for s in samples]),
-        stacked([s.shown for s in samples]), stacked(boxes), sure, empty, crops,
+        stacked([s.shown for s in samples]), stacked(boxes), sure, empty, stacked(ignored), crops,
     )  # fmt: skip
 
 
@@ -119,16 +136,15 @@ class PoseBatches:
         extra: Sequence[Path] = (),
     ) -> None:
         self.options, self.skeleton = options, skeleton
-        labels = [data / name for name in TRAIN_LABELS] + list(extra)
+        labels = {data / name: other and data / other for name, other in TRAIN_LABELS.items()}
         self.people = load_people(
-            labels, skeleton, root=data, size=options.square, cache=cache, exclude=HELD_OUT, in_memory=True
-        )
+            labels | dict.fromkeys(extra), skeleton, root=data, size=options.square, cache=cache, exclude=HELD_OUT,
+            in_memory=True,
+        )  # fmt: skip
         self.wild = self.people.in_groups(WILD)
-        self.cumulated = np.cumsum(_weights(self.people, options))
+        self.cumulated = np.cumsum(_weights(self.people, skeleton, options))
         if options.scenes:
-            scored = [path for path in labels if "pseudo" in str(path)]
-            self.frames = load_frames(scored, root=data, size=256, cache=cache, exclude=HELD_OUT)
-            self.backgrounds, self.background_weights = _backgrounds(data / "photos" / "train", cache)
+            self.photos = load_photos(data / WHOLE_LABELS, root=data, cache=cache)
         self._ready: queue.Queue[list[Sample] | BaseException] = queue.Queue(_AHEAD)
         self.size = options.size  # may be changed at any time; batches that are already made keep theirs
         for number in range(options.threads):
@@ -147,8 +163,8 @@ class PoseBatches:
         cropper = Cropper(self.people, self.skeleton, rng)
         maker = None
         if self.options.scenes:
-            alone = self.frames.in_groups(ALONE)
-            maker = SceneMaker(cropper, self.frames, alone, self.backgrounds, np.cumsum(self.background_weights))
+            maker = SceneMaker(cropper, self.photos, np.cumsum(_nobody_weights(self.photos)))
+            cropper.backgrounds = self.photos.squares[self.photos.nobody][:: max(1, self.photos.nobody.sum() // 400)]
         try:
             while True:
                 self._ready.put(self._make(cropper, maker))
@@ -164,42 +180,38 @@ class PoseBatches:
 
         samples = [cropper.random(int(i), size, wild=bool(self.wild[i])) for i in chosen(options.crops)]
         if maker is not None:
-            composed = options.scenes * 2 // 3
+            composed, peopled = options.scenes // 4, options.scenes * 5 // 12
             samples += [maker.compose(chosen(ELEMENTS), size) for _ in range(composed)]
-            real = rng.integers(0, len(self.frames), options.scenes - composed)
-            samples += [maker.whole(int(i), size) for i in real]
+            samples += [maker.peopled(size) for _ in range(peopled)]
+            samples += [maker.empty(size) for _ in range(options.scenes - composed - peopled)]
         return samples
 
 
-def _weights(people: People, options: BatchOptions) -> NDArray[np.float64]:
-    """Give each person a sampling weight: the three shares, clips by the square root of their length."""
+def _weights(people: People, skeleton: Skeleton, options: BatchOptions) -> NDArray[np.float64]:
+    """Give each person a sampling weight: the shares of the kinds, clips by the square root of their length."""
     sizes = np.bincount(people.group, minlength=len(people.groups))
     wild, clip = people.in_groups(WILD), people.in_groups(CLIPS)
-    photo = ~wild & ~clip
-    shares = ((wild, options.wild), (clip, options.video), (photo, 1 - options.wild - options.video))
+    names = np.array(people.groups)[people.group]
+    standing = [is_upright(j, k, skeleton) for j, k in zip(people.joints, people.known, strict=True)]
+    upright = np.where(standing, 2.0, 1.0)
     weights = np.zeros(len(people))
-    for members, share in shares:
-        each = members / np.sqrt(sizes[people.group]) if members is clip else members.astype(float)
+    for name, share in NEW.items():
+        members = names == name
+        weights += share * members / max(1, members.sum())
+    photo = ~wild & ~clip & ~np.isin(names, list(NEW))
+    rest = max(0.0, 1 - options.wild - options.video - weights.sum())
+    root = clip / np.sqrt(sizes[people.group])
+    for each, share in ((wild * upright, options.wild), (root, options.video), (photo.astype(float), rest)):
         weights += share * each / max(1e-9, each.sum())
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum(), np.float64)
 
 
-def _backgrounds(photos: Path, cache: Path) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Give squares of photos without people, and their weights."""
-    wanted = tuple(NEGATIVES)
-    chosen = [path for path in find_photos([photos]) if path.name.startswith(wanted)]
-    if not chosen:
-        raise SourceNotFound(f"There are no photos without people in {photos}", expected=", ".join(wanted))
-    path = cache / f"backgrounds-{len(chosen)}.npz"
-    if not path.exists():
-        with ThreadPoolExecutor() as pool:
-            found = list(pool.map(lambda photo: photo_squares(photo, 256), chosen))
-        kind = [next(i for i, name in enumerate(wanted) if path.name.startswith(name)) for path in chosen]
-        kinds = np.array([k for k, some in zip(kind, found, strict=True) for _ in some])
-        temporary = path.with_suffix(".tmp.npz")
-        np.savez(temporary, squares=np.stack([square for some in found for square in some]), kinds=kinds)
-        temporary.replace(path)
-    stored = np.load(path)
-    kinds = stored["kinds"]
-    counts = np.bincount(kinds, minlength=len(wanted))
-    return stored["squares"], np.array([NEGATIVES[name] for name in wanted])[kinds] / counts[kinds]
+def _nobody_weights(photos: Photos) -> NDArray[np.float64]:
+    """Give each photo the weight that it is drawn with as one without people; 0 where somebody is or may be."""
+    weights = np.zeros(len(photos))
+    for name, share in NOBODY.items():
+        members = photos.nobody & (photos.group == name)
+        weights += share * members / max(1, members.sum())
+    if not weights.sum():
+        raise SourceNotFound("There are no photos without people", expected=", ".join(NOBODY))
+    return weights

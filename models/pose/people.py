@@ -24,11 +24,13 @@ from rich.progress import track
 from ...runtime.bundle.manifest import Skeleton
 from ...runtime.errors import SourceNotFound
 from ...runtime.image import cut_square
+from .labels import SURE, Opinion, merged, taught
 from .skeleton import PARENTS, placed
 
 CONTEXT = 2.0  # side of a stored square over the side of the person's box
 # in box sides: with its parent this near the picture's border, an unmarked joint lies outside (legs are long)
 NEAR_BORDER, NEAR_BORDER_LEGS = 0.12, 0.4
+RULES = 3  # of labels, boxes and caches; raised when they change, so that old caches are left alone
 VIDEOS = (".mp4", ".mkv", ".avi", ".mov")
 
 
@@ -47,6 +49,7 @@ class People:
     frame : (N, 3) float32, left, top (pixels of the picture) and scale (picture pixels a square pixel)
     groups : names, such as `lspet` or a clip
     image : (N,) int32, number of the picture, equal for people in the same one
+    picture : (N, 4) float32, left, top, right and bottom of the picture in pixels of the square
     """
 
     squares: NDArray[np.uint8]
@@ -57,6 +60,7 @@ class People:
     group: NDArray[np.int32]
     frame: NDArray[np.float32]
     image: NDArray[np.int32]
+    picture: NDArray[np.float32]
     groups: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -74,7 +78,7 @@ class People:
 
 
 def load_people(
-    labels: Sequence[Path],
+    labels: Sequence[Path] | Mapping[Path, Path | None],
     skeleton: Skeleton,
     *,
     root: Path,
@@ -88,7 +92,7 @@ def load_people(
     Parameters
     ----------
     labels : COCO-keypoints files; pictures are looked for beside each file and then below `root`; an image with a
-        `frame` is that frame of a video
+        `frame` is that frame of a video. A mapping names for each the teacher's opinion of the same people, or None
     skeleton : joints of the result
     size : S, pixels of a square
     exclude : pictures whose name contains one of these words are left out
@@ -99,34 +103,16 @@ def load_people(
     SourceNotFound
         If a label file or a picture is missing.
     """
-    stamp = repr([(p.name, p.stat().st_size) for p in _existing(labels)]) + repr(
-        (skeleton.joints, size, exclude, CONTEXT, NEAR_BORDER_LEGS)
+    opinions = labels if isinstance(labels, Mapping) else dict.fromkeys(labels)
+    files = [*opinions, *(other for other in opinions.values() if other is not None)]
+    stamp = repr([(p.name, p.stat().st_size) for p in _existing(files)]) + repr(
+        (skeleton.joints, size, exclude, CONTEXT, NEAR_BORDER_LEGS, RULES)
     )
     path = cache / f"people-{size}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
     if not path.with_suffix(".npy").exists():
-        entries = [entry for file in labels for entry in _entries(file, skeleton, root, exclude)]
+        entries = [entry for file in labels for entry in _entries(file, skeleton, root, exclude, opinions[file])]
         _write(path, entries, size)
     return _stored(path, in_memory=in_memory)
-
-
-def load_frames(labels: Sequence[Path], *, root: Path, size: int, cache: Path, exclude: Sequence[str] = ()) -> People:
-    """Read label files and keep every labelled person's **whole picture**, letterboxed into a square.
-
-    Returns
-    -------
-    People
-        With one joint, the centre of the person's box. Arguments and errors as `load_people`.
-    """
-    stamp = repr([(p.name, p.stat().st_size) for p in _existing(labels)]) + repr((size, exclude, "whole"))
-    path = cache / f"frames-{size}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
-    if not path.with_suffix(".npy").exists():
-        dot = Skeleton("centre", ("nose",), (), (0,))
-        entries = [entry for file in labels for entry in _entries(file, dot, root, exclude)]
-        for entry in entries:
-            x, y, w, h = entry["box"]
-            entry["joints"], entry["known"] = np.array([[x + w / 2, y + h / 2]], np.float32), np.ones(1, np.float32)
-        _write(path, entries, size, whole=True)
-    return _stored(path, in_memory=True)
 
 
 def _stored(path: Path, *, in_memory: bool) -> People:
@@ -146,33 +132,81 @@ def _existing(labels: Sequence[Path]) -> Sequence[Path]:
     return labels
 
 
-def _entries(file: Path, skeleton: Skeleton, root: Path, exclude: Sequence[str]) -> list[dict[str, Any]]:
+def _entries(
+    file: Path, skeleton: Skeleton, root: Path, exclude: Sequence[str], opinion: Path | None = None
+) -> list[dict[str, Any]]:
     """Give one entry a person: picture, frame, box, joints in the skeleton's order."""
     content = json.loads(file.read_text())
     order = placed(content["categories"][0]["keypoints"], skeleton)
     images = {image["id"]: image for image in content["images"]}
+    second = {} if opinion is None else {p["id"]: p for p in json.loads(opinion.read_text())["annotations"]}
+    second_order = placed(content_joints(opinion), skeleton) if opinion is not None else []
+    has = np.array([i >= 0 for i in order])
     entries = []
     for person in content["annotations"]:
         image = images[person["image_id"]]
-        name = image["file_name"]
-        if any(word in name for word in exclude) or person.get("iscrowd"):
+        name, size_wh = image["file_name"], (image["width"], image["height"])
+        if any(word in name for word in exclude) or person.get("iscrowd") or person.get("ignore"):
             continue
-        marked = np.array(person["keypoints"], np.float32).reshape(-1, 3)
-        trust = np.array(person.get("scores", marked[:, 2] > 0), np.float32) * (marked[:, 2] > 0)
-        joints = np.array([marked[i, :2] if i >= 0 else (0, 0) for i in order], np.float32)
-        known = np.array([trust[i] if i >= 0 else 0 for i in order], np.float32)
         path = next((p / name for p in (file.parent, root) if (p / name).is_file()), None)
         if path is None:
             raise SourceNotFound(
                 f"{file.name} names a picture that is not there", found=name, expected=f"below {root}"
             )
-        has = np.array([i >= 0 for i in order])
-        absent = _outside(skeleton, joints, known, has, person["bbox"], (image["width"], image["height"]))
+        own, box, unsure = _opinion(person, order), person["bbox"], np.zeros(len(order), bool)
+        if "spread" in person or "sure" in person:  # the teacher's: it names every joint, the ones outside too
+            marks = np.array([person["keypoints"][3 * i + 2] if i >= 0 else 0 for i in order])
+            unsure = has & ~_beyond(own.joints, size_wh)
+            box = tight_box(own.joints[marks > 0], size_wh) or box
+            own = Opinion(own.joints, (marks == SURE).astype(np.float32), own.scores, own.agree)
+            joints, known = taught(own, skeleton)
+        elif person["id"] in second:
+            teacher = _opinion(second[person["id"]], second_order, sure=SURE)
+            joints, known = merged(own, teacher, skeleton)
+            unsure = np.array([i >= 0 for i in second_order]) & ~_beyond(teacher.joints, size_wh)
+        else:
+            joints, known = own.joints, own.known
+        absent = _outside(skeleton, joints, known, has, box, size_wh) & ~unsure
         entries.append(
-            {"path": path, "frame": image.get("frame"), "box": person["bbox"], "joints": joints, "known": known,
+            {"path": path, "frame": image.get("frame"), "box": box, "joints": joints, "known": known, "size": size_wh,
              "absent": absent, "group": _group(file, name), "image": f"{path}#{image.get('frame')}"}
         )  # fmt: skip
     return entries
+
+
+def content_joints(file: Path) -> list[str]:
+    """Names of the joints of a COCO-keypoints file."""
+    return [str(name) for name in json.loads(file.read_text())["categories"][0]["keypoints"]]
+
+
+def _opinion(person: Mapping[str, Any], order: Sequence[int], sure: int = 1) -> Opinion:
+    """Read one annotation in the skeleton's order; `sure` is the least `v` that counts."""
+    marked = np.array(person["keypoints"], np.float32).reshape(-1, 3)
+    scores = np.array(person.get("scores", marked[:, 2] > 0), np.float32)
+    agree = np.array(person.get("agree", np.full(len(marked), -1)), np.int64)
+    trust = (marked[:, 2] >= sure) * (1 if sure == SURE else scores)
+
+    def ordered(values: NDArray[Any], empty: float) -> NDArray[Any]:
+        return np.array([values[i] if i >= 0 else np.full(values.shape[1:], empty) for i in order], values.dtype)
+
+    return Opinion(
+        ordered(marked[:, :2], 0), ordered(trust.astype(np.float32), 0), ordered(scores, 0), ordered(agree, -1)
+    )
+
+
+def _beyond(joints: NDArray[np.float32], size_wh: tuple[int, int]) -> NDArray[np.bool_]:
+    """Say which places (J, 2) lie outside the picture, or at its very border."""
+    slack = 0.02 * max(size_wh)
+    return np.asarray((joints < slack).any(1) | (joints > np.array(size_wh) - slack).any(1))
+
+
+def tight_box(joints: NDArray[np.float32], size_wh: tuple[int, int]) -> list[float] | None:
+    """Give x, y, width and height around the joints inside the picture; None for fewer than three."""
+    inside = joints[(joints >= 0).all(1) & (joints <= np.array(size_wh)).all(1)]
+    if len(inside) < 3:
+        return None
+    low, high = inside.min(0), inside.max(0)
+    return [float(v) for v in (*low, *np.maximum(high - low, 4))]
 
 
 def _group(file: Path, name: str) -> str:
@@ -203,7 +237,7 @@ def _outside(
     return absent
 
 
-def _write(path: Path, entries: list[dict[str, Any]], size: int, *, whole: bool = False) -> None:
+def _write(path: Path, entries: list[dict[str, Any]], size: int) -> None:
     """Cut all squares into `path`.npy and write the rest into `path`.npz."""
     if not entries:
         raise SourceNotFound("The label files hold no person")
@@ -220,9 +254,6 @@ def _write(path: Path, entries: list[dict[str, Any]], size: int, *, whole: bool 
             x, y, w, h = entries[index]["box"]
             side = max(8, round(CONTEXT * max(w, h)))
             corner = (round(x + w / 2 - side / 2), round(y + h / 2 - side / 2))
-            if whole:
-                side = max(pixels.shape[:2])
-                corner = ((pixels.shape[1] - side) // 2, (pixels.shape[0] - side) // 2)
             squares[index] = cut_square(pixels, corner, side, size)
             frames[index] = (*corner, side / size)
 
@@ -230,6 +261,8 @@ def _write(path: Path, entries: list[dict[str, Any]], size: int, *, whole: bool 
         for _ in track(pool.map(cut, by_picture.items()), "cutting people", total=len(by_picture), transient=True):
             pass
     squares.flush()
+    limits = np.array([(0, 0, *e["size"]) for e in entries], np.float32)
+    limits = (limits - np.tile(frames[:, :2], 2)) / frames[:, 2:]
     names = sorted({entry["group"] for entry in entries})
     pictures = {name: number for number, name in enumerate(dict.fromkeys(entry["image"] for entry in entries))}
     # cv2 resizes by pixel areas: the middle of the first pixel is at 0.5, labels count it as 0
@@ -240,7 +273,7 @@ def _write(path: Path, entries: list[dict[str, Any]], size: int, *, whole: bool 
         absent=np.stack([e["absent"] for e in entries]), frame=frames,
         extent=np.array([e["box"][2:] for e in entries], np.float32) / frames[:, 2:],
         group=np.array([names.index(e["group"]) for e in entries], np.int32), groups=np.array(names),
-        image=np.array([pictures[e["image"]] for e in entries], np.int32),
+        image=np.array([pictures[e["image"]] for e in entries], np.int32), picture=limits,
     )  # fmt: skip
     temporary.replace(path.with_suffix(".npy"))
 

@@ -14,12 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .augment import Cropper, Floats, Look, Pixels, Sample, disturb, moved, sampled
+from .augment import Cropper, Floats, Look, Pixels, Sample, clipped, disturb, moved, sampled
 from .edge import CENTRE_STRIDE
-from .people import CONTEXT, People
+from .people import CONTEXT
+from .photos import IGNORED, PEOPLE, Photos
 from .targets import to_cells
 
-ELEMENTS = 4
+ELEMENTS = PEOPLE  # boxes of a sample
+_LAID = 4  # things laid on a photo at most
 BOX_UNIT = 64.0  # pixels of a box side whose logarithm the network calls 0
 _AROUND = 1.12  # how much more than the joints' box a cut-out shows: heads and feet reach beyond joints
 _NOBODY = 0.3  # share of composed scenes without people
@@ -33,15 +35,12 @@ class SceneMaker:
     Parameters
     ----------
     cropper : of the people that are laid on photos
-    frames : real pictures, letterboxed, with one labelled person each
-    alone : (N,) bool, nobody else is in that picture
-    backgrounds : (M, S, S, 3) uint8 BGR without people, and the weights they are drawn with, (M,)
+    photos : whole ones, with people and without
+    cumulated : (N,) running sum of the weights that the photos without people are drawn with, 0 for the others
     """
 
     cropper: Cropper
-    frames: People
-    alone: NDArray[np.bool_]
-    backgrounds: Pixels
+    photos: Photos
     cumulated: NDArray[np.float64]
 
     def compose(self, people: NDArray[np.int64], size: int) -> Sample:
@@ -50,7 +49,7 @@ class SceneMaker:
         image = self._window(size, size)
         boxes = np.zeros((ELEMENTS, 4), np.float32)
         empty = bool(rng.random() < _NOBODY)
-        for slot, person in enumerate(people):
+        for slot, person in enumerate(people[:_LAID]):
             if rng.random() > (0.6, 0.35, 0.5, 0.3)[slot]:
                 continue
             large, small = (_LARGE, 0.26) if slot < 2 else (0.32, _SMALL)
@@ -67,35 +66,76 @@ class SceneMaker:
         image = disturb(image, self._background(), rng)
         return self._sample(image, boxes, sure=True, empty=empty or not boxes.any())
 
-    def whole(self, index: int, size: int) -> Sample:
-        """Show a real picture, a little moved."""
-        rng, frames = self.cropper.rng, self.frames
-        source = frames.squares.shape[1]
-        centre = np.full(2, (source - 1) / 2) + np.clip(rng.normal(0, 0.08, 2), -0.16, 0.16) * source
-        scale = source / size * float(np.exp(np.clip(rng.normal(0, 0.2), -0.5, 0.4)))
-        look = Look(centre.astype(np.float32), scale, float(rng.normal(0, 0.06)), bool(rng.random() < 0.5))
+    def peopled(self, size: int) -> Sample:
+        """Show a photo with people, the whole of it or a part."""
+        return self._view(int(self.cropper.rng.choice(np.flatnonzero(~self.photos.nobody))), size)
+
+    def empty(self, size: int) -> Sample:
+        """Show a photo without people, the whole of it or a part."""
+        return self._view(self._draw(), size)
+
+    def _view(self, index: int, size: int) -> Sample:
+        """Look at a photo, moved, rotated a little, and often close."""
+        rng, photos = self.cropper.rng, self.photos
+        left, top, right, bottom = photos.picture[index]
+        longer = max(right - left, bottom - top)
+        if rng.random() < 0.5:  # all of it, as the first look of a stream
+            side = longer * float(np.exp(np.clip(rng.normal(0.03, 0.1), -0.15, 0.35)))
+            centre = np.array((left + right, top + bottom)) / 2 + rng.normal(0, 0.04, 2) * side
+        else:
+            side = longer * float(np.exp(rng.uniform(np.log(0.3 if photos.nobody[index] else 0.45), 0)))
+            centre = np.array((rng.uniform(left, right), rng.uniform(top, bottom)))
+            real = photos.boxes[index, photos.boxes[index, :, 2] > 0]
+            if len(real) and rng.random() < 0.7:
+                box = real[rng.integers(len(real))]
+                centre = box[:2] + rng.uniform(-0.4, 0.4, 2) * side
+        look = Look(centre.astype(np.float32), side / size, float(rng.normal(0, 0.06)), bool(rng.random() < 0.5))
         matrix = look.matrix(size)
-        boxes = np.zeros((ELEMENTS, 4), np.float32)
-        boxes[0] = (*moved(matrix, frames.joints[index])[0], *(frames.extent[index] / scale))
-        image = disturb(sampled(frames.squares[index], matrix, (size, size)), self._background(), rng)
-        return self._sample(image, boxes, sure=bool(self.alone[index]), empty=False)
+        boxes, ignored = np.zeros((ELEMENTS, 4), np.float32), np.zeros((IGNORED, 4), np.float32)
+        for slot, (x, y, w, h) in enumerate(photos.ignored[index]):
+            if w > 0:
+                ignored[slot] = (*moved(matrix, np.array([[x, y]], np.float32))[0], w / look.scale, h / look.scale)
+        lost = [ignored[ignored[:, 2] > 0]]
+        for slot, (x, y, w, h) in enumerate(photos.boxes[index]):
+            if w <= 0:
+                continue
+            at = moved(matrix, np.array([[x, y]], np.float32))[0]
+            extent = np.array((w, h), np.float32) / look.scale
+            box = clipped(at, extent, (size, size))
+            if box[2] * box[3] > 0.35 * w * h / look.scale**2:
+                boxes[slot] = box
+            else:  # hardly anything of them is to be seen: neither asked for nor forbidden
+                lost.append(np.array([[*at, *extent]], np.float32))
+        ignored = np.concatenate(lost)
+        image = sampled(photos.squares[index], matrix, (size, size))
+        image = disturb(image, self._background(), rng)
+        nobody = bool(photos.nobody[index])
+        sample = self._sample(image, boxes, sure=nobody or not photos.crowd[index], empty=nobody)
+        sample.ignored = ignored
+        return sample
 
     def _sample(self, image: Pixels, boxes: Floats, *, sure: bool, empty: bool) -> Sample:
         count = len(self.cropper.skeleton.joints)
         none = np.zeros(count, np.float32)
         return Sample(image, np.zeros((count, 2), np.float32), none, none > 0, boxes, sure, empty)
 
+    def _draw(self) -> int:
+        """Draw the index of a photo without people."""
+        return int(np.searchsorted(self.cumulated, self.cropper.rng.random() * self.cumulated[-1], side="right"))
+
     def _background(self) -> Pixels:
-        last = self.cumulated[-1]
-        return self.backgrounds[int(np.searchsorted(self.cumulated, self.cropper.rng.random() * last))]
+        """Draw a photo without people, without the grey around it."""
+        index = self._draw()
+        left, top, right, bottom = (round(float(v)) for v in self.photos.picture[index])
+        return self.photos.squares[index, max(0, top) : bottom, max(0, left) : right]
 
     def _window(self, width: int, height: int) -> Pixels:
         """Cut a random window out of a photo without people, mirrored now and then."""
         rng, photo = self.cropper.rng, self._background()
-        source = photo.shape[0]
-        side = source * float(rng.uniform(0.45, 1))
-        w, h = (max(8, round(side * v / max(width, height))) for v in (width, height))
-        x, y = int(rng.integers(0, source - w + 1)), int(rng.integers(0, source - h + 1))
+        tall, broad = photo.shape[:2]
+        share = min(broad / width, tall / height) * float(rng.uniform(0.45, 1))
+        w, h = min(broad, max(2, round(share * width))), min(tall, max(2, round(share * height)))
+        x, y = int(rng.integers(0, broad - w + 1)), int(rng.integers(0, tall - h + 1))
         piece = photo[y : y + h, x : x + w]
         if rng.random() < 0.5:
             piece = piece[:, ::-1]
@@ -126,12 +166,15 @@ class SceneMaker:
         here[:] = (here + (patch.astype(np.float32) - here) * alpha).astype(np.uint8)
 
 
-def person_targets(box: Tensor, sure: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def person_targets(
+    box: Tensor, sure: Tensor, size: int, ignored: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Draw what `centre` and `box` should be.
 
     Parameters
     ----------
     box : (B, K, 4) centre, width and height, width 0 where there is none; sure : (B,) as in `Sample`
+    ignored : (B, L, 4) likewise, where nothing is asked for unless a person is there, too
 
     Returns
     -------
@@ -156,6 +199,13 @@ def person_targets(box: Tensor, sure: Tensor, size: int) -> tuple[Tensor, Tensor
         (steps - cells[..., 1:2]).abs() <= half[..., 1:2]
     ).unsqueeze(-1)
     weight = sure[:, None, None] | (inside & real[..., None, None]).any(1)
+    if ignored is not None:
+        at, reach = ignored[..., :2], ignored[..., 2:] / 2
+        rows = steps * CENTRE_STRIDE + (CENTRE_STRIDE - 1) / 2  # pixels
+        across = (rows - at[..., 0:1]).abs() <= reach[..., 0:1]  # (B, L, grid)
+        down = (rows - at[..., 1:2]).abs() <= reach[..., 1:2]
+        doubtful = (down.unsqueeze(-1) & across.unsqueeze(-2) & (ignored[..., 2] > 0)[..., None, None]).any(1)
+        weight = weight & (~doubtful | (heat > 0.3))
     owner_flat = owner.flatten(1)
 
     def of_owner(values: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import click
 import cv2
@@ -31,7 +32,7 @@ from .trainers import NetTrainer, SpatialTrainer, StoredMaps, Validation
 
 STAGES = ("detector", "spatial", "joint")
 SHARES = {"detector": 0.68, "spatial": 0.08, "joint": 0.24}  # of the minutes, when all three stages run
-RATES = {"detector": 2e-3, "spatial": 2e-2, "joint": 5e-4}
+RATES = {"detector": 1e-3, "spatial": 2e-2, "joint": 5e-4}
 FOREVER = 10_000_000
 
 
@@ -144,6 +145,7 @@ def _validation_sets(options: TrainOptions) -> dict[str, People]:
     skeleton, data, cache = SKELETONS["union-19"], options.data, options.cache
     size = options.batch.square
     lsp = load_people([data / "pose/lspet/val.json"], skeleton, root=data, size=size, cache=cache)
+    new = load_people([data / "pose/teacher/people_val.json"], skeleton, root=data, size=size, cache=cache)
     pseudo = load_people(
         [data / "pose/pseudo/videos.json", data / "pose/pseudo/photos.json"],
         skeleton,
@@ -154,6 +156,7 @@ def _validation_sets(options: TrainOptions) -> dict[str, People]:
     webcam = pseudo.in_groups(["webcam_hungry", "webcam_want", "webcam_eat", "webcam_bird"])
     return {
         "lsp": lsp.only(np.arange(len(lsp)) % 2 == 0),
+        "new": new,
         "webcam": pseudo.only(webcam & (np.arange(len(pseudo)) % 2 == 0)),
     }
 
@@ -183,7 +186,8 @@ def _stage(
     every = _steps_in(max(60.0, seconds / 12), trainer, options)
     loop = LoopOptions(
         out=out, steps=FOREVER, minutes=max(0.02, options.minutes - before / 60), device=options.device,
-        bf16=stage != "spatial", clip=5.0, ema=0.998, validate_every=max(1, every), save_every=max(1, every // 2),
+        bf16=stage != "spatial" and _half_is_fast(options.device), clip=5.0, ema=0.998,
+        validate_every=max(1, every), save_every=max(1, every // 2),
         seed=options.seed,
     )  # fmt: skip
     return fit(trainer, loop)
@@ -212,7 +216,7 @@ def _steps_in(seconds: float, trainer: NetTrainer | SpatialTrainer, options: Tra
     for step in range(12):
         if step == 4:  # the first ones warm up allocators and kernels
             count, marked = 0, time.monotonic()
-        with torch.autocast(device, torch.bfloat16):
+        with torch.autocast(device, torch.bfloat16, enabled=_half_is_fast(device)):
             trainer.losses(step)["loss"].backward()
         count += 1
         if device == "cuda":
@@ -223,6 +227,11 @@ def _steps_in(seconds: float, trainer: NetTrainer | SpatialTrainer, options: Tra
     trainer.optimizer.zero_grad(set_to_none=True)
     trainer.net.load_state_dict(state)
     return round(seconds * rate)
+
+
+def _half_is_fast(device: str) -> bool:
+    """Say whether bfloat16 is computed by the device itself; a processor without AVX-512 imitates it, slowly."""
+    return not device.startswith("cpu") or "AVX512" in torch.backends.cpu.get_cpu_capability()
 
 
 @click.command("pose")
@@ -249,26 +258,19 @@ def _steps_in(seconds: float, trainer: NetTrainer | SpatialTrainer, options: Tra
     help="Heat-map cells to a cell of the spatial model.",
 )
 @click.option("--stage", "stages", multiple=True, type=click.Choice(STAGES), help="Only these stages. Default: all.")
-@click.option(
-    "--start", type=click.Path(path_type=Path, exists=True), help="Checkpoint whose weights are taken over."
-)
+@click.option("--start", type=click.Path(path_type=Path), help="Checkpoint, or bundle, whose weights are taken over.")
 @click.option(
     "--labels", multiple=True, type=click.Path(path_type=Path, exists=True), help="More COCO-keypoints files."
 )
-@click.option("--batch", default=48, show_default=True, help="Crops a batch; an eighth as many scenes come on top.")
+@click.option("--batch", default=48, show_default=True, help="Images a batch, a quarter of them scenes.")
 @click.option("--stored", default=6_000, show_default=True, help="Heat-maps kept for the spatial stage.")
 @click.option("--device", default="cpu", show_default=True)
 @click.option("--seed", default=0, show_default=True)
-def command(  # noqa: PLR0913, PLR0917 - a command line
-    data: Path, out: Path, cache: Path | None, minutes: float, network: str, banks: int,
-    depth: tuple[int, int, int] | None, noise: str | None, coarsen: int, stages: tuple[str, ...],
-    start: Path | None, labels: tuple[Path, ...], batch: int, stored: int, device: str, seed: int,
-) -> None:  # fmt: skip
+def command(**given: Any) -> None:
     """Train part detector and spatial model on people with marked joints."""
     cv2.setNumThreads(1)  # the threads that make batches leave the processor to the network
-    options = TrainOptions(
-        data=data, out=out, cache=cache or out / "cache", minutes=minutes, network=network, banks=banks, depth=depth,
-        noise=noise, coarsen=coarsen, stages=stages or STAGES, start=start, labels=labels,
-        batch=BatchOptions(crops=batch, scenes=batch // 8), stored=stored, device=device, seed=seed,
-    )  # fmt: skip
-    click.echo(train(options))
+    images = given.pop("batch")
+    given["cache"] = given["cache"] or given["out"] / "cache"
+    given["stages"] = given["stages"] or STAGES
+    batch = BatchOptions(crops=images - images // 4, scenes=images // 4)
+    click.echo(train(TrainOptions(batch=batch, **given)))

@@ -20,7 +20,7 @@ from .augment import Cropper
 from .batches import Batch, PoseBatches, collate
 from .edge import STRIDE
 from .evaluate import evaluate
-from .losses import box_loss, centre_loss, map_loss, presence_loss
+from .losses import box_loss, cell_loss, centre_loss, map_loss, presence_loss
 from .net import PoseNet
 from .people import People
 from .scenes import person_targets
@@ -28,7 +28,8 @@ from .sheet import crop_sheet, scene_sheet
 from .spatial import SpatialModel
 from .targets import gaussians, to_cells
 
-SMALL, SMALL_SHARE = 128, 0.7  # the first part of the detector's training sees crops of this size: 2.2 times as many
+SIZES = ((0.42, 128), (0.6, 160))  # the detector's training sees crops of these sizes up to these shares of its time
+CELL_WEIGHT = 0.15  # of the cross-entropy over cells beside the squared error
 WARM_UP = 0.04  # share of a stage in which the learning rate climbs
 EMPTY_WEIGHT = 0.3  # of the empty heat-maps that a scene without people should give
 
@@ -126,14 +127,19 @@ class NetTrainer:
 
     def losses(self, step: int) -> Mapping[str, Tensor]:
         """Draw a batch and give the losses."""
-        small = self.net.spatial is None and self.scheduler.done < SMALL_SHARE
-        self.batches.size = self.validation.size = min(SMALL, self.full_size) if small else self.full_size
+        alone = self.net.spatial is None
+        sizes = [size for share, size in SIZES if alone and self.scheduler.done < share and size < self.full_size]
+        self.batches.size = sizes[0] if sizes else self.full_size
         batch = self.batches.draw(self.validation.device)
         with torch.autocast(batch.image.device.type, enabled=False):
             target = map_targets(batch)
         outputs = self.net.detector(batch.image)
         weight, maps = batch.weight[: batch.crops], outputs["maps"][: batch.crops]
-        losses = {"maps": map_loss(maps, target, weight)}
+        shown = batch.shown[: batch.crops]
+        losses = {
+            "maps": map_loss(maps, target, weight),
+            "cells": CELL_WEIGHT * cell_loss(maps, target, weight, shown),
+        }
         if self.net.spatial is not None:
             losses["final"] = map_loss(self.net.spatial(maps), target, weight)
         if "centre" in outputs and len(batch.image) > batch.crops:
@@ -158,7 +164,9 @@ def map_targets(batch: Batch) -> Tensor:
 
 def person_losses(outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
     """Give the losses of finding people; a crop knows its own person only, an empty scene knows everything."""
-    heat, heat_weight, value, value_weight = person_targets(batch.boxes, batch.sure, batch.image.shape[-1])
+    heat, heat_weight, value, value_weight = person_targets(
+        batch.boxes, batch.sure, batch.image.shape[-1], batch.ignored
+    )
     visible = batch.shown.sum(1) >= 4
     known = visible.float()
     known[batch.crops :] = 0

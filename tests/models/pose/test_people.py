@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 import pytest
 from steadyframe.models.pose.augment import Cropper, Look, disturb, moved, sampled
-from steadyframe.models.pose.people import CONTEXT, People, load_frames, load_people
+from steadyframe.models.pose.labels import AGREED, APART, SWAPPED, Opinion, merged, taught
+from steadyframe.models.pose.people import CONTEXT, People, load_people
+from steadyframe.models.pose.photos import SIDE, load_photos
 from steadyframe.models.pose.scenes import ELEMENTS, SceneMaker
 from steadyframe.models.pose.skeleton import SKELETONS
 from steadyframe.runtime.errors import SourceNotFound
@@ -145,14 +147,10 @@ def test_disturbance_changes_pictures_and_is_drawn_from_its_own_generator(pose_d
 
 
 def test_scenes_say_who_is_in_them(pose_data, tmp_path):
-    labels = [pose_data / "pose/pseudo/photos.json"]
-    people = load_people(labels, UNION, root=pose_data, size=160, cache=tmp_path)
-    frames = load_frames(labels, root=pose_data, size=128, cache=tmp_path)
+    people = load_people([pose_data / "pose/pseudo/photos.json"], UNION, root=pose_data, size=160, cache=tmp_path)
+    photos = load_photos(pose_data / "pose/teacher/whole_train.json", root=pose_data, cache=tmp_path)
     rng = np.random.default_rng(0)
-    backgrounds = rng.integers(0, 255, (3, 128, 128, 3), dtype=np.uint8)
-    maker = SceneMaker(
-        Cropper(people, UNION, rng), frames, np.ones(len(frames), bool), backgrounds, np.arange(1.0, 4)
-    )
+    maker = SceneMaker(Cropper(people, UNION, rng), photos, np.cumsum(photos.nobody.astype(float)))
     counts = []
     for _ in range(60):
         scene = maker.compose(rng.integers(0, len(people), ELEMENTS), 96)
@@ -162,16 +160,100 @@ def test_scenes_say_who_is_in_them(pose_data, tmp_path):
         assert (sides <= 0.9 * 96).all()
         counts.append(int(real.sum()))
     assert min(counts) == 0 and max(counts) >= 2
-    whole = maker.whole(0, 96)
-    assert whole.boxes[0, 2] > 8 and not whole.empty
+    real = [maker.peopled(96) for _ in range(30)]
+    assert sum((scene.boxes[:, 2] > 8).any() for scene in real) > 15 and not any(scene.empty for scene in real)
+    for scene in real:
+        low, high = scene.boxes[:, :2] - scene.boxes[:, 2:] / 2, scene.boxes[:, :2] + scene.boxes[:, 2:] / 2
+        assert (low >= -1e-3).all() and (high <= 95 + 1e-3).all(), "boxes end where the image ends"
+    for scene in (maker.empty(96) for _ in range(10)):
+        assert scene.sure and scene.empty and not scene.boxes.any()
 
 
-def test_a_whole_picture_keeps_its_box(pose_data, tmp_path):
-    labels = json.loads((pose_data / "pose/pseudo/photos.json").read_text())
-    frames = load_frames([pose_data / "pose/pseudo/photos.json"], root=pose_data, size=128, cache=tmp_path)
-    image, (x, y, w, h) = labels["images"][0], labels["annotations"][0]["bbox"]
-    side = max(image["width"], image["height"])
-    left, top = (image["width"] - side) // 2, (image["height"] - side) // 2
-    expected = ((x + w / 2 + 0.5 - left) * 128 / side - 0.5, (y + h / 2 + 0.5 - top) * 128 / side - 0.5)
-    assert tuple(frames.joints[0, 0]) == pytest.approx(expected, abs=0.05)
-    assert tuple(frames.extent[0]) == pytest.approx((w * 128 / side, h * 128 / side), rel=1e-3)
+def test_whole_photos_keep_their_boxes_and_tell_sure_from_unsure(pose_data, tmp_path):
+    labels = json.loads((pose_data / "pose/teacher/whole_train.json").read_text())
+    photos = load_photos(pose_data / "pose/teacher/whole_train.json", root=pose_data, cache=tmp_path)
+    assert len(photos) == len(labels["images"]) and 0 < photos.nobody.sum() < len(photos)
+    for number, image in enumerate(labels["images"]):
+        here = [a for a in labels["annotations"] if a["image_id"] == image["id"]]
+        sure = [a for a in here if a.get("sure")]
+        assert (photos.boxes[number, :, 2] > 0).sum() == min(len(sure), photos.boxes.shape[1])
+        assert (photos.ignored[number, :, 2] > 0).sum() == min(len(here) - len(sure), photos.ignored.shape[1])
+        assert photos.nobody[number] == (not sure)
+        if not sure:
+            continue
+        person = max(sure, key=lambda a: max(a["bbox"][2:]))
+        x, y, w, h = person["bbox"]
+        side = max(image["width"], image["height"])
+        left, top = (image["width"] - side) // 2, (image["height"] - side) // 2
+        expected = np.array((x + w / 2 - left, y + h / 2 - top)) * SIDE / side
+        distances = np.abs(photos.boxes[number, :, :2] - expected).max(1)
+        assert distances.min() < 0.2 * max(w, h) * SIDE / side
+
+
+def test_a_person_is_labelled_by_the_rules_of_agreement():
+    count = len(UNION.joints)
+    joints = np.zeros((count, 2), np.float32)
+    standing = {"left_shoulder": (60, 20), "right_shoulder": (40, 20), "left_hip": (58, 60), "right_hip": (42, 60),
+                "left_wrist": (70, 50), "right_wrist": (30, 50), "left_knee": (58, 80),
+                "right_knee": (42, 80)}  # fmt: skip
+    for name, at in standing.items():
+        joints[PLACE[name]] = at
+    known = np.array([name in standing for name in UNION.joints], np.float32)
+    older = Opinion(joints, known, known, np.full(count, -1))
+    seen = joints.copy()
+    seen[PLACE["left_wrist"]] += 2
+    seen[PLACE["right_wrist"]] += 30
+    seen[PLACE["nose"]] = (50, 5)
+    agree = np.full(count, -1)
+    for name in standing:
+        agree[PLACE[name]] = AGREED
+    agree[PLACE["right_wrist"]] = APART
+    agree[PLACE["left_knee"]] = agree[PLACE["right_knee"]] = SWAPPED
+    sure = known.copy()
+    sure[PLACE["nose"]], sure[PLACE["right_knee"]] = 1, 0
+    teacher = Opinion(seen, sure, np.full(count, 0.8, np.float32), agree)
+    at, weight = merged(older, teacher, UNION)
+    assert at[PLACE["left_wrist"]] == pytest.approx((71, 51)) and weight[PLACE["left_wrist"]] == 1
+    assert at[PLACE["right_wrist"]] == pytest.approx((60, 80)) and weight[PLACE["right_wrist"]] == 0.5
+    assert at[PLACE["right_knee"]] == pytest.approx((42, 80)) and weight[PLACE["right_knee"]] == 0.5, "unsure"
+    assert weight[PLACE["nose"]] == pytest.approx(0.3) and weight[PLACE["left_ankle"]] == 0
+    upside_down = older.joints * (1, -1) + (0, 100)
+    older = Opinion(upside_down.astype(np.float32), known, known, older.agree)
+    weight = merged(older, teacher, UNION)[1]
+    assert weight[PLACE["left_knee"]] == 0, "swapped"
+    assert weight[PLACE["right_wrist"]] == pytest.approx(0.3)
+
+
+def test_a_back_view_has_no_face(pose_data, tmp_path):
+    count = len(UNION.joints)
+    joints = np.random.default_rng(0).uniform(0, 10, (count, 2)).astype(np.float32)
+    for name, at in {
+        "left_shoulder": (40, 20),
+        "right_shoulder": (60, 20),
+        "left_hip": (42, 60),
+        "right_hip": (58, 60),
+    }.items():
+        joints[PLACE[name]] = at
+    ones = np.ones(count, np.float32)
+    weight = taught(Opinion(joints, ones, ones, np.full(count, -1)), UNION)[1]
+    face = [PLACE[name] for name in ("nose", "left_eye", "right_eye", "left_ear", "right_ear")]
+    assert not weight[face].any() and (np.delete(weight, face) == 1).all()
+    joints[:, 0] = 100 - joints[:, 0]
+    assert taught(Opinion(joints, ones, ones, np.full(count, -1)), UNION)[1][face] == pytest.approx(0.3)
+
+
+def test_a_neighbour_and_a_photo_behind_leave_the_middle_of_the_crop(pose_data, tmp_path):
+    people = load(pose_data, tmp_path, "pose/lspet/train.json")
+    backgrounds = np.full((1, 64, 64, 3), (255, 0, 0), np.uint8)
+    cropper = Cropper(people, UNION, np.random.default_rng(0), backgrounds=backgrounds)
+    look = Look(cropper.middle(), 2.0)
+    plain, filled = cropper._cut(0, look, 80), cropper._cut(0, look, 80)
+    cropper._fill(filled, 0, look)
+    left, top, right, bottom = moved(look.matrix(80), people.picture[0].reshape(2, 2)).ravel()
+    assert tuple(filled.image[1, 1]) == (255, 0, 0) and top > 4, "outside the picture"
+    inside = np.s_[int(top) + 2 : int(bottom) - 2, max(0, int(left) + 2) : int(right) - 2]
+    assert (filled.image[inside] == plain.image[inside]).all()
+    crowded = cropper._cut(0, look, 80)
+    cropper._neighbour(crowded)
+    changed = np.abs(crowded.image.astype(int) - plain.image).max(-1) > 8
+    assert changed.any() and changed[30:50, 38:42].mean() < 0.5

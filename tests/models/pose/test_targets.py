@@ -96,7 +96,9 @@ def people(count: int = 6) -> tuple[np.ndarray, np.ndarray]:
 
 def test_the_torso_is_a_diagonal_and_the_other_one_stands_in():
     joints, known = people()
-    assert torso(joints, known, NAMES).tolist() == [50] * 6 or np.isfinite(torso(joints, known, NAMES)).all()
+    joints[:, NAMES.index("left_hip")], joints[:, NAMES.index("right_shoulder")] = (0, 90), (30, 50)  # the other: 50
+    joints[0, NAMES.index("left_hip")] = (-70, 90)  # this diagonal counts where both are marked: its length is 107.7
+    assert torso(joints, known, NAMES) == pytest.approx([np.hypot(100, 40)] + [50] * 5)
     known[:, NAMES.index("right_shoulder")] = 0
     assert torso(joints, known, NAMES).tolist() == [50] * 6
     known[:, NAMES.index("left_shoulder")] = 0

@@ -38,7 +38,7 @@ def test_every_stage_leaves_a_checkpoint_that_builds_the_network(trained, option
     net = build(trained.config)
     net.load_state_dict(trained.weights)
     assert net.spatial is not None and trained.training == {}
-    assert {"lsp_pck", "webcam_pck"} <= set(trained.metrics)
+    assert {"lsp_pck", "new_pck", "webcam_pck"} <= set(trained.metrics)
     assert np.isfinite(trained.config["calibration"]).all()
     assert trained.config["joints"] == list(SKELETONS["union-19"].joints) and trained.config["size"] == 64
     for stage in training.STAGES:
@@ -83,7 +83,7 @@ def test_a_few_people_are_learned_by_heart(options):
         losses["loss"].backward()
         trainer.optimizer.step()
         history.append({name: float(value.detach()) for name, value in losses.items()})
-    assert set(history[0]) == {"maps", "centre", "box", "presence", "empty", "loss"}
+    assert set(history[0]) == {"maps", "cells", "centre", "box", "presence", "empty", "loss"}
     assert history[-1]["maps"] < 0.5 * history[0]["maps"]
     assert history[-1]["centre"] < 0.7 * history[0]["centre"]
 
