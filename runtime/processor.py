@@ -52,7 +52,7 @@ class Step:
     @property
     def runs(self) -> bool:
         """Whether the network runs on this frame."""
-        return self.motion.keyframe
+        return self.motion.runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ class Processor:
         if not self.stage.every_frame:
             timings["flow"] = _since_ms(started)
         feeds: Feeds = {}
-        if motion.keyframe or self._placement is None:
+        if motion.runs or self._placement is None:
             started = time.perf_counter_ns()
             feeds, self._placement = self.task.preprocess(frame, motion)
             timings["preprocess"] = _since_ms(started)
@@ -191,7 +191,7 @@ class Processor:
         fresh = None
         if inference is not None:
             fresh = Fresh(inference.frame, inference.outputs)
-            step.keyframe = inference.frame is step.frame
+            step.keyframe = inference.frame is step.frame and step.motion.keyframe
             step.timings_ms["infer"] = inference.spent_ms
         started = time.perf_counter_ns()
         final = self.stage.update(step.motion, fresh)

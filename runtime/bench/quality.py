@@ -17,6 +17,7 @@ from ..frame import Frame
 from ..motion.flow import Flow, FlowEstimator, FlowOptions
 from ..motion.masks import reliable
 from ..tasks.task import Image
+from .likeness import Likeness
 from .metrics import delta_e_2000, warping_error
 from .subject import Subject
 
@@ -35,12 +36,14 @@ class Quality:
     masked, all_pixels : E_warp of every pair of frames, on the task's own channels in 0..1, before any rounding
     squared_error : mean squared difference of every frame's image to that of `off`, in grey levels
     delta_e : mean CIEDE2000 to the image of `off`, every fifth frame
+    likeness : local correlation with `off` where things move, and sharpness over that of `off`
     """
 
     masked: list[float] = field(default_factory=list)
     all_pixels: list[float] = field(default_factory=list)
     squared_error: list[float] = field(default_factory=list)
     delta_e: list[float] = field(default_factory=list)
+    likeness: Likeness = field(default_factory=Likeness)
 
     @property
     def flicker(self) -> float:
@@ -79,6 +82,12 @@ class Quality:
                 "worst_frame_psnr_db": round(10 * math.log10(_WHITE**2 / worst), 3) if worst else None,
                 "delta_e_2000": round(self.mean_delta_e, 4),
                 "frames": len(self.squared_error),
+            },
+            "likeness": {
+                "mean": round(self.likeness.mean, 4),
+                "p5": round(self.likeness.p5, 4),
+                "sharpness": round(self.likeness.mean_sharpness, 4),
+                "frames": len(self.likeness.likeness),
             },
         }
 
@@ -127,6 +136,8 @@ def measure_quality(
                 figures[mode].masked.append(error.masked)
                 figures[mode].all_pixels.append(error.all_pixels)
             before[mode] = channels
+        for mode, image in images.items():
+            figures[mode].likeness.add(frame.luma, image, images["off"])
         _compare(figures, images, with_delta_e=number % _DELTA_E_EVERY == 0)
         on_frame()
     return figures

@@ -22,12 +22,15 @@ from ..motion.flow import Flow, FlowOptions
 from ..motion.warp import warp
 from ..temporal.feedback import FeedbackStage
 from ..temporal.options import PropagatedOutput, SteadyOptions
+from ..temporal.repaint import Repaint
 from ..temporal.stage import EveryFrame, Motion, Outputs, Stage
 from .sessions import TaskSessions
 from .settings import settings_of
 from .task import Feeds, Image, Placement, TaskDescriptor
 
 ROLE = "stylize"
+_MARGIN = 16  # pixels around a crop that the network sees
+_STEP = 64  # pixels; crops of many sizes would make the engine plan its memory anew each time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +95,7 @@ class Stylize:
 
     def make_stage(self, options: SteadyOptions, *, live: bool = False) -> Stage:
         """Make the temporal stage of one stream, which also measures where the last output went."""
-        del live  # the network remembers the past alone
-        return EveryFrame() if options.mode == "off" else FeedbackStage(self.propagated, options)
+        return EveryFrame() if options.mode == "off" else FeedbackStage(self.propagated, options, live=live)
 
     def preprocess(self, frame: Frame, motion: Motion | None = None) -> tuple[Feeds, Placement]:
         """Resize the frame, and note the path back to the last output where there is one.
@@ -106,13 +108,16 @@ class Stylize:
         Returns
         -------
         feeds with `frame` (1, h, w, 3) uint8, and with `flow` (h', w', 2) and `reliability` (h', w') float32 where
-        there is a path
+        there is a path, and with `crops` (N, 4) int64, x, y, width and height in pixels of `frame`, where only those
+        are painted
         """
         small = np.ascontiguousarray(preprocess_pixels(frame.pixels, self._preprocess)[None])
         feeds: Feeds = {"frame": small}
         path = None if motion is None else motion.path
         if path is not None and path.flow is not None and path.reliability is not None:
             feeds |= {"flow": path.flow.vectors, "reliability": path.reliability}
+        if motion is not None and motion.repaint is not None:
+            feeds["crops"] = _crops_in(small, motion.repaint)
         width, height = frame.size_wh
         return feeds, Placement(frame, scale_xy=(width / small.shape[2], height / small.shape[1]))
 
@@ -125,6 +130,8 @@ class Stylize:
         """
         frame = feeds["frame"]
         previous, mask = self._recall(feeds, frame.shape[1:3])
+        if "crops" in feeds:
+            return {"styled": self._paint_crops(frame, previous, mask, feeds["crops"])}
         styled = self._sessions.run(ROLE, {"frame": frame, "previous": previous, "mask": mask})["styled"][0]
         self._last = styled
         return {"styled": styled}
@@ -147,6 +154,22 @@ class Stylize:
         """Close the sessions that the task owns."""
         self._sessions.close()
 
+    def _paint_crops(
+        self, frame: NDArray[np.uint8], previous: NDArray[np.uint8], mask: NDArray[np.uint8], crops: NDArray[np.int64]
+    ) -> NDArray[np.uint8]:
+        """Paint crops of a frame, (N, 4); gives (h, w, 3) uint8 BGR, the last output where nothing was painted.
+
+        The network is not told to trust what it painted before in a crop: it looks wrong there.
+        """
+        painted = np.array(previous[0])
+        nothing = np.zeros_like(mask)
+        for x, y, width, height in crops.tolist():
+            window = (slice(None), slice(y, y + height), slice(x, x + width))
+            feeds = {"frame": frame[window], "previous": np.zeros_like(previous[window]), "mask": nothing[window]}
+            feeds = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
+            painted[window[1:]] = self._sessions.run(ROLE, feeds)["styled"][0]
+        return painted
+
     def _recall(self, feeds: Feeds, size_hw: tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Last output warped to this frame, (1, h, w, 3), and where to trust it, (1, h, w, 1) in 0..255."""
         height, width = size_hw
@@ -157,6 +180,26 @@ class Stylize:
         mask = cv2.resize(reliability, (width, height), interpolation=cv2.INTER_LINEAR)
         mask = cv2.bitwise_and(mask, mask, mask=warped.valid.view(np.uint8))
         return warped.pixels[None], np.asarray(mask, np.uint8)[None, ..., None]
+
+
+def _crops_in(small: NDArray[np.uint8], repaint: Repaint) -> NDArray[np.int64]:
+    """Scale crops to pixels of the network's frame, (1, h, w, 3), with a margin that it sees, and in few sizes."""
+    height, width = small.shape[1:3]
+    ratio_x, ratio_y = width / repaint.weight.shape[1], height / repaint.weight.shape[0]
+    found = []
+    for x, y, w, h in repaint.crops.tolist():
+        left, right = _span(x * ratio_x, (x + w) * ratio_x, width)
+        top, low = _span(y * ratio_y, (y + h) * ratio_y, height)
+        found.append((left, top, right - left, low - top))
+    return np.array(found, np.int64)
+
+
+def _span(low: float, high: float, length: int) -> tuple[int, int]:
+    """Grow an interval by the margin and to a whole number of steps, within a length that is a multiple of 8."""
+    side = min(length, -(-int(high - low + 2 * _MARGIN) // _STEP) * _STEP)
+    start = int((low + high - side) / 2) // 8 * 8
+    start = max(0, min(start, length - side))
+    return start, start + side
 
 
 def _with_colors_of(frame: NDArray[np.uint8], painted: NDArray[np.uint8]) -> NDArray[np.uint8]:

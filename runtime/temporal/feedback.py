@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import cv2
+import numpy as np
 from numpy.typing import NDArray
 
 from ..frame import Frame
@@ -16,14 +18,14 @@ from .dense import DenseStage
 from .keyframes import KeyframeOptions
 from .motion_path import MotionPath
 from .options import PropagatedOutput, SteadyOptions
+from .repaint import Repaint, repaint_of, unlike
 from .scene_change import MotionAnalysis
 from .stage import Fresh, Motion, Outputs
 
-# Of `keyframe`: a fresh image comes in over about the time until the next one. What costs is the flow; it is fine,
-# and so what it carries stays good for longer than chroma does. Its way back, which only checks, may be coarse: a
-# false alarm lets the next image come in sooner, no more. In `blend` the network would paint afresh there.
+# Of `keyframe`. What costs is the flow; it is fine, and so what it carries stays good for longer than chroma does.
+# The forward flow, which only checks, may be coarse: in `blend` the network would paint afresh at a false alarm.
 _CHECK_SIDE = 120
-_FADE_FRAMES = 9
+_FADE_FRAMES = 1  # what no longer looks like the frame is painted anew, so nothing jumps when a keyframe comes
 _KEYFRAMES = KeyframeOptions(min_age=8, max_age=10)
 
 
@@ -46,8 +48,13 @@ class FeedbackStage(DenseStage):
     between two runs of the network is ours.
     """
 
-    def __init__(self, output: PropagatedOutput, options: SteadyOptions | None = None) -> None:
+    def __init__(
+        self, output: PropagatedOutput, options: SteadyOptions | None = None, *, live: bool = False
+    ) -> None:  # fmt: skip
         options = options or SteadyOptions()
+        # Of a live stream the paint would come a frame late, and where it belonged things have moved on.
+        self._repaint = options.repaint if options.mode == "keyframe" and not live else None
+        self._key: NDArray[np.uint8] | None = None  # reduced luma of the keyframe; of `observe`
         if options.mode == "keyframe":
             options = replace(
                 options,
@@ -77,14 +84,39 @@ class FeedbackStage(DenseStage):
         elif self._since is not None:
             self._since.step(analysis.pair.backward, analysis.reliability)
         path = None if self._since is None else self._since.copy()
+        repaint = None
+        if self._repaint is not None and analysis.pair is not None and not motion.keyframe and path is not None:
+            repaint, motion = self._check(path, analysis.pair.current, motion)
         if motion.keyframe:
             self._since = MotionPath()
-        return replace(motion, path=path)
+            self._key = None if analysis.pair is None else analysis.pair.current
+        elif self._key is None and analysis.pair is not None:
+            self._key = analysis.pair.previous  # the first frame has no pair; it is the keyframe
+            if self._repaint is not None and path is not None:
+                repaint, motion = self._check(path, analysis.pair.current, motion)
+        return replace(motion, path=path, repaint=repaint)
+
+    def _check(
+        self, path: MotionPath, current: NDArray[np.uint8], motion: Motion
+    ) -> tuple[Repaint | None, Motion]:  # fmt: skip
+        """Look whether what is propagated looks like the frame, (h, w) uint8; else it is a keyframe."""
+        options = self._repaint
+        if options is None or self._key is None or self._key.shape != current.shape:
+            return None, motion
+        found = repaint_of(unlike(path, self._key, current, options), options)
+        if found is None or found.share < options.most:
+            return found, motion
+        self._rule.force()
+        return None, replace(motion, keyframe=True)
 
     def update(self, motion: Motion, fresh: Fresh | None) -> list[Outputs]:
         """Give a fresh output of this frame as it is, or the last one propagated to it."""
         if self.options.fade_frames is not None:
-            return super().update(motion, fresh)
+            if motion.repaint is None:
+                return super().update(motion, fresh)
+            (outputs,) = super().update(motion, None)
+            painted = None if fresh is None or fresh.frame is not motion.frame else fresh.outputs[self.output.name]
+            return [outputs if painted is None else self._with_repaint(outputs, painted, motion.repaint)]
         self._go_on(motion.fields)
         if motion.keyframe:
             self._submitted[motion.frame.index] = MotionPath()
@@ -96,6 +128,17 @@ class FeedbackStage(DenseStage):
         if self._shown.flow is not None:
             value = self._shown.propagate(value)
         return [{**self._outputs, self.output.name: value}]
+
+    def _with_repaint(self, outputs: Outputs, painted: NDArray[Any], repaint: Repaint) -> Outputs:
+        """Show the new paint, (h, w, C), where it is wanted."""
+        height, width = painted.shape[:2]
+        weight = cv2.resize(repaint.weight, (width, height), interpolation=cv2.INTER_LINEAR)
+        shown = outputs[self.output.name]
+        if shown.dtype == np.uint8:
+            mixed = cv2.blendLinear(shown, np.asarray(painted, np.uint8), 1 - weight, weight)
+        else:
+            mixed = shown + weight[..., None] * (painted - shown)
+        return {**outputs, self.output.name: np.asarray(mixed, shown.dtype)}
 
     def _go_on(self, analysis: MotionAnalysis) -> None:
         """Go on to the next frame; after a cut, outputs of frames before it are not waited for."""

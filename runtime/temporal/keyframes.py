@@ -80,6 +80,10 @@ class KeyframeRule:
         self._age, self._residual, self._reliability = 0, 0.0, None
         return True
 
+    def force(self) -> None:
+        """Note that the network runs on this frame for another reason."""
+        self._age, self._residual, self._reliability = 0, 0.0, None
+
     def _age_by(self, analysis: MotionAnalysis) -> None:
         """Age what is known by one frame."""
         if analysis.cut or self._age is None:

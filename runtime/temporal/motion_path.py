@@ -58,7 +58,8 @@ class MotionPath:
         """Bring an array, (h, w, C) of any size, float32 or uint8, from the earlier to the current frame."""
         if self.flow is None:
             return array
-        return sample(array, positions(self.flow.scaled((array.shape[1], array.shape[0]))))
+        at = positions(self.flow.scaled((array.shape[1], array.shape[0])))
+        return sample(array, at, cubic=array.dtype == np.uint8)  # images, whose edges are seen
 
     def reliability_at(self, size_wh: tuple[int, int]) -> NDArray[np.float32] | float:
         """Give the reliability of the whole path, (h, w) float32 for an array of a size, or 1 for no path at all."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from ..errors import UsageError
 from ..motion.flow import FlowOptions
 from .keyframes import KeyframeOptions
+from .repaint import RepaintOptions
 from .scene_change import MotionAnalysisOptions
 
 MODES = ("off", "blend", "keyframe")
@@ -44,6 +45,7 @@ class SteadyOptions:
     flow : how motion is measured; None takes what is fine enough for the task's result
     analysis : when a motion counts as reliable, and when a scene as new
     keyframes : when the network runs; None takes the stage's own
+    repaint : when a network that is fed its last output paints places anew between keyframes of a file; None never
 
     Raises
     ------
@@ -61,6 +63,7 @@ class SteadyOptions:
     flow: FlowOptions | None = None
     analysis: MotionAnalysisOptions = field(default_factory=MotionAnalysisOptions)
     keyframes: KeyframeOptions | None = None
+    repaint: RepaintOptions | None = field(default_factory=RepaintOptions)
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:

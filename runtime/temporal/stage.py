@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ..frame import Frame
 from ..motion.flow import Flow
 from .motion_path import MotionPath
+from .repaint import Repaint
 
 Outputs = Mapping[str, NDArray[Any]]
 
@@ -33,6 +34,7 @@ class Motion:
     path : accumulated backward flow from this frame to the one that the network ran on before it, with its
         reliability; None where nothing leads back, and for stages that do not measure it
     flows : forward flows from that frame to this one, oldest first; empty for stages that do not measure them
+    repaint : places that the network paints anew on a frame that is no keyframe; None if there are none
     fields : the stage's own
     """
 
@@ -41,7 +43,13 @@ class Motion:
     restart: bool = True
     path: MotionPath | None = None
     flows: tuple[Flow, ...] = ()
+    repaint: Repaint | None = None
     fields: Any = None
+
+    @property
+    def runs(self) -> bool:
+        """Whether the network runs on this frame, on all of it or on some crops."""
+        return self.keyframe or self.repaint is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,7 @@ def test_between_keyframes_the_painting_is_propagated(make_bundle: Callable[...,
 
     def counted(feeds: Any) -> Any:
         nonlocal runs
-        runs += 1
+        runs += "crops" not in feeds  # what comes in at the borders is painted by itself
         return infer(feeds)
 
     task.infer = counted
