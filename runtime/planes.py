@@ -226,4 +226,9 @@ def bgr_of(frame: Any) -> NDArray[np.uint8]:
 def _sws_matrix(frame: Any) -> int:
     """Code of swscale's own table for a frame's matrix."""
     code = int(frame.colorspace)
-    return code if code in (1, 4, 5, 6, 7, 9) else BT601_625
+    return sws_matrix(code)
+
+
+def sws_matrix(code: int) -> int:
+    """Code of swscale's table for a matrix; PyAV takes 6 for BT.709 in some directions, so BT.601 is always 5."""
+    return code if code in (BT709, 4, 7, BT2020) else BT601_625
