@@ -72,7 +72,7 @@ def resize(pixels: NDArray[np.uint8], size_wh: tuple[int, int], kernel: str) -> 
 
 
 def _whole_factor(from_wh: tuple[int, int], to_wh: tuple[int, int]) -> int:
-    """Largest factor that divides both sides and leaves a reduction by 1.5 or more; 1 if there is none, or no need."""
+    """Largest factor that divides both sides and leaves a reduction by 1.5 or more; 1 without need or choice."""
     if from_wh[0] % to_wh[0] == 0 and from_wh[1] % to_wh[1] == 0:
         return 1  # areas of whole pixels are cheap as they are
     most = int(min(from_wh[0] / to_wh[0], from_wh[1] / to_wh[1]) / _LAST_REDUCTION)

@@ -117,6 +117,23 @@ class Planes:
         return replace(self, u=u, v=v)
 
 
+def size_wh_of(image: NDArray[np.uint8] | Planes) -> tuple[int, int]:
+    """Width and height of planes or of an (H, W[, C]) array."""
+    return image.size_wh if isinstance(image, Planes) else (image.shape[1], image.shape[0])
+
+
+def cropped_bgr(
+    image: NDArray[np.uint8] | Planes, low_xy: tuple[int, int], high_xy: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Cut a rectangle, (h, w, 3) uint8 BGR; of planes only this part is converted."""
+    (x0, y0), (x1, y1) = low_xy, high_xy
+    if not isinstance(image, Planes):
+        return image[y0:y1, x0:x1]
+    if x1 <= x0 or y1 <= y0:
+        return np.zeros((0, 0, 3), np.uint8)
+    return image.crop(x0 - x0 % 2, y0 - y0 % 2, x1, y1).to_bgr()[y0 % 2 :, x0 % 2 :]
+
+
 def _chroma_shapes(height: int, width: int) -> dict[str, tuple[int, int]]:
     """Layout -> shape of its chroma planes."""
     half_w = (width + 1) // 2

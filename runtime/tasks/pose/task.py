@@ -20,6 +20,7 @@ from ...frame import Frame
 from ...image import cut_square
 from ...motion.flow import Flow
 from ...motion.warp import warp_points
+from ...planes import Planes, size_wh_of
 from ...temporal.options import PropagatedOutput, SteadyOptions
 from ...temporal.stage import EveryFrame, Motion, Outputs, Stage
 from ..sessions import TaskSessions
@@ -154,11 +155,12 @@ class Pose:
 
         Returns
         -------
-        feeds with `frame` (H, W, 3) uint8; `independent` () bool, whether no later frame shows this scene; `restart`
+        feeds with `frame`, (H, W, 3) uint8 or planes;
+        `independent` () bool, whether no later frame shows this scene; `restart`
         () bool; and `flows` (N, h, w, 2) float32, the forward flows since the network's last frame, if there are any
         """
         feeds: Feeds = {
-            "frame": frame.pixels,
+            "frame": frame.image,
             "independent": np.array(frame.independent),
             "restart": np.array(motion is None or motion.restart),
         }
@@ -173,11 +175,11 @@ class Pose:
         -------
         keypoints (N, J, 3) float32, x and y in pixels of the frame; ids (N,) int64; scores (N,) float32
         """
-        pixels: NDArray[np.uint8] = feeds["frame"]
+        pixels: NDArray[np.uint8] | Planes = feeds["frame"]
         if feeds["restart"]:
             self._forget()
         self._run += 1
-        self._move(feeds, (pixels.shape[1], pixels.shape[0]))
+        self._move(feeds, size_wh_of(pixels))
         for track in self._tracks:
             keypoints, presence = self._look(pixels, track.roi)
             track.follow(keypoints, presence, self._run, self.settings.joint_score)
@@ -185,7 +187,7 @@ class Pose:
         due = self._run - self._looked_at >= self.settings.find_every
         if not self._tracks or due or self._run == 1:
             self._looked_at = self._run
-            for tile in self._tiles((pixels.shape[1], pixels.shape[0]), independent=bool(feeds["independent"])):
+            for tile in self._tiles(size_wh_of(pixels), independent=bool(feeds["independent"])):
                 self._find(pixels, tile)
         for track in self._tracks:
             if (self._run - track.born) % 8 == 0:
@@ -219,7 +221,7 @@ class Pose:
                 points = warp_points(points, Flow(vectors, forward=True), frame_wh)
             track.moved(points, self.settings.joint_score)
 
-    def _look(self, pixels: NDArray[np.uint8], roi: Roi) -> tuple[NDArray[np.float32], float]:
+    def _look(self, pixels: NDArray[np.uint8] | Planes, roi: Roi) -> tuple[NDArray[np.float32], float]:
         """Look at a crop: joints (J, 3) in pixels of the frame, and the chance that a person is there."""
         corner, side = roi.cut(MARGIN)
         crop = cut_square(pixels, corner, side, self._size)
@@ -261,7 +263,7 @@ class Pose:
         self._looks += 1
         return [whole if self._looks % 2 else parts[self._looks // 2 % len(parts)]]
 
-    def _find(self, pixels: NDArray[np.uint8], tile: Roi) -> None:
+    def _find(self, pixels: NDArray[np.uint8] | Planes, tile: Roi) -> None:
         """Look at a part of the image, and closely at everybody there who is not yet followed."""
         self._refused = [(place, run) for place, run in self._refused if self._run - run < self.settings.find_every]
         places, keypoints, score = self._places(pixels, tile)
@@ -276,11 +278,11 @@ class Pose:
                 self._refused.append((roi, self._run))
                 continue
             self._welcome(pixels, track)
-        if not self._tracks and tile.side >= max(pixels.shape[:2]) and score >= self.settings.birth_presence:
+        if not self._tracks and tile.side >= max(size_wh_of(pixels)) and score >= self.settings.birth_presence:
             # Who fills the image may have no place in it that looks like a person from afar.
             self._meet_in_whole(pixels, keypoints, score)
 
-    def _welcome(self, pixels: NDArray[np.uint8], track: Track) -> None:
+    def _welcome(self, pixels: NDArray[np.uint8] | Planes, track: Track) -> None:
         """Follow somebody from now on, by their former id if they were here before."""
         track.remember_appearance(torso_histogram(pixels, track.keypoints, self._torso))
         former = self._gallery.take(track.appearance, self._run)
@@ -288,7 +290,9 @@ class Pose:
         self._next_id += former is None
         self._tracks.append(track)
 
-    def _meet_in_whole(self, pixels: NDArray[np.uint8], keypoints: NDArray[np.float32], score: float) -> None:
+    def _meet_in_whole(
+        self, pixels: NDArray[np.uint8] | Planes, keypoints: NDArray[np.float32], score: float
+    ) -> None:
         """Follow the person that the look at the whole image shows, or a closer look at them if that is surer."""
         least = self.settings.joint_score
         around = roi_around(keypoints, least)
@@ -300,7 +304,7 @@ class Pose:
             keypoints, score, around = closer, surer, again
         self._welcome(pixels, Track(0, keypoints, around, score, self._run, self._run))
 
-    def _meet(self, pixels: NDArray[np.uint8], roi: Roi) -> Track | None:
+    def _meet(self, pixels: NDArray[np.uint8] | Planes, roi: Roi) -> Track | None:
         """Look closely at a crop, twice, as the first is only about right; None if nobody new is there."""
         least = self.settings.joint_score
         keypoints, presence = self._look(pixels, roi)
@@ -314,7 +318,7 @@ class Pose:
         track = Track(0, keypoints, around, presence, self._run, self._run)
         return None if any(same_person(track, other, least) for other in self._tracks) else track
 
-    def _places(self, pixels: NDArray[np.uint8], tile: Roi) -> tuple[list[Roi], NDArray[np.float32], float]:
+    def _places(self, pixels: NDArray[np.uint8] | Planes, tile: Roi) -> tuple[list[Roi], NDArray[np.float32], float]:
         """Places in a tile where somebody may be, the surest first; and the tile itself as a close look (`_look`)."""
         corner, side = tile.cut(1.0)
         outputs = self._sessions.run(ROLE, {"frame": cut_square(pixels, corner, side, self._size)[None]})

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...planes import Planes, cropped_bgr, size_wh_of
+
 MARGIN = 1.25  # side of a crop over the side of the box around the joints, as in training
 _SMALLEST = 24.0  # pixels; a smaller box is noise
 _STRONG_CHANGE = 1.4  # a box that changes by more follows at once, a smaller change is smoothed
@@ -157,17 +159,17 @@ def same_person(one: Track, other: Track, least_score: float) -> bool:
 
 
 def torso_histogram(
-    pixels: NDArray[np.uint8], keypoints: NDArray[np.float32], torso: tuple[int, ...]
+    pixels: NDArray[np.uint8] | Planes, keypoints: NDArray[np.float32], torso: tuple[int, ...]
 ) -> NDArray[np.float32] | None:
     """Histogram of hue and saturation of the region that the torso's joints span; None if it cannot be seen."""
     corners = keypoints[list(torso)]
     corners = corners[corners[:, 2] >= 0.3]
     if len(corners) < 3:
         return None
-    height, width = pixels.shape[:2]
+    width, height = size_wh_of(pixels)
     low = np.clip(corners[:, :2].min(0), 0, (width, height)).astype(int)
     high = np.clip(corners[:, :2].max(0), 0, (width, height)).astype(int)
-    region = pixels[low[1] : high[1], low[0] : high[0]]
+    region = cropped_bgr(pixels, (int(low[0]), int(low[1])), (int(high[0]), int(high[1])))
     if min(region.shape[:2]) < 4:
         return None
     small = cv2.resize(region, (24, 24), interpolation=cv2.INTER_AREA)
