@@ -28,7 +28,7 @@ class DeepOptions:
     lr : step size of the optimizer
     optimizer : "adam" or "rmsprop" (centered, as in Mnih et al. 2015)
     double : choose the next action by the network and value it by its target (van Hasselt et al. 2016)
-    target_every : updates between copies to the target network
+    target_rate : share of the network that the target network takes over at every update (the authors' code: 0.001)
     clip : norm of the gradient
     """
 
@@ -36,7 +36,7 @@ class DeepOptions:
     lr: float = 2.5e-4
     optimizer: str = "adam"
     double: bool = True
-    target_every: int = 1_000
+    target_rate: float = 0.005
     clip: float = 10.0
 
 
@@ -86,8 +86,9 @@ class DeepQ:
         nn.utils.clip_grad_norm_(self.net.parameters(), self.options.clip)
         self.optimizer.step()
         self.updates += 1
-        if self.updates % self.options.target_every == 0:
-            self.target.load_state_dict(self.net.state_dict())
+        with torch.no_grad():
+            for kept, now in zip(self.target.parameters(), self.net.parameters(), strict=True):
+                kept.lerp_(now, self.options.target_rate)
         errors = (taken - targets).detach().abs()
         found: NDArray[np.float32] = (errors if errors.ndim == 1 else errors.amax(1)).numpy()
         return found

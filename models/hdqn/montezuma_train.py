@@ -47,21 +47,21 @@ class Args:
     hidden: int = 128
     lr: float = 5e-4
     gamma: float = 0.99
-    batch: int = 64
-    update_every: int = 8
-    target_every: int = 1_000  # updates
+    batch: int = 128
+    update_every: int = 4
+    target_rate: float = 0.005
     memory: int = 500_000
     all_goals: bool = True
     goal_ends: bool = True
     double: bool = True
-    priority: float = 0.0
+    priority: float = 0.5
     horizon: int = 300
     restarts: str = "cells"  # one of restarts.KINDS
     restart_share: float = 0.75
     episode: int = 600  # decisions
     random_goals: int = 200_000  # phase 1
     meta_anneal: int = 100_000
-    epsilon_over: int = 20_000  # decisions on a goal
+    epsilon_over: int = 15_000  # decisions on a goal
     evaluate_every: int = 100_000
     games: int = 5  # of an evaluation on the way
 
@@ -74,7 +74,7 @@ class Run:
         self.folder = Path(args.out)
         torch.manual_seed(args.seed)
         rng = np.random.default_rng(args.seed)
-        deep = DeepOptions(gamma=args.gamma, lr=args.lr, double=args.double, target_every=args.target_every)
+        deep = DeepOptions(gamma=args.gamma, lr=args.lr, double=args.double, target_rate=args.target_rate)
         goals, actions = len(SCENE.goals), len(ACTIONS)
         controller = DeepQ(ObjectNet(SCENE, num_goals=goals, num_choices=actions, hidden=args.hidden), deep)
         meta = DeepQ(ObjectNet(SCENE, num_goals=1, num_choices=goals, hidden=64), deep)
