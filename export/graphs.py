@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..models.checkpoint import Checkpoint
 from ..models.colorize import net as colorize_net
 from ..models.colorize.evaluate import COLOR_PREPROCESS, GLOBAL_PREPROCESS
+from ..models.hdqn import graph as hdqn_graph
 from ..models.pose import graph as pose_graph
 from ..models.stylize import net as stylize_net
 from ..models.stylize.reference import PREPROCESS as STYLIZE_PREPROCESS
@@ -177,8 +178,32 @@ def of_pose(checkpoint: Checkpoint) -> TaskGraphs:
     )
 
 
+def of_policy(checkpoint: Checkpoint) -> TaskGraphs:
+    """Graphs `meta` and `controller` of a policy; any number of observations at once."""
+    world = hdqn_graph.of_checkpoint(checkpoint)
+    two = torch.cat((world.example, world.example))  # an example of one would fix the batch axis
+    goals = torch.eye(2, world.meta.num_choices)
+    batch = {0: ("batch", 1)}
+    return TaskGraphs(
+        graphs={
+            "meta": GraphSource(
+                module=hdqn_graph.MetaGraph(world.meta), example={"observation": two}, outputs=["values"],
+                dynamic={"observation": batch},
+            ),
+            "controller": GraphSource(
+                module=hdqn_graph.ControllerGraph(world.controller), example={"observation": two, "goal": goals},
+                outputs=["values"], dynamic={"observation": batch, "goal": batch},
+            ),
+        },
+        preprocess={},
+        layouts={"values": "NC", "goal": "NC"},
+        settings=world.settings,
+    )  # fmt: skip
+
+
 _TASKS: dict[str, Callable[[Checkpoint], TaskGraphs]] = {
     "colorize": of_colorize,
+    "policy": of_policy,
     "pose": of_pose,
     "stylize": of_stylize,
 }

@@ -109,5 +109,5 @@ class ReplayMemory:
         nodes = places + self._leaves
         self._tree[nodes] = values
         while nodes[0] > 1:
-            nodes = np.unique(nodes >> 1)
+            nodes = nodes >> 1  # a parent twice is computed twice, alike
             self._tree[nodes] = self._tree[2 * nodes] + self._tree[2 * nodes + 1]

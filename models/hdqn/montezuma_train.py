@@ -24,6 +24,7 @@ from ..checkpoint import Checkpoint, code_commit
 from ..options import parse
 from .agent import Agent, AgentOptions, Attempt, Episode, Goals, controller_fields, meta_fields
 from .deep import DeepOptions, DeepQ
+from .graph import META_HIDDEN, load_weights, weights_of
 from .memory import ReplayMemory
 from .montezuma import ACTIONS, SCENE, GameOptions, Montezuma
 from .net import ObjectNet
@@ -45,11 +46,11 @@ class Args:
     environments: int = 16  # half of them with sticky actions
     sticky: float = 0.25
     hidden: int = 128
-    lr: float = 5e-4
+    lr: float = 7e-4
     gamma: float = 0.99
-    batch: int = 128
-    update_every: int = 4
-    target_rate: float = 0.005
+    batch: int = 256
+    update_every: int = 8
+    target_rate: float = 0.01
     memory: int = 500_000
     all_goals: bool = True
     goal_ends: bool = True
@@ -59,11 +60,11 @@ class Args:
     restarts: str = "cells"  # one of restarts.KINDS
     restart_share: float = 0.75
     episode: int = 600  # decisions
-    random_goals: int = 200_000  # phase 1
-    meta_anneal: int = 100_000
+    random_goals: int = 150_000  # phase 1
+    meta_anneal: int = 50_000
     epsilon_over: int = 15_000  # decisions on a goal
     evaluate_every: int = 100_000
-    games: int = 5  # of an evaluation on the way
+    games: int = 4  # of an evaluation on the way
 
 
 class Run:
@@ -77,7 +78,7 @@ class Run:
         deep = DeepOptions(gamma=args.gamma, lr=args.lr, double=args.double, target_rate=args.target_rate)
         goals, actions = len(SCENE.goals), len(ACTIONS)
         controller = DeepQ(ObjectNet(SCENE, num_goals=goals, num_choices=actions, hidden=args.hidden), deep)
-        meta = DeepQ(ObjectNet(SCENE, num_goals=1, num_choices=goals, hidden=64), deep)
+        meta = DeepQ(ObjectNet(SCENE, num_goals=1, num_choices=goals, hidden=META_HIDDEN), deep)
         shape = (SCENE.length,)
         self.agent = Agent(
             controller, meta, Goals(SCENE.reached, SCENE.allowed),
@@ -89,7 +90,7 @@ class Run:
             options=AgentOptions(
                 horizon=args.horizon, goal_ends=args.goal_ends, all_goals=args.all_goals,
                 update_every=args.update_every, batch=args.batch, learn_start=5_000, meta_batch=64,
-                meta_learn_start=500, meta_update_every=32, random_goals=args.random_goals,
+                meta_learn_start=500, meta_update_every=64, random_goals=args.random_goals,
                 meta_anneal=args.meta_anneal,
             ),
             rng=rng,
@@ -167,11 +168,10 @@ class Run:
         agent = self.agent
         controller, meta = agent.controller, agent.meta
         assert isinstance(controller, DeepQ) and isinstance(meta, DeepQ)
-        weights = {f"controller.{name}": value for name, value in controller.net.state_dict().items()}
-        weights |= {f"meta.{name}": value for name, value in meta.net.state_dict().items()}
         config = {"world": "montezuma", "args": asdict(self.args)}
         return Checkpoint(
-            TASK, config, weights, self._resume_state() if complete else {}, agent.decisions, self.seconds,
+            TASK, config, weights_of(controller.net, meta.net), self._resume_state() if complete else {},
+            agent.decisions, self.seconds,
             commit=code_commit(),
         )  # fmt: skip
 
@@ -212,15 +212,6 @@ class Run:
         self.history = json.loads(state["history"])
         agent.decisions, self.seconds = checkpoint.step, checkpoint.seconds
         print(f"goes on at {agent.decisions} decisions", flush=True)
-
-
-def load_weights(controller: torch.nn.Module, meta: torch.nn.Module, checkpoint: Checkpoint) -> None:
-    """Put a checkpoint's weights into both networks."""
-    for role, net in (("controller", controller), ("meta", meta)):
-        start = f"{role}."
-        net.load_state_dict(
-            {name[len(start) :]: value for name, value in checkpoint.weights.items() if name.startswith(start)}
-        )
 
 
 def _main() -> None:

@@ -48,13 +48,27 @@ def test_the_papers_network_has_the_papers_size():
 def test_bumps_interpolate_position():
     net = ObjectNet(SCENE, num_goals=1, num_choices=2)
     vectors = object_vectors(50)
-    features = net.encode(torch.from_numpy(vectors))
-    count = net.columns + net.rows
-    grid = features[:, : net.columns * net.rows].unflatten(1, (net.columns, net.rows))
-    centers_x, centers_y = net.centers[: net.columns], net.centers[net.columns : count]
-    assert grid.sum((1, 2)) == pytest.approx(1, abs=1e-5)
-    assert (grid.sum(2) @ centers_x).numpy() == pytest.approx(vectors[:, 0], abs=1e-3)
-    assert (grid.sum(1) @ centers_y).numpy() == pytest.approx(vectors[:, 1], abs=1e-3)
+    rows, weights = (part.numpy() for part in net.encode(torch.from_numpy(vectors)))
+    corners, shares = rows[:, :4], weights[:, :4]
+    assert shares.sum(1) == pytest.approx(1, abs=1e-5)
+    step, first = net.step.numpy(), net.first.numpy()
+    x = first[0] + step[0] * (corners // net.rows * shares).sum(1)
+    y = first[1] + step[1] * (corners % net.rows * shares).sum(1)
+    assert x == pytest.approx(vectors[:, 0], abs=1e-3)
+    assert y == pytest.approx(vectors[:, 1], abs=1e-3)
+    assert rows.max() == len(net.table) - 1
+    assert weights[:, -3:].tolist() == vectors[:, -3:].tolist()
+
+
+def test_every_row_of_the_table_belongs_to_one_figure():
+    net = ObjectNet(SCENE, num_goals=1, num_choices=2)
+    extreme = np.array([np.full(SCENE.length, -1e4), np.full(SCENE.length, 1e4)], np.float32)
+    extreme[:, -3:] = 1
+    rows, weights = net.encode(torch.from_numpy(extreme))
+    assert rows.min() >= 0
+    assert rows.max() < len(net.table)
+    used = rows[1][weights[1] > 0]
+    assert len(set(used.tolist())) == len(used)
 
 
 def one_transition(*, all_goals, ends, reward=1.0):
