@@ -13,7 +13,7 @@ import json
 import pickle
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +46,17 @@ class Args:
     environments: int = 16  # half of them with sticky actions
     sticky: float = 0.25
     hidden: int = 128
-    lr: float = 7e-4
-    gamma: float = 0.99
-    batch: int = 256
-    update_every: int = 8
-    target_rate: float = 0.01
+    lr: float = 5e-4
+    gamma: float = 0.98
+    batch: int = 128
+    update_every: int = 4
+    target_rate: float = 0.003
     memory: int = 500_000
     all_goals: bool = True
     goal_ends: bool = True
+    floors: bool = True
     double: bool = True
+    ceiling: bool = True  # values of the controller are at most 1
     priority: float = 0.5
     horizon: int = 300
     restarts: str = "cells"  # one of restarts.KINDS
@@ -76,8 +78,9 @@ class Run:
         torch.manual_seed(args.seed)
         rng = np.random.default_rng(args.seed)
         deep = DeepOptions(gamma=args.gamma, lr=args.lr, double=args.double, target_rate=args.target_rate)
+        bounded = replace(deep, ceiling=1.0 if args.goal_ends and args.ceiling else None)
         goals, actions = len(SCENE.goals), len(ACTIONS)
-        controller = DeepQ(ObjectNet(SCENE, num_goals=goals, num_choices=actions, hidden=args.hidden), deep)
+        controller = DeepQ(ObjectNet(SCENE, num_goals=goals, num_choices=actions, hidden=args.hidden), bounded)
         meta = DeepQ(ObjectNet(SCENE, num_goals=1, num_choices=goals, hidden=META_HIDDEN), deep)
         shape = (SCENE.length,)
         self.agent = Agent(
@@ -88,7 +91,7 @@ class Run:
             ),
             epsilon=GoalEpsilon(goals, over=args.epsilon_over),
             options=AgentOptions(
-                horizon=args.horizon, goal_ends=args.goal_ends, all_goals=args.all_goals,
+                horizon=args.horizon, goal_ends=args.goal_ends, all_goals=args.all_goals, floors=args.floors,
                 update_every=args.update_every, batch=args.batch, learn_start=5_000, meta_batch=64,
                 meta_learn_start=500, meta_update_every=64, random_goals=args.random_goals,
                 meta_anneal=args.meta_anneal,

@@ -89,11 +89,13 @@ class Policy:
             return int(self._rng.choice(np.flatnonzero(mask)))
         return int(np.where(mask, self.goal_values(observation[None])[0], -np.inf).argmax())
 
-    def choose_action(self, observation: NDArray[Any], goal: int) -> int:
-        """Choose an action for one observation (without its batch axis) and a goal."""
+    def choose_action(self, observation: NDArray[Any], goal: int, values: NDArray[np.float32] | None = None) -> int:
+        """Choose an action for one observation (without its batch axis) and a goal; `values`, if they are known."""
         if self._rng.random() < self.epsilon:
             return int(self._rng.integers(self.num_actions))
-        return int(self.action_values(observation[None], np.array([goal]))[0].argmax())
+        if values is None:
+            values = self.action_values(observation[None], np.array([goal]))[0]
+        return int(values.argmax())
 
     def close(self) -> None:
         """Close both sessions."""
