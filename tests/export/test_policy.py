@@ -9,7 +9,7 @@ from steadyframe.export.bundle import BundleFacts, export_bundle
 from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.models.hdqn.graph import WORLDS, of_checkpoint, weights_of
 from steadyframe.models.hdqn.montezuma import SCENE
-from steadyframe.runtime.engines.session import open_session
+from steadyframe.runtime.engines.registry import open_session
 from steadyframe.runtime.errors import BundleError, UsageError
 from steadyframe.runtime.tasks.policy.policy import Policy
 

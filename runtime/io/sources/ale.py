@@ -82,10 +82,10 @@ class AleSource:
     notes = ()
 
     def __init__(self, address: str) -> None:
-        name = address.split("://", 1)[1].split("?", 1)[0]
+        name, mark, text = address.split("://", 1)[1].partition("?")
         if name not in _GAMES:
             raise SourceNotFound(f"There is no game {name!r}", available=_GAMES)
-        options = split_options(address, _OPTIONS)
+        options = split_options(f"ale://{mark}{text}", _OPTIONS)
         self._episodes = whole_number(options, "episodes", 1)
         self._noops = whole_number(options, "noops", 30, low=0, high=1_000)
         self._skip = whole_number(options, "skip", 4, low=1, high=60)
@@ -97,7 +97,10 @@ class AleSource:
         self._ale.setInt("random_seed", seed)
         self._ale.setInt("frame_skip", self._skip)
         self._ale.setFloat("repeat_action_probability", _share(options.get("sticky", "0")))
-        self._ale.loadROM(roms.get_rom_path(_GAMES[name]))
+        path = roms.get_rom_path(_GAMES[name])
+        if path is None:
+            raise SourceNotFound(f"ale-py brings no game {_GAMES[name]!r}", todo="pip install --upgrade ale-py")
+        self._ale.loadROM(path)
         self._answers: queue.Queue[str] = queue.Queue()
         self._stopped = False
         self.signal = Signal.GOOD

@@ -128,7 +128,7 @@ class PolicyTask:
     manifest : of a bundle of task `policy` whose observation is `objects`
     sessions : of its two graphs
     options : validated
-    critic : (before, after) -> (G,) bool, which goals were reached between two object vectors; None is the scene's own
+    critic : (before, after) -> (G,) bool, goals reached between two object vectors; None is the scene's own
     """
 
     name = "policy"
