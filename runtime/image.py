@@ -52,7 +52,7 @@ def network_size_wh(size_wh: tuple[int, int], preprocess: Preprocess) -> tuple[i
 
 
 def resize(pixels: NDArray[np.uint8], size_wh: tuple[int, int], kernel: str) -> NDArray[np.uint8]:
-    """Resize (H, W[, C]) uint8 pixels with a named cv2 kernel.
+    """Resize uint8 pixels, (H, W) or (H, W, C), with a named cv2 kernel.
 
     The kernel `area` averages when shrinking; where it would enlarge, cv2 falls back to nearest pixels, so `linear`
     is used there instead. Large reductions go by a whole factor first, which is several times cheaper and moves the
@@ -186,6 +186,11 @@ def crcb_from_ab(luma_small: NDArray[np.uint8], ab: NDArray[np.float32]) -> NDAr
     Returns
     -------
     (h, w, 2) float32: Cr and Cb in grey levels, 128 is neutral
+
+    Raises
+    ------
+    ShapeMismatch
+        If `luma_small` and `ab` differ in size.
 
     Notes
     -----

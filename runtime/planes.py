@@ -102,7 +102,13 @@ class Planes:
         return bgr_of(video_frame(self))
 
     def crop(self, x0: int, y0: int, x1: int, y1: int) -> Planes:
-        """Cut a rectangle; its upper left corner must be even. Copies nothing."""
+        """Cut a rectangle; its upper left corner must be even. Copies nothing.
+
+        Raises
+        ------
+        ShapeMismatch
+            If the upper left corner is not at even pixels.
+        """
         if x0 % 2 or y0 % 2:
             raise ShapeMismatch("Chroma covers two pixels: a crop begins at even ones", found=(x0, y0))
         y = self.y[y0:y1, x0:x1]
@@ -113,7 +119,7 @@ class Planes:
         return replace(self, y=y, u=self.u[part], v=self.v[part])
 
     def with_chroma(self, u: NDArray[np.uint8], v: NDArray[np.uint8]) -> Planes:
-        """Keep the luma plane itself, and take other chroma."""
+        """Keep the luma plane itself, and replace the chroma by `u` and `v`, (H/2, W/2) uint8 each, rounded up."""
         return replace(self, u=u, v=v)
 
 
@@ -146,7 +152,7 @@ def full_range_luma(planes: Planes) -> NDArray[np.uint8]:
 
 
 def stretched(luma: NDArray[np.uint8], tags: ColorTags) -> NDArray[np.uint8]:
-    """Bring luma of any size from the stored range to 0..255."""
+    """Scale luma, (H, W) uint8, from the stored range to 0..255."""
     return luma if tags.full_range else np.asarray(cv2.LUT(luma, _STRETCH), np.uint8)
 
 

@@ -291,7 +291,7 @@ def even_planes(planes: Planes) -> Planes:
 
 
 def even_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Repeat the last row or column where a side is odd: codecs store color at half size."""
+    """Repeat the last row or column of (H, W, 3) pixels where a side is odd: codecs store chroma at half size."""
     height, width = pixels.shape[:2]
     if height % 2 == 0 and width % 2 == 0:
         return np.ascontiguousarray(pixels)

@@ -135,6 +135,11 @@ class Colorize:
         Returns
         -------
         `crcb` (h / 2, w / 2, 2) float32, 128 is neutral
+
+        Raises
+        ------
+        BundleError
+            If there are no global features yet.
         """
         features = self._fixed
         if features is None:

@@ -54,7 +54,9 @@ def roi_around(keypoints: NDArray[np.float32], least_score: float) -> Roi | None
 
 
 def bounding_box(keypoints: NDArray[np.float32], least_score: float) -> tuple[float, float, float, float]:
-    """Give x, y, width and height around the joints that are seen, or around all if none is."""
+    """Compute x, y, width and height around the joints of (J, 3) keypoints that are visible, or around all if none
+    is.
+    """
     seen = keypoints[keypoints[:, 2] >= least_score, :2]
     points = seen if len(seen) else keypoints[:, :2]
     low, high = points.min(0), points.max(0)
@@ -119,7 +121,7 @@ class Track:
     appearance: NDArray[np.float32] | None = None
 
     def follow(self, keypoints: NDArray[np.float32], presence: float, run: int, least_score: float) -> None:
-        """Take in what the network saw in the ROI."""
+        """Take in the (J, 3) keypoints and the presence that the network found in the ROI."""
         self.keypoints, self.seen = keypoints, run
         share = 1.0 if presence < _NOBODY else 0.5  # an empty ROI needs no second look
         self.presence += share * (presence - self.presence)
@@ -140,7 +142,7 @@ class Track:
         self.roi = Roi(self.roi.x + float(step[0]), self.roi.y + float(step[1]), self.roi.side)
 
     def remember_appearance(self, appearance: NDArray[np.float32] | None) -> None:
-        """Average what the person looks like."""
+        """Average the histogram of the person's torso, (bins, bins), into the stored one; None changes nothing."""
         if appearance is not None:
             self.appearance = (
                 appearance
@@ -161,7 +163,10 @@ def same_person(one: Track, other: Track, least_score: float) -> bool:
 def torso_histogram(
     pixels: NDArray[np.uint8] | Planes, keypoints: NDArray[np.float32], torso: tuple[int, ...]
 ) -> NDArray[np.float32] | None:
-    """Histogram of hue and saturation of the region that the torso's joints span; None if it cannot be seen."""
+    """Compute the histogram of hue and saturation, (bins, bins) float32, of the region that the torso's joints span.
+
+    `pixels` (H, W, 3) uint8 BGR, `keypoints` (J, 3). None if the torso cannot be seen.
+    """
     corners = keypoints[list(torso)]
     corners = corners[corners[:, 2] >= 0.3]
     if len(corners) < 3:
