@@ -124,7 +124,7 @@ def fold_batch_norm(module: nn.Module) -> nn.Module:
 
 
 def fold_scales(module: nn.Module) -> dict[str, NDArray[np.float32]]:
-    """Compute by what `fold_batch_norm` multiplies the first axis of each weight: (C,) float32 by the weight's name."""
+    """Compute by what `fold_batch_norm` multiplies each weight's first axis: (C,) float32 by the weight's name."""
     scales = {}
     for path, parent in module.named_modules():
         if not isinstance(parent, nn.Sequential):

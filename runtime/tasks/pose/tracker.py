@@ -54,9 +54,7 @@ def roi_around(keypoints: NDArray[np.float32], least_score: float) -> Roi | None
 
 
 def bounding_box(keypoints: NDArray[np.float32], least_score: float) -> tuple[float, float, float, float]:
-    """Compute x, y, width and height around the joints of (J, 3) keypoints that are visible, or around all if none
-    is.
-    """
+    """Compute x, y, width and height around the visible joints of (J, 3) keypoints, or around all if none is."""
     seen = keypoints[keypoints[:, 2] >= least_score, :2]
     points = seen if len(seen) else keypoints[:, :2]
     low, high = points.min(0), points.max(0)
