@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from ...runtime.errors import BundleError
 from ..checkpoint import Checkpoint
+from .camera import MOVES
+from .camera import SCENE as CAMERA_SCENE
 from .mdp import NUM_STATES
 from .montezuma import ACTIONS, COLORS, SCENE
 from .net import ObjectNet, PaperNet, TableNet
@@ -96,8 +98,20 @@ def _montezuma_pixels(config: Mapping[str, Any]) -> World:
     )
 
 
+def _camera(config: Mapping[str, Any]) -> World:
+    """Make networks over the place of a subject in the view."""
+    goals, hidden = len(CAMERA_SCENE.goals), int(config["args"]["hidden"])
+    return World(
+        ObjectNet(CAMERA_SCENE, num_goals=goals, num_choices=len(MOVES), hidden=hidden),
+        ObjectNet(CAMERA_SCENE, num_goals=1, num_choices=goals, hidden=hidden),
+        torch.rand(1, CAMERA_SCENE.length) * 80,
+        {"observation": "subject", "scene": CAMERA_SCENE.to_settings()},
+    )
+
+
 WORLDS: dict[str, Callable[[Mapping[str, Any]], World]] = {
     "mdp": _mdp, "montezuma": _montezuma, "montezuma-pixels": _montezuma_pixels,
+    "camera": _camera,
 }  # fmt: skip
 
 
