@@ -7,9 +7,10 @@ import pytest
 import torch
 from steadyframe.export.bundle import BundleFacts, export_bundle
 from steadyframe.models.checkpoint import Checkpoint
+from steadyframe.models.hdqn.camera import SCENE as CAMERA_SCENE
 from steadyframe.models.hdqn.graph import WORLDS, of_checkpoint, weights_of
 from steadyframe.models.hdqn.montezuma import SCENE
-from steadyframe.runtime.engines.registry import open_session
+from steadyframe.runtime.engines.registry import open_sessions
 from steadyframe.runtime.errors import BundleError, UsageError
 from steadyframe.runtime.tasks.policy.policy import Policy
 
@@ -34,13 +35,16 @@ def checkpoints():
 
 @pytest.fixture(scope="module")
 def policies(checkpoints, tmp_path_factory):
-    """Every world exported and opened."""
-    opened = {}
-    for name, checkpoint in checkpoints.items():
-        folder = tmp_path_factory.mktemp("policies") / name
-        bundle = export_bundle(checkpoint, folder, BundleFacts(name=f"policy-{name}"))
-        sessions = {role: open_session(bundle, role, device="cpu", threads=1) for role in bundle.manifest.graphs}
-        opened[name] = Policy(bundle.manifest, sessions)
+    """Worlds exported and opened, each when it is asked for."""
+
+    class Opened(dict):
+        def __missing__(self, name):
+            folder = tmp_path_factory.mktemp("policies") / name
+            bundle = export_bundle(checkpoints[name], folder, BundleFacts(name=f"policy-{name}"))
+            self[name] = Policy(bundle.manifest, open_sessions(bundle, device="cpu", threads=1))
+            return self[name]
+
+    opened = Opened()
     yield opened
     for policy in opened.values():
         policy.close()
@@ -50,6 +54,8 @@ def observations(name, count, rng):
     """Random observations of a world."""
     if name == "mdp":
         return rng.integers(0, 6, count)
+    if name == "camera":
+        return rng.uniform(0, 160, (count, CAMERA_SCENE.length)).astype(np.float32)
     if name == "montezuma":
         vectors = rng.uniform(0, 180, (count, SCENE.length)).astype(np.float32)
         vectors[:, 2 * SCENE.history + 2 :] = rng.integers(0, 2, (count, len(SCENE.takeable)))
@@ -57,11 +63,12 @@ def observations(name, count, rng):
     return rng.integers(0, 256, (count, 5, 84, 84), np.uint8)
 
 
+# 10,000 inputs of the paper's size take minutes in PyTorch on one core: 1,000 of them here.
 @pytest.mark.parametrize("name", WORLDS)
 def test_exported_choices_are_those_of_pytorch(name, checkpoints, policies):
     world, policy, rng = of_checkpoint(checkpoints[name]), policies[name], np.random.default_rng(0)
-    compared, near_ties = 0, 0
-    for count in [500] * (STATES // 500):
+    compared, near_ties, states_of_world = 0, 0, 1_000 if name == "montezuma-pixels" else STATES
+    for count in [500] * (states_of_world // 500):
         states, goals = observations(name, count, rng), rng.integers(0, policy.num_goals, count)
         with torch.inference_mode():
             every = world.controller(torch.from_numpy(states)).numpy()
@@ -78,8 +85,8 @@ def test_exported_choices_are_those_of_pytorch(name, checkpoints, policies):
             near_ties += int(differs.sum())
             assert (np.diff(best_two[differs])[:, 0] < 1e-4).all(), "only values equal to rounding may swap"
         compared += count
-    assert compared == STATES
-    assert near_ties <= STATES // 1000
+    assert compared == states_of_world
+    assert near_ties <= states_of_world // 1000
 
 
 @pytest.mark.parametrize("name", ["mdp", "montezuma"])
@@ -104,7 +111,7 @@ def test_epsilon_and_allowed_goals(checkpoints, policies, tmp_path):
     with pytest.raises(UsageError, match="every object"):
         policy.choose_goal(state, np.zeros(7, bool))
     bundle = export_bundle(checkpoints["montezuma"], tmp_path / "b", BundleFacts(name="b"))
-    sessions = {role: open_session(bundle, role, device="cpu") for role in ("meta", "controller")}
+    sessions = open_sessions(bundle, device="cpu")
     random = Policy(bundle.manifest, sessions, epsilon=1.0)
     assert len({random.choose_action(state, 2) for _ in range(200)}) == 8
     with pytest.raises(UsageError, match="share"):
