@@ -160,7 +160,7 @@ class Agent:
     def choose_actions(
         self, observations: NDArray[Any], goals: NDArray[np.int64], epsilons: NDArray[np.float64]
     ) -> NDArray[np.int64]:
-        """Choose an action for each of N rows, epsilon-greedily."""
+        """Choose an action for each of N rows, epsilon-greedily: goals and epsilons (N,) -> actions (N,)."""
         values = self.controller.values(observations, goals)
         ties = values + 1e-7 * self.rng.random(values.shape)  # an untrained table prefers no action
         explore = self.rng.random(len(goals)) < epsilons

@@ -71,7 +71,7 @@ class DeepQ:
         return every.numpy()[np.arange(len(goals)), goals if every.shape[1] > 1 else 0]
 
     def learn(self, batch: Batch) -> NDArray[np.float32]:
-        """Take one step on the Huber loss of a batch."""
+        """Take one step on the Huber loss of a batch of N transitions; returns the TD errors, (N,)."""
         choices = torch.from_numpy(batch.choices)
         rewards, ends = torch.from_numpy(batch.rewards), torch.from_numpy(np.ascontiguousarray(batch.ends))
         every = self._of_goals(self.net(torch.from_numpy(batch.observations)), batch.goals)  # (N, [G,] A)

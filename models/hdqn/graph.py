@@ -48,7 +48,7 @@ class MetaGraph(nn.Module):
         self.net = net
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Value goals."""
+        """Compute the value of every goal, (N, G), for N observations."""
         return self.net(observation)[:, 0]
 
 
@@ -60,7 +60,10 @@ class ControllerGraph(nn.Module):
         self.net = net
 
     def forward(self, observation: Tensor, goal: Tensor) -> Tensor:
-        """Value actions; a network of one head finds its goal in the observation."""
+        """Compute the value of every action, (N, A), for N observations and goals (N, G).
+
+        A network with one head reads its goal from the observation.
+        """
         values = self.net(observation)  # (N, G or 1, A)
         return (
             (values * goal.unsqueeze(2)).sum(1) if values.shape[1] > 1 else values[:, 0] * goal.sum(1, keepdim=True)
@@ -137,7 +140,7 @@ def of_checkpoint(checkpoint: Checkpoint) -> World:
 
 
 def weights_of(controller: nn.Module, meta: nn.Module) -> dict[str, Tensor]:
-    """Give both networks' weights under one name each."""
+    """Collect the weights of both networks, tensors of any shape, each under one name."""
     pairs = (("controller", controller), ("meta", meta))
     return {f"{role}.{name}": value for role, net in pairs for name, value in net.state_dict().items()}
 

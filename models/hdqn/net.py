@@ -82,7 +82,7 @@ class ObjectNet(nn.Module):
         return rows, torch.cat((grid_shares, 1 - line_share, line_share, vector @ self.flags), 1)
 
     def head(self, encoded: tuple[Tensor, Tensor]) -> Tensor:
-        """Value every goal and action from what `encode` gives."""
+        """Compute the value of every goal and action, (N, G, A), from what `encode` returns."""
         rows, weights = encoded
         if torch.compiler.is_exporting():
             hidden = (self.table[rows] * weights.unsqueeze(2)).sum(1)
@@ -151,11 +151,11 @@ class PaperNet(nn.Module):
         return self.head(self.encode(planes))
 
     def encode(self, planes: Tensor) -> Tensor:
-        """Scale luma to 0..1 (the mask is 0 or 255); holds no weights."""
+        """Scale luma planes, (N, C, H, W), to 0..1 (the mask is 0 or 255); holds no weights."""
         return planes.float() / 255
 
     def head(self, planes: Tensor) -> Tensor:
-        """Value every action from what `encode` gives."""
+        """Compute the value of every action, (N, G, A), from what `encode` returns."""
         return self.layers(self.features(planes)).unflatten(1, (self.num_goals, self.num_choices))
 
 

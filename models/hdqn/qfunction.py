@@ -88,7 +88,7 @@ class TabularQ:
         return self.table[goals, observations]
 
     def learn(self, batch: Batch) -> NDArray[np.float32]:
-        """Correct the table; a transition drawn twice in a batch counts twice."""
+        """Correct the table; a transition drawn twice counts twice. Returns the TD errors of the batch, (N,)."""
         goals: Any = batch.goals
         if goals is None:  # every goal from every transition: (N, G)
             goals = np.arange(len(self.table))

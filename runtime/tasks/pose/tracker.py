@@ -200,7 +200,9 @@ class Gallery:
             self.lost.append(track)
 
     def take(self, appearance: NDArray[np.float32] | None, run: int) -> int | None:
-        """Give the id of who looks most alike and forget them; None if nobody does."""
+        """Return the id of the most similar histogram, (bins, bins), and forget that person; None if nobody is
+        similar.
+        """
         self.lost = [track for track in self.lost if run - track.seen <= self.keep_runs]
         if appearance is None or not self.lost:
             return None
