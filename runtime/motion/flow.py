@@ -173,7 +173,7 @@ class FlowEstimator:
         return self.between(*self.push(pixels))
 
     def push(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8] | None, NDArray[np.uint8]]:
-        """Reduce a frame, (H, W, 3), to luma, (h, w), and keep it; returns the previous one (or None) and this one."""
+        """Reduce a frame, (H, W, 3), to luma, (h, w), and keep it; returns the previous (or None) and this one."""
         current = reduced_luma(pixels, self.options.short_side)
         previous, self._previous = self._previous, current
         if previous is not None and previous.shape != current.shape:

@@ -90,9 +90,7 @@ class Policy:
         return int(np.where(mask, self.goal_values(observation[None])[0], -np.inf).argmax())
 
     def choose_action(self, observation: NDArray[Any], goal: int, values: NDArray[np.float32] | None = None) -> int:
-        """Choose an action for one observation, any shape (no batch axis), and a goal; `values`, (A,), if they are
-        known.
-        """
+        """Choose an action for one observation, any shape (no batch axis), and a goal; `values`, (A,), if known."""
         if self._rng.random() < self.epsilon:
             return int(self._rng.integers(self.num_actions))
         if values is None:

@@ -200,9 +200,7 @@ class Gallery:
             self.lost.append(track)
 
     def take(self, appearance: NDArray[np.float32] | None, run: int) -> int | None:
-        """Return the id of the most similar histogram, (bins, bins), and forget that person; None if nobody is
-        similar.
-        """
+        """Return the id of the most similar histogram, (bins, bins), and forget that person; None for no match."""
         self.lost = [track for track in self.lost if run - track.seen <= self.keep_runs]
         if appearance is None or not self.lost:
             return None
