@@ -1,11 +1,12 @@
 # make demo   color a moving camera over real photos, print what it took
 # make test   lint, types, layers, tests
-# Both make .venv first, and are quick the second time.
+# make docs   the documentation as HTML, in site/
+# Each makes .venv first, and is quick the second time.
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 
 demo: .venv/.runtime
 	$(BIN)/steadyframe demo
@@ -18,6 +19,10 @@ lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	cd .typing && ../$(BIN)/lint-imports ../pyproject.toml
+
+docs: .venv/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo site/index.html
 
 # `.typing` shows the layers as installed, so that the import contracts see one package.
 # The demo needs no PyTorch; the tests need everything. A changed pyproject.toml installs again.
@@ -34,4 +39,4 @@ lint: .venv/.dev
 	$(BIN)/python -m pip install --quiet --upgrade pip
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv build dist site *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -222,7 +222,7 @@ def small(data: Path, bundle: str) -> None:
     rng, least = np.random.default_rng(0), task.settings
 
     def found(room: np.ndarray, sought: list[Roi], true: Roi) -> bool:
-        tracks = (task._meet(room, place) for tile in sought for place in task._places(room, tile))
+        tracks = (task._meet(room, place) for tile in sought for place in task._places(room, tile)[0])
         return any(track is not None and track.roi.near(true) for track in tracks)
 
     print(f"{'height':>6s} {'people':>6s}   whole  + tiles   a close look at the true place")

@@ -20,7 +20,7 @@ import numpy as np
 from steadyframe.models.pose.metrics import oks_average_precision
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.tasks import open_task
+from steadyframe.runtime.opening import open_task
 
 SPLIT = Path(__file__).with_name("pose_whole_split.json")
 LARGE = 0.05  # of the photo's area: people smaller than this are not counted as missed
@@ -75,9 +75,8 @@ def main(data: Path, bundle: str, settings: tuple[str, ...], curve: bool, sheet:
     detections, tiles, spent = [], [], 0.0
     for image in labels["images"]:
         pixels = cv2.imread(str(data / image["file_name"]))
-        task.reset()
         begun = time.process_time()
-        feeds, placement = task.preprocess(Frame(pixels, alone=True))
+        feeds, placement = task.preprocess(Frame(pixels, independent=True))
         people = task.postprocess(task.infer(feeds), placement)
         spent += time.process_time() - begun
         for person in people.people:

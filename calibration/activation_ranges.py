@@ -55,7 +55,7 @@ def watched(model: onnx.ModelProto) -> ort.InferenceSession:
 
 
 def scan(model: onnx.ModelProto, feeds: Iterable[Mapping[str, NDArray[Any]]]) -> dict[str, Range]:
-    """Measure the range of every float tensor of a graph over feeds.
+    """Measure the range of every float tensor of a graph over feeds, named arrays in the shapes of its inputs.
 
     Raises
     ------

@@ -99,7 +99,7 @@ def signature_of(
 
 
 def content_hash(pixels: NDArray[np.uint8]) -> str:
-    """Hash a frame's size and pixels, so that a calibration set can be told from another one."""
+    """Hash the size and the pixels of a frame, (H, W, 3) uint8, to identify it in a calibration set."""
     return hashlib.sha256(str(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()).hexdigest()
 
 
@@ -148,7 +148,7 @@ def diverse_frames(frames: Iterable[Frame], count: int, *, most: int = 10_000) -
 
 
 def neighbour_correlation(pixels: NDArray[np.uint8]) -> float:
-    """Correlation of horizontally neighbouring pixels of the green channel; 1 for an image without contrast."""
+    """Correlate horizontal neighbors in the green channel of (H, W, 3) uint8 BGR pixels; 1 without any contrast."""
     green = pixels[..., 1].astype(np.float32)
     left, right = green[:, :-1].ravel(), green[:, 1:].ravel()
     if left.size < 2 or left.std() < 1 or right.std() < 1:

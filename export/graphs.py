@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from ..models.checkpoint import Checkpoint
 from ..models.colorize import net as colorize_net
 from ..models.colorize.evaluate import COLOR_PREPROCESS, GLOBAL_PREPROCESS
+from ..models.hdqn import graph as hdqn_graph
 from ..models.pose import graph as pose_graph
 from ..models.stylize import net as stylize_net
 from ..models.stylize.reference import PREPROCESS as STYLIZE_PREPROCESS
@@ -66,7 +67,7 @@ class ColorGraph(nn.Module):
         self.net, self.luma = colorize_net.fold_knobs(net), _Luma()
 
     def forward(self, frame: Tensor, global_features: Tensor) -> Tensor:
-        """Predict a* and b*."""
+        """Predict a* and b*: (1, H, W, 3) uint8 BGR and (1, G) features -> (1, h, w, 2) float32 in CIELAB units."""
         return self.net.predict_ab(self.luma(frame), global_features).permute(0, 2, 3, 1)
 
 
@@ -78,7 +79,7 @@ class GlobalGraph(nn.Module):
         self.net, self.luma = net, _Luma()
 
     def forward(self, frame: Tensor) -> Tensor:
-        """Describe the picture."""
+        """Compute the global features: (1, 224, 224, 3) uint8 BGR -> (1, G) float32."""
         return self.net.describe(self.luma(frame))[0]
 
 
@@ -125,7 +126,7 @@ class StylizeGraph(nn.Module):
         self.net, self.to_tensor = stylize_net.fold(net), FrameToTensor()
 
     def forward(self, frame: Tensor, previous: Tensor, mask: Tensor) -> Tensor:
-        """Paint."""
+        """Stylize `frame` by `previous`, (1, H, W, 3) uint8 BGR each, and `mask`, (1, H, W, 1) uint8."""
         styled = self.net(self.to_tensor(frame), self.to_tensor(previous), self.to_tensor(mask))
         # A mix of sigmoids and of pixels stays within 0..1, so that adding a half and cutting off is rounding.
         # The cast comes last, because TensorRT gives 8-bit values at the border of a graph only.
@@ -158,7 +159,7 @@ class PoseFrameGraph(nn.Module):
         self.pose, self.to_tensor = graph, FrameToTensor()
 
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Detect."""
+        """Detect people in (1, S, S, 3) uint8 BGR; returns what `PoseGraph` returns."""
         return self.pose(self.to_tensor(frame))
 
 
@@ -177,8 +178,32 @@ def of_pose(checkpoint: Checkpoint) -> TaskGraphs:
     )
 
 
+def of_policy(checkpoint: Checkpoint) -> TaskGraphs:
+    """Graphs `meta` and `controller` of a policy; any number of observations at once."""
+    world = hdqn_graph.of_checkpoint(checkpoint)
+    two = torch.cat((world.example, world.example))  # an example of one would fix the batch axis
+    goals = torch.eye(2, world.meta.num_choices)
+    batch = {0: ("batch", 1)}
+    return TaskGraphs(
+        graphs={
+            "meta": GraphSource(
+                module=hdqn_graph.MetaGraph(world.meta), example={"observation": two}, outputs=["values"],
+                dynamic={"observation": batch},
+            ),
+            "controller": GraphSource(
+                module=hdqn_graph.ControllerGraph(world.controller), example={"observation": two, "goal": goals},
+                outputs=["values"], dynamic={"observation": batch, "goal": batch},
+            ),
+        },
+        preprocess={},
+        layouts={"values": "NC", "goal": "NC"},
+        settings=world.settings,
+    )  # fmt: skip
+
+
 _TASKS: dict[str, Callable[[Checkpoint], TaskGraphs]] = {
     "colorize": of_colorize,
+    "policy": of_policy,
     "pose": of_pose,
     "stylize": of_stylize,
 }

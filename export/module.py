@@ -79,7 +79,7 @@ class CustomGraph(nn.Module):
         self._plain = network.mean == (0.0, 0.0, 0.0) and network.std == (1.0, 1.0, 1.0)
 
     def forward(self, frame: Tensor) -> Any:
-        """Prepare, run, and turn an image back."""
+        """Normalize (1, H, W, 3) uint8 BGR, run the module, and convert an image output to (1, h, w, 3) uint8 BGR."""
         image = self.to_tensor(frame)
         image = image[:, _RGB] if self._rgb else image
         outputs = self.net(image if self._plain else image * self.scale + self.shift)

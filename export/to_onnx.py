@@ -63,7 +63,7 @@ class FrameToTensor(nn.Module):
     """
 
     def forward(self, frame: Tensor) -> Tensor:
-        """Convert, without any choice left to the caller."""
+        """Convert (1, H, W, 3) uint8 to (1, 3, H, W) float32 in [0, 1]."""
         return frame.to(torch.float32).permute(0, 3, 1, 2) * (1 / 255)
 
 
@@ -124,7 +124,7 @@ def fold_batch_norm(module: nn.Module) -> nn.Module:
 
 
 def fold_scales(module: nn.Module) -> dict[str, NDArray[np.float32]]:
-    """Give the factors by which `fold_batch_norm` will multiply each weight's first axis, by the weight's name."""
+    """Compute by what `fold_batch_norm` multiplies each weight's first axis: (C,) float32 by the weight's name."""
     scales = {}
     for path, parent in module.named_modules():
         if not isinstance(parent, nn.Sequential):

@@ -6,6 +6,7 @@ Owns no option: each command lives beside the code that it runs.
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 import click
 
@@ -30,15 +31,29 @@ def train() -> None:
     """Train a network on your own images."""
 
 
-@click.command(
-    "stylize-offline",
-    add_help_option=False,
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+class _Lazy(click.Command):
+    """A command that stands in another module, which is imported when its options are needed and not before.
+
+    `steadyframe --help` shows its short help and does not wait for PyTorch.
+    """
+
+    def __init__(self, name: str, module: str, help: str) -> None:
+        super().__init__(name, help=help)
+        self._module = module
+
+    def _load(self) -> click.Command:
+        command: click.Command = importlib.import_module(f"{__package__}.{self._module}").command
+        return command
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        return self._load().get_params(ctx)
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        return self._load().make_context(info_name, args, parent, **extra)
+
+
+stylize_offline = _Lazy(
+    "stylize-offline", "stylize.offline.commands", "Stylize a video after a painting by optimization, frame by frame."
 )
-@click.argument("words", nargs=-1, type=click.UNPROCESSED)
-@click.pass_context
-def stylize_offline(context: click.Context, words: tuple[str, ...]) -> None:
-    """Stylize a video after a painting by optimisation, frame by frame."""
-    # Handed on unread: the real command imports PyTorch, and `steadyframe --help` shall not wait for that.
-    module = importlib.import_module(f"{__package__}.stylize.offline.commands")
-    module.command.main(list(words), prog_name=context.command_path, standalone_mode=False)

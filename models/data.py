@@ -96,7 +96,7 @@ class Squares:
 
 
 def photo_squares(path: Path, side: int) -> list[NDArray[np.uint8]]:
-    """One or two squares of a photo; none if it cannot be decoded."""
+    """Cut one or two squares, (side, side, 3) uint8 BGR, of a photo; none if it cannot be decoded."""
     pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if pixels is None:
         return []
@@ -113,7 +113,7 @@ def photo_squares(path: Path, side: int) -> list[NDArray[np.uint8]]:
 
 
 def prefix_weights(names: Sequence[str], factors: Mapping[str, float]) -> NDArray[np.float64]:
-    """Give sampling weights by how a photo's file name begins; 1 where no prefix fits."""
+    """Compute sampling weights, (len(names),), by how the file name of a photo begins; 1 where no prefix fits."""
     files = (name.rpartition("/")[2] for name in names)
     fitting = ([f for prefix, f in factors.items() if file.startswith(prefix)] for file in files)
     return np.array([found[0] if found else 1.0 for found in fitting])

@@ -42,7 +42,7 @@ def adam(
 
 
 def fastest(update: Callable[[], None], state: Sequence[Tensor]) -> Callable[[], None]:
-    """Give the fastest way to call `update`: as it is on a CPU, as a captured graph on a GPU.
+    """Choose the fastest call of `update`: unchanged on a CPU, a captured graph on a GPU; tensors of any shape.
 
     Parameters
     ----------

@@ -51,7 +51,7 @@ class Trainer(Protocol):
         """Give plain values that are stored in the checkpoint and suffice to build the network again."""
 
     def losses(self, step: int) -> Mapping[str, Tensor]:
-        """Draw a batch and give named losses; the one named `loss` is minimised."""
+        """Draw a batch and compute named scalar losses; the one named `loss` is minimized."""
 
     def validate(self, net: nn.Module) -> dict[str, float]:
         """Measure the network (in eval mode) on the validation set."""

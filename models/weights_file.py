@@ -26,7 +26,7 @@ LEAST = 2.0**-14  # below it float16 loses digits
 
 
 def is_half_exact(value: torch.Tensor) -> bool:
-    """Say whether a floating-point tensor keeps every value in float16."""
+    """Check whether a floating-point tensor of any shape keeps every value in float16."""
     return bool((value.to(torch.float16).to(value.dtype) == value).all())
 
 
@@ -48,7 +48,7 @@ def _rounded(value: torch.Tensor) -> torch.Tensor:
 
 
 def to_bytes(weights: Mapping[str, torch.Tensor], about: Mapping[str, str]) -> bytes:
-    """Write tensors and a dictionary of texts; what float16 holds exactly is stored in two bytes a value."""
+    """Write tensors of any shape and a dictionary of texts; values that float16 holds exactly take two bytes each."""
     header: dict[str, Any] = {"__metadata__": dict(about)}
     parts, at = [], 0
     for name, value in weights.items():
@@ -69,7 +69,7 @@ def to_bytes(weights: Mapping[str, torch.Tensor], about: Mapping[str, str]) -> b
 
 
 def from_bytes(content: bytes, name: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Read tensors (float16 becomes float32) and texts; `name` is for the error.
+    """Read tensors of any shape (float16 becomes float32) and texts; `name` is for the error.
 
     Raises
     ------

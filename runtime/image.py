@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from .bundle.manifest import Preprocess
 from .errors import ShapeMismatch
+from .planes import ColorTags, Planes, stretched
 
 OUTSIDE = 128  # grey level that networks see beyond the border of an image
 
+_LAST_REDUCTION = 1.5  # what is left to the kernel itself after a whole factor
 NEUTRAL = 128.0  # Cr and Cb of grey
 _OFFSETS = np.array([[0, 1.773], [-0.714, -0.344], [1.403, 0]], np.float32)  # BGR minus luma, BT.601
 _CRCB_TO_OFFSETS = np.column_stack((_OFFSETS, -NEUTRAL * _OFFSETS.sum(1))).astype(np.float32)  # and of neutral, none
@@ -50,17 +52,59 @@ def network_size_wh(size_wh: tuple[int, int], preprocess: Preprocess) -> tuple[i
 
 
 def resize(pixels: NDArray[np.uint8], size_wh: tuple[int, int], kernel: str) -> NDArray[np.uint8]:
-    """Resize (H, W[, C]) uint8 pixels with a named cv2 kernel.
+    """Resize uint8 pixels, (H, W) or (H, W, C), with a named cv2 kernel.
 
     The kernel `area` averages when shrinking; where it would enlarge, cv2 falls back to nearest pixels, so `linear`
-    is used there instead.
+    is used there instead. Large reductions go by a whole factor first, which is several times cheaper and moves the
+    result by 0.7 levels in the mean.
     """
     width, height = size_wh
     if (pixels.shape[1], pixels.shape[0]) == size_wh:
         return pixels
     enlarges = width > pixels.shape[1] or height > pixels.shape[0]
+    if kernel == "area" and not enlarges:
+        factor = _whole_factor((pixels.shape[1], pixels.shape[0]), size_wh)
+        if factor > 1:
+            between_wh = (pixels.shape[1] // factor, pixels.shape[0] // factor)
+            pixels = np.asarray(cv2.resize(pixels, between_wh, interpolation=cv2.INTER_AREA), np.uint8)
     flag = cv2.INTER_LINEAR if kernel == "area" and enlarges else _KERNELS[kernel]
     return np.asarray(cv2.resize(pixels, size_wh, interpolation=flag), dtype=np.uint8)
+
+
+def _whole_factor(from_wh: tuple[int, int], to_wh: tuple[int, int]) -> int:
+    """Largest factor that divides both sides and leaves a reduction by 1.5 or more; 1 without need or choice."""
+    if from_wh[0] % to_wh[0] == 0 and from_wh[1] % to_wh[1] == 0:
+        return 1  # areas of whole pixels are cheap as they are
+    most = int(min(from_wh[0] / to_wh[0], from_wh[1] / to_wh[1]) / _LAST_REDUCTION)
+    return next((factor for factor in range(most, 1, -1) if from_wh[0] % factor == 0 and from_wh[1] % factor == 0), 1)
+
+
+def preprocess_image(image: NDArray[np.uint8] | Planes, preprocess: Preprocess) -> NDArray[np.uint8]:
+    """Resize a frame's image as the manifest says; planes are resized as planes, and only the small ones converted.
+
+    Returns
+    -------
+    (h, w, 3) uint8 BGR
+    """
+    if not isinstance(image, Planes):
+        return preprocess_pixels(image, preprocess)
+    size_wh = network_size_wh(image.size_wh, preprocess)
+    if image.u is None or image.v is None:
+        return preprocess_luma(image, preprocess)
+    y, u, v = (resize(plane, size_wh, preprocess.kernel) for plane in (image.y, image.u, image.v))
+    return Planes(y, u, v, image.tags).to_bgr()
+
+
+def preprocess_luma(image: NDArray[np.uint8] | Planes, preprocess: Preprocess) -> NDArray[np.uint8]:
+    """Resize the luma of a frame's image as the manifest says, (h, w, 3) uint8 of three equal channels."""
+    size_wh = network_size_wh(
+        image.size_wh if isinstance(image, Planes) else (image.shape[1], image.shape[0]), preprocess
+    )
+    if isinstance(image, Planes):
+        small = stretched(resize(image.y, size_wh, preprocess.kernel), image.tags)
+    else:
+        small = luma(resize(image, size_wh, preprocess.kernel))
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_GRAY2BGR), np.uint8)
 
 
 def preprocess_pixels(pixels: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:
@@ -69,12 +113,14 @@ def preprocess_pixels(pixels: NDArray[np.uint8], preprocess: Preprocess) -> NDAr
     return resize(pixels, network_size_wh((width, height), preprocess), preprocess.kernel)
 
 
-def cut_square(pixels: NDArray[np.uint8], corner_xy: tuple[int, int], side: int, size: int) -> NDArray[np.uint8]:
+def cut_square(
+    pixels: NDArray[np.uint8] | Planes, corner_xy: tuple[int, int], side: int, size: int
+) -> NDArray[np.uint8]:
     """Cut a square and resize it; what lies outside the image is mid-grey.
 
     Parameters
     ----------
-    pixels : (H, W, 3) uint8
+    pixels : (H, W, 3) uint8, or planes, of which only the small square is converted
     corner_xy : upper left corner in pixels, may lie outside; whole pixels, so that the way back is exact
     side : of the square in pixels of `pixels`
     size : of the result; averaged, to within some levels, when it is smaller than `side`, linear when it is larger
@@ -83,15 +129,36 @@ def cut_square(pixels: NDArray[np.uint8], corner_xy: tuple[int, int], side: int,
     -------
     (size, size, 3) uint8
     """
-    height, width = pixels.shape[:2]
+    if not isinstance(pixels, Planes):
+        return _fit_square(_square(pixels, corner_xy, side, OUTSIDE), size)
+    y = _fit_square(_square(pixels.y, corner_xy, side, _stored_grey(pixels.tags)), size)
+    if pixels.u is None or pixels.v is None:
+        return np.asarray(cv2.cvtColor(stretched(y, pixels.tags), cv2.COLOR_GRAY2BGR), np.uint8)
+    # Chroma of half a size begins and ends on half a pixel; color may lie so much beside its edge.
+    wide, high = (-(-whole // small) for whole, small in zip(pixels.size_wh, pixels.u.shape[::-1], strict=True))
+    if wide != high:
+        return cut_square(pixels.to_bgr(), corner_xy, side, size)
+    corner, extent = (corner_xy[0] // wide, corner_xy[1] // wide), max(1, round(side / wide))
+    u, v = (_fit_square(_square(plane, corner, extent, int(NEUTRAL)), size) for plane in (pixels.u, pixels.v))
+    return Planes(y, u, v, pixels.tags).to_bgr()
+
+
+def _stored_grey(tags: ColorTags) -> int:
+    """Luma of the grey level that networks see outside, in the range of a frame."""
+    return OUTSIDE if tags.full_range else round(16 + OUTSIDE * 219 / 255)
+
+
+def _square(plane: NDArray[np.uint8], corner_xy: tuple[int, int], side: int, outside: int) -> NDArray[np.uint8]:
+    """Cut a square out of (H, W[, C]); what lies outside has one level. Copies only where some of it does."""
+    height, width = plane.shape[:2]
     left, top = corner_xy
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
     if (x0, y0, x1, y1) == (left, top, left + side, top + side):
-        return _fit_square(pixels[y0:y1, x0:x1], size)
-    square = np.full((side, side, 3), OUTSIDE, np.uint8)
+        return plane[y0:y1, x0:x1]
+    square = np.full((side, side, *plane.shape[2:]), outside, np.uint8)
     if x1 > x0 and y1 > y0:
-        square[y0 - top : y1 - top, x0 - left : x1 - left] = pixels[y0:y1, x0:x1]
-    return _fit_square(square, size)
+        square[y0 - top : y1 - top, x0 - left : x1 - left] = plane[y0:y1, x0:x1]
+    return square
 
 
 def _fit_square(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
@@ -119,6 +186,11 @@ def crcb_from_ab(luma_small: NDArray[np.uint8], ab: NDArray[np.float32]) -> NDAr
     Returns
     -------
     (h, w, 2) float32: Cr and Cb in grey levels, 128 is neutral
+
+    Raises
+    ------
+    ShapeMismatch
+        If `luma_small` and `ab` differ in size.
 
     Notes
     -----

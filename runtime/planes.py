@@ -102,7 +102,13 @@ class Planes:
         return bgr_of(video_frame(self))
 
     def crop(self, x0: int, y0: int, x1: int, y1: int) -> Planes:
-        """Cut a rectangle; its upper left corner must be even. Copies nothing."""
+        """Cut a rectangle; its upper left corner must be even. Copies nothing.
+
+        Raises
+        ------
+        ShapeMismatch
+            If the upper left corner is not at even pixels.
+        """
         if x0 % 2 or y0 % 2:
             raise ShapeMismatch("Chroma covers two pixels: a crop begins at even ones", found=(x0, y0))
         y = self.y[y0:y1, x0:x1]
@@ -113,8 +119,25 @@ class Planes:
         return replace(self, y=y, u=self.u[part], v=self.v[part])
 
     def with_chroma(self, u: NDArray[np.uint8], v: NDArray[np.uint8]) -> Planes:
-        """Keep the luma plane itself, and take other chroma."""
+        """Keep the luma plane itself, and replace the chroma by `u` and `v`, (H/2, W/2) uint8 each, rounded up."""
         return replace(self, u=u, v=v)
+
+
+def size_wh_of(image: NDArray[np.uint8] | Planes) -> tuple[int, int]:
+    """Width and height of planes or of an (H, W[, C]) array."""
+    return image.size_wh if isinstance(image, Planes) else (image.shape[1], image.shape[0])
+
+
+def cropped_bgr(
+    image: NDArray[np.uint8] | Planes, low_xy: tuple[int, int], high_xy: tuple[int, int]
+) -> NDArray[np.uint8]:
+    """Cut a rectangle, (h, w, 3) uint8 BGR; of planes only this part is converted."""
+    (x0, y0), (x1, y1) = low_xy, high_xy
+    if not isinstance(image, Planes):
+        return image[y0:y1, x0:x1]
+    if x1 <= x0 or y1 <= y0:
+        return np.zeros((0, 0, 3), np.uint8)
+    return image.crop(x0 - x0 % 2, y0 - y0 % 2, x1, y1).to_bgr()[y0 % 2 :, x0 % 2 :]
 
 
 def _chroma_shapes(height: int, width: int) -> dict[str, tuple[int, int]]:
@@ -129,7 +152,7 @@ def full_range_luma(planes: Planes) -> NDArray[np.uint8]:
 
 
 def stretched(luma: NDArray[np.uint8], tags: ColorTags) -> NDArray[np.uint8]:
-    """Bring luma of any size from the stored range to 0..255."""
+    """Scale luma, (H, W) uint8, from the stored range to 0..255."""
     return luma if tags.full_range else np.asarray(cv2.LUT(luma, _STRETCH), np.uint8)
 
 
@@ -226,4 +249,9 @@ def bgr_of(frame: Any) -> NDArray[np.uint8]:
 def _sws_matrix(frame: Any) -> int:
     """Code of swscale's own table for a frame's matrix."""
     code = int(frame.colorspace)
-    return code if code in (1, 4, 5, 6, 7, 9) else BT601_625
+    return sws_matrix(code)
+
+
+def sws_matrix(code: int) -> int:
+    """Code of swscale's table for a matrix; PyAV takes 6 for BT.709 in some directions, so BT.601 is always 5."""
+    return code if code in (BT709, 4, 7, BT2020) else BT601_625

@@ -209,7 +209,7 @@ class _Lane:
         for session in self.sessions.values():
             session.forget()
         # As the reference gets it: an image of its own, unless the network remembers the one before.
-        (made,) = self.processor.process(replace(frame, independent=not self.remembers))
+        (made,) = self.processor.process(replace(frame, image=frame.pixels, independent=not self.remembers))
         result = made.output
         found: Stages = {
             f"{role}.{name}": value for role, session in self.sessions.items() for name, value in session.seen.items()

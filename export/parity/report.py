@@ -71,7 +71,7 @@ class StageParity:
         return "; ".join(["failed", *(self.problems or ["too far" if self.samples else "never compared"])])
 
     def add(self, expected: NDArray[Any] | None, found: NDArray[Any] | None) -> None:
-        """Take in one frame."""
+        """Add the arrays of one frame, any shape; None stands for an output that is missing."""
         self._compare(expected, found)
         if self.failed_at is None and not self.passed:
             self.failed_at = self.frames

@@ -38,7 +38,7 @@ class HardFunction:
     onset: float
 
     def line(self, x: Tensor) -> Tensor:
-        """Evaluate the first-order expansion u(x) around 0, which is not clipped."""
+        """Compute the first-order expansion u(x) around 0, any shape, which is not clipped."""
         scaled = x if self.slope == 1 else x * self.slope
         return scaled if self.offset == 0 else scaled + self.offset
 
@@ -52,7 +52,7 @@ HARD_TANH = HardFunction("hard-tanh", slope=1.0, offset=0.0, low=-1.0, high=1.0,
 
 
 def output_noise_scale(v: Tensor, p: Tensor, c: Tensor | float) -> Tensor:
-    """Give sigma = c * (sigmoid(p v) - 1/2)^2, at most c / 4 and exactly 0 where v = 0.
+    """Compute sigma = c * (sigmoid(p v) - 1/2)^2 for `v` of any shape: at most c / 4, and exactly 0 where v = 0.
 
     References
     ----------
@@ -64,7 +64,7 @@ def output_noise_scale(v: Tensor, p: Tensor, c: Tensor | float) -> Tensor:
 def output_noise(
     x: Tensor, noise: Tensor, *, function: HardFunction, p: Tensor, c: Tensor | float, alpha: float
 ) -> Tensor:
-    """Evaluate alpha h + (1 - alpha) u + d sigma noise: noise on the output, only where the unit saturates.
+    """Compute alpha h + (1 - alpha) u + d sigma noise, any shape: noise on the output, only where the unit saturates.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def output_noise(
 def output_noise_mean(
     x: Tensor, *, function: HardFunction, p: Tensor, c: Tensor | float, alpha: float, half_normal: bool
 ) -> Tensor:
-    """Evaluate the mean of `output_noise` over its noise, in as few operations as possible.
+    """Compute the mean of `output_noise` over its noise, any shape, in as few operations as possible.
 
     The half-normal term is t |t| with t = tanh(|p| v / 2), since sigmoid(a) - 1/2 = tanh(a / 2) / 2 and v has
     the sign opposite to x.

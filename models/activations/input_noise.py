@@ -23,7 +23,7 @@ SMALLEST_SIGMA = 1e-6  # below it the mean is h(x) to the last bit of float32, a
 def input_noise(
     x: Tensor, noise: Tensor, *, function: HardFunction, sigma: Tensor | float, saturated_only: bool
 ) -> Tensor:
-    """Evaluate h(x + sigma xi) everywhere (NANI), or only from |x| = `function.onset` on (NANIS).
+    """Compute h(x + sigma xi), any shape: everywhere (NANI), or only from |x| = `function.onset` on (NANIS).
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def input_noise(
 
 
 def input_noise_mean(x: Tensor, *, function: HardFunction, sigma: Tensor, saturated_only: bool) -> Tensor:
-    """Evaluate the mean of `input_noise` over its noise, in closed form.
+    """Compute the mean of `input_noise` over its noise, any shape, in closed form.
 
     h(x) = low + slope ((x + T)+ - (x - T)+), and for a normal xi E[(y + sigma xi)+] = sigma psi(y / sigma) with
     psi(z) = z Phi(z) + phi(z). With A = (x + T) / (sigma sqrt 2), B = (x - T) / (sigma sqrt 2) and
@@ -77,7 +77,7 @@ def _rectified(z: Tensor) -> Tensor:
 
 
 def learned_shift(v: Tensor, noise: Tensor, *, p: Tensor, c: Tensor | float) -> Tensor:
-    """Give NANIL's shift s = c softplus(p |v| / |xi|) xi of the input.
+    """Compute NANIL's shift s = c softplus(p |v| / |xi|) xi of the input, any shape.
 
     References
     ----------
@@ -99,7 +99,7 @@ def learned_input_noise(x: Tensor, noise: Tensor, *, function: HardFunction, p: 
 def learned_input_noise_mean(
     x: Tensor, *, function: HardFunction, p: Tensor, c: Tensor | float, points: int = 16
 ) -> Tensor:
-    """Evaluate the mean of `learned_input_noise` over its noise, by a fixed sum over |xi| with both signs.
+    """Compute the mean of `learned_input_noise`, any shape, by a fixed sum over |xi| with both signs.
 
     Unlike the other variants' this mean has no closed form in the saturated zone: the truncated mean of the shift
     |xi| softplus(p |v| / |xi|) is no elementary function. The sum is off by less than 0.002 c at 16 points and c up

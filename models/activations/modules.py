@@ -34,7 +34,7 @@ class NoisyActivation(nn.Module):
         self.p = nn.Parameter(torch.empty(features).uniform_(-1, 1)) if learned else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Draw while training; give the mean in eval mode. Shape and dtype are those of `x`."""
+        """Draw while training, compute the mean in eval mode; any shape (..., C), returned in the dtype of `x`."""
         if not self.training:
             return self.expectation(x)
         # The noise is a small difference of near numbers: bfloat16 would round it away.
@@ -42,11 +42,11 @@ class NoisyActivation(nn.Module):
         return self.sample(wide).to(x.dtype)
 
     def sample(self, x: Tensor) -> Tensor:
-        """Draw once."""
+        """Draw once for `x` of any shape."""
         raise NotImplementedError
 
     def expectation(self, x: Tensor) -> Tensor:
-        """Give the mean over all draws, without a random number."""
+        """Compute the mean over all draws for `x` of any shape, without a random number."""
         raise NotImplementedError
 
     def _p(self, x: Tensor) -> Tensor:
@@ -87,14 +87,14 @@ class OutputNoise(NoisyActivation):
         self.alpha, self.half_normal = alpha, half_normal
 
     def sample(self, x: Tensor) -> Tensor:
-        """Draw once."""
+        """Draw once for `x` of any shape."""
         noise = torch.randn_like(x)
         if self.half_normal:
             noise = noise.abs()
         return output_noise(x, noise, function=self.function, p=self._p(x), c=self.c, alpha=self.alpha)
 
     def expectation(self, x: Tensor) -> Tensor:
-        """Give the mean over all draws."""
+        """Compute the mean over all draws for `x` of any shape."""
         return output_noise_mean(
             x, function=self.function, p=self._p(x), c=self.c.to(x.dtype), alpha=self.alpha,
             half_normal=self.half_normal,
@@ -125,13 +125,13 @@ class InputNoise(NoisyActivation):
         self.saturated_only = saturated_only
 
     def sample(self, x: Tensor) -> Tensor:
-        """Draw once."""
+        """Draw once for `x` of any shape."""
         return input_noise(
             x, torch.randn_like(x), function=self.function, sigma=self.c, saturated_only=self.saturated_only
         )
 
     def expectation(self, x: Tensor) -> Tensor:
-        """Give the mean over all draws."""
+        """Compute the mean over all draws for `x` of any shape."""
         return input_noise_mean(
             x, function=self.function, sigma=self.c.to(x.dtype), saturated_only=self.saturated_only
         )
@@ -158,11 +158,11 @@ class LearnedInputNoise(NoisyActivation):
         self.points = points
 
     def sample(self, x: Tensor) -> Tensor:
-        """Draw once."""
+        """Draw once for `x` of any shape."""
         return learned_input_noise(x, torch.randn_like(x), function=self.function, p=self._p(x), c=self.c)
 
     def expectation(self, x: Tensor) -> Tensor:
-        """Give the mean over all draws."""
+        """Compute the mean over all draws for `x` of any shape."""
         return learned_input_noise_mean(
             x, function=self.function, p=self._p(x), c=self.c.to(x.dtype), points=self.points
         )

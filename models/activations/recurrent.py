@@ -188,7 +188,7 @@ class NoisyLSTM(_Recurrent):
     cell = NoisyLSTMCell
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Run over a sequence, shapes as in `torch.nn.LSTM`; a sequence must be padded, not packed."""
+        """Run over a sequence, (T, N, C) or with `batch_first` (N, T, C), as in `torch.nn.LSTM`; not packed."""
         states = None if state is None else list(zip(*(part.unbind(0) for part in state), strict=True))
         output, last = self._run(x, states)
         return output, (torch.stack([h for h, _ in last]), torch.stack([c for _, c in last]))
@@ -209,6 +209,6 @@ class NoisyGRU(_Recurrent):
     cell = NoisyGRUCell
 
     def forward(self, x: Tensor, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Run over a sequence, shapes as in `torch.nn.GRU`; a sequence must be padded, not packed."""
+        """Run over a sequence, (T, N, C) or with `batch_first` (N, T, C), as in `torch.nn.GRU`; not packed."""
         output, last = self._run(x, None if state is None else [(h,) for h in state.unbind(0)])
         return output, torch.stack([h for (h,) in last])

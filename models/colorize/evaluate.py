@@ -68,13 +68,13 @@ def torch_colorizer(net: Colorizer, device: str = "cpu", *, gain: float = 1.0) -
 
 
 def compose(pixels: Pixels, small: Pixels, ab: NDArray[np.float32]) -> Pixels:
-    """Give an image the chroma that the network predicted for its small version."""
+    """Compose an image (H, W, 3) with the (h, w, 2) a* and b* that the network predicted for its small version."""
     height, width = ab.shape[:2]
     return merge_chroma(luma(pixels), crcb_from_ab(resize(luma(small), (width, height), "area"), ab))
 
 
 def measure_images(originals: Sequence[Pixels], colorize: Colorize) -> dict[str, float]:
-    """Compare colorized photos with their originals; see `measures.summarize` for the names."""
+    """Compare colorized photos, (H, W, 3) uint8 BGR, with their originals; see `measures.summarize` for the names."""
     return summarize(measure_photos(originals, colorize))
 
 
@@ -84,12 +84,12 @@ def measure(net: Colorizer, photos: PhotoSet, device: str, *, gain: float = 1.0)
 
 
 def colorized_sheet(net: Colorizer, photos: PhotoSet, device: str, *, gain: float = 1.0, rows: int = 10) -> Pixels:
-    """Draw a sheet: triplets of grey, colorized and original, four a row."""
+    """Draw a sheet (H, W, 3) uint8 BGR: triplets of grey, colorized and original, four a row."""
     return sheet(photos.photos, [torch_colorizer(net, device, gain=gain)], rows=rows)
 
 
 def sheet(originals: Sequence[Pixels], colorizers: Sequence[Colorize], *, rows: int = 10, columns: int = 4) -> Pixels:
-    """Draw grey, each colorizer's image, and the original, for photos evenly spread over a set."""
+    """Draw a sheet (H, W, 3) uint8 BGR: grey, each colorizer's image, and the original, for evenly spaced photos."""
     count = min(rows * columns, len(originals))
     chosen = [originals[round(i)] for i in np.linspace(0, len(originals) - 1, count)]
     groups = []

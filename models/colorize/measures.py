@@ -102,7 +102,7 @@ def lab(pixels: Pixels) -> NDArray[np.float32]:
 
 
 def colorfulness(pixels: Pixels) -> float:
-    """Colorfulness of an image.
+    """Measure the colorfulness of an image, (H, W, 3) uint8 BGR.
 
     References
     ----------

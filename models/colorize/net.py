@@ -205,12 +205,12 @@ def fold_knobs(net: Colorizer) -> Colorizer:
 
 
 def ab_from_chroma(chroma: Tensor) -> Tensor:
-    """CIELAB a* and b* of the network's output: 0.5 is neutral, the range is -100 to 100."""
+    """Convert the network's output, (N, 2, h, w) around 0.5, to CIELAB a* and b* from -100 to 100."""
     return 200 * chroma - 100
 
 
 def chroma_from_ab(ab: Tensor) -> Tensor:
-    """Target of the head `mean` for given a* and b*; what lies outside of [-100, 100] is clipped."""
+    """Convert (N, 2, h, w) a* and b* to the target of the head `mean`; values outside [-100, 100] are clipped."""
     return (ab / 200 + 0.5).clamp(0, 1)
 
 

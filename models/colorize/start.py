@@ -16,7 +16,7 @@ _OWN = ("centers", "log_weights")  # of the new training, never of the old
 
 
 def start_from(net: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
-    """Copy weights into a network, by name; a wider layer takes the narrow one into its first channels.
+    """Copy weights of any shape into a network, by name; a wider layer takes the narrow one into its first channels.
 
     Parameters
     ----------

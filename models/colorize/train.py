@@ -127,7 +127,7 @@ class ColorizeTrainer:
         return plain
 
     def losses(self, step: int) -> dict[str, Tensor]:
-        """Draw a batch, vary it, and compare."""
+        """Draw a batch, augment it, and compute the scalar losses."""
         with torch.autocast(torch.device(self.device).type, enabled=False), torch.no_grad():
             photos, indices = self.photos.draw()
             late = self.budget.spent(step) >= LAST_PART
@@ -146,7 +146,7 @@ class ColorizeTrainer:
         return measure(net, self.val, self.device)
 
     def sheet(self, net: nn.Module) -> NDArray[np.uint8]:
-        """Draw grey, colorized and original photos side by side."""
+        """Draw grey, colorized and original photos side by side: (H, W, 3) uint8 BGR."""
         assert isinstance(net, Colorizer)
         return colorized_sheet(net, self.val, self.device)
 

@@ -174,7 +174,7 @@ class Run:
         return wrong / len(hot)
 
     def keep_best(self, error: Tensor) -> None:
-        """Keep the weights of those copies that have never been better."""
+        """Keep the weights of those copies whose error, (copies,), is lower than ever before."""
         better = error < self.best_error
         self.best_error = torch.where(better, error, self.best_error)
         for kept, weight in zip(self.best, self.parameters, strict=True):

@@ -11,7 +11,7 @@ Kulkarni, Narasimhan, Saeedi, Tenenbaum 2016, "Hierarchical Deep Reinforcement L
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium
@@ -47,6 +47,9 @@ class AgentOptions:
     goal_ends : a reached goal is terminal for the controller's target. The paper leaves it open and the authors' code
         does not do it; without it, Q1 counts reward that lies beyond its goal
     all_goals : learn every goal's value from every transition instead of the pursued goal's alone
+    floors : a target of the controller is never below the return that was seen in the episode after the same choice.
+        Brings a success back over hundreds of decisions at once (He et al. 2017, "optimality tightening"); a little
+        too hopeful where the world is random
     update_every : decisions between updates
     batch, learn_start : of the controller's memory D1
     meta_batch, meta_learn_start : of the meta-controller's memory D2
@@ -58,6 +61,7 @@ class AgentOptions:
     horizon: int | None = None
     goal_ends: bool = True
     all_goals: bool = False
+    floors: bool = False
     update_every: int = 1
     batch: int = 32
     learn_start: int = 500
@@ -81,6 +85,7 @@ class Seat:
     reward: float = 0.0  # F: undiscounted sum of extrinsic reward since the goal was chosen
     score: float = 0.0  # extrinsic reward of the episode
     decisions: int = 0  # of the episode
+    places: list[int] = field(default_factory=list)  # of the episode's rows in D1
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +160,7 @@ class Agent:
     def choose_actions(
         self, observations: NDArray[Any], goals: NDArray[np.int64], epsilons: NDArray[np.float64]
     ) -> NDArray[np.int64]:
-        """Choose an action for each of N rows, epsilon-greedily."""
+        """Choose an action for each of N rows, epsilon-greedily: goals and epsilons (N,) -> actions (N,)."""
         values = self.controller.values(observations, goals)
         ties = values + 1e-7 * self.rng.random(values.shape)  # an untrained table prefers no action
         explore = self.rng.random(len(goals)) < epsilons
@@ -170,10 +175,13 @@ class Agent:
         while self.decisions < last:
             yield from self._decide(seats)
             self._learn(len(seats))
+        for seat in seats:
+            self._set_floors(seat.places)  # of episodes that are broken off
 
     def _begin_episode(self, seat: Seat) -> None:
         seat.observation, _ = seat.environment.reset()
         seat.score, seat.decisions, seat.goal = 0.0, 0, -1
+        seat.places = []
 
     def _begin_goal(self, seat: Seat) -> None:
         seat.goal = self.choose_goal(seat.observation, self.meta_epsilon())
@@ -190,17 +198,24 @@ class Agent:
         self.epsilon.decided(goals)
         reached = np.zeros((len(seats), self.num_goals), bool)
         ended = np.zeros(len(seats), bool)
-        following = []
+        following, finished = [], []
         events: list[Attempt | Episode] = []
+        begun = self.memory.stored
         for i, seat in enumerate(seats):
+            seat.places.append((begun + i) % self.memory.capacity)
             after, reward, ended[i], cut, _ = seat.environment.step(int(actions[i]))
             reached[i] = self.goals.reached(seat.observation, after)
             following.append(after)
+            places = seat.places
             events += self._advance(i, seat, after, float(reward), (bool(reached[i, goals[i]]), bool(ended[i]), cut))
+            if ended[i] or cut:
+                finished.append(places)
         self.memory.store(
             observation=observations, goal=goals, choice=actions, reached=reached, ended=ended,
-            following=np.asarray(following),
+            following=np.asarray(following), floor=np.zeros(reached.shape, np.float32),
         )  # fmt: skip
+        for places in finished:
+            self._set_floors(places)
         self.decisions += len(seats)
         yield from events
 
@@ -229,6 +244,13 @@ class Agent:
             self._begin_episode(seat)
         return events
 
+    def _set_floors(self, places: list[int]) -> None:
+        """Go back over a finished episode: what each choice was seen to return, for every goal."""
+        rows, seen = self.memory.rows, np.zeros(self.num_goals, np.float32)
+        for place in reversed(places[-self.memory.capacity :]):
+            seen = np.where(rows["reached"][place], np.float32(1), np.float32(self.controller.gamma) * seen)
+            rows["floor"][place] = seen
+
     def _learn(self, made: int) -> None:
         """Update both Q-functions as often as `made` decisions call for."""
         options = self.options
@@ -242,8 +264,10 @@ class Agent:
     def _learn_controller(self) -> None:
         rows, places, weights = self.memory.draw(self.options.batch, self.rng)
         reached, ended, goals = rows["reached"], rows["ended"], rows["goal"]
+        floors = rows["floor"]
         if not self.options.all_goals:
-            reached = reached[np.arange(len(goals)), goals]
+            own = np.arange(len(goals)), goals
+            reached, floors = reached[own], floors[own]
         ended = ended if reached.ndim == 1 else ended[:, None]
         errors = self.controller.learn(
             Batch(
@@ -254,6 +278,7 @@ class Agent:
                 next_observations=rows["following"],
                 goals=None if self.options.all_goals else goals,
                 weights=weights if self.memory.priority else None,
+                floors=floors if self.options.floors else None,
             )
         )
         self.memory.revalue(places, errors)
@@ -282,6 +307,7 @@ def controller_fields(shape: tuple[int, ...], dtype: Any, num_goals: int) -> dic
         "reached": ((num_goals,), np.bool_),
         "ended": ((), np.bool_),
         "following": (shape, dtype),
+        "floor": ((num_goals,), np.float32),
     }
 
 

@@ -28,16 +28,19 @@ class DeepOptions:
     lr : step size of the optimizer
     optimizer : "adam" or "rmsprop" (centered, as in Mnih et al. 2015)
     double : choose the next action by the network and value it by its target (van Hasselt et al. 2016)
-    target_every : updates between copies to the target network
+    target_rate : share of the network that the target network takes over at every update (the authors' code: 0.001)
     clip : norm of the gradient
+    ceiling : largest value that can be; the value of what follows is kept within 0 and this. A controller whose goal
+        is terminal cannot earn more than 1, and without this bound its values ran away to 5 (measured; ours)
     """
 
     gamma: float = 0.99
     lr: float = 2.5e-4
     optimizer: str = "adam"
     double: bool = True
-    target_every: int = 1_000
+    target_rate: float = 0.005
     clip: float = 10.0
+    ceiling: float | None = None
 
 
 class DeepQ:
@@ -68,7 +71,7 @@ class DeepQ:
         return every.numpy()[np.arange(len(goals)), goals if every.shape[1] > 1 else 0]
 
     def learn(self, batch: Batch) -> NDArray[np.float32]:
-        """Take one step on the Huber loss of a batch."""
+        """Take one step on the Huber loss of a batch of N transitions; returns the TD errors, (N,)."""
         choices = torch.from_numpy(batch.choices)
         rewards, ends = torch.from_numpy(batch.rewards), torch.from_numpy(np.ascontiguousarray(batch.ends))
         every = self._of_goals(self.net(torch.from_numpy(batch.observations)), batch.goals)  # (N, [G,] A)
@@ -76,6 +79,8 @@ class DeepQ:
             choices = choices[:, None].expand(rewards.shape)
         taken = every.gather(-1, choices.unsqueeze(-1)).squeeze(-1)
         targets = rewards + self.gamma * torch.where(ends, 0.0, self._following(batch))
+        if batch.floors is not None:
+            targets = torch.maximum(targets, torch.from_numpy(batch.floors))
         loss = functional.smooth_l1_loss(taken, targets, reduction="none")
         if loss.ndim == 2:
             loss = loss.sum(1)
@@ -86,8 +91,9 @@ class DeepQ:
         nn.utils.clip_grad_norm_(self.net.parameters(), self.options.clip)
         self.optimizer.step()
         self.updates += 1
-        if self.updates % self.options.target_every == 0:
-            self.target.load_state_dict(self.net.state_dict())
+        with torch.no_grad():
+            for kept, now in zip(self.target.parameters(), self.net.parameters(), strict=True):
+                kept.lerp_(now, self.options.target_rate)
         errors = (taken - targets).detach().abs()
         found: NDArray[np.float32] = (errors if errors.ndim == 1 else errors.amax(1)).numpy()
         return found
@@ -101,7 +107,8 @@ class DeepQ:
         ranked = self._of_goals(self.net.head(encoded), batch.goals) if self.options.double else values
         if batch.next_allowed is not None:
             ranked = ranked.masked_fill(~torch.from_numpy(batch.next_allowed), -torch.inf)
-        return values.gather(-1, ranked.argmax(-1, keepdim=True)).squeeze(-1)
+        following = values.gather(-1, ranked.argmax(-1, keepdim=True)).squeeze(-1)
+        return following if self.options.ceiling is None else following.clamp(0, self.options.ceiling)
 
     @staticmethod
     def _of_goals(every: Tensor, goals: Goals | None) -> Tensor:

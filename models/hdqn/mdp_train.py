@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from ..checkpoint import Checkpoint, code_commit
 from ..options import parse
 from .agent import Agent, AgentOptions, Episode, Goals, controller_fields, meta_fields
 from .mdp import NUM_STATES, DiscreteMdp, reached
@@ -140,10 +142,26 @@ def train_q_learning(args: Args, seed: int) -> tuple[History, TabularQ]:
     return history, q
 
 
+def checkpoint_of(args: Args, agent: Agent) -> Checkpoint:
+    """Put both tables into a checkpoint, to be exported like any network."""
+    controller, meta = agent.controller, agent.meta
+    assert isinstance(controller, TabularQ) and isinstance(meta, TabularQ)
+    tables = {"controller": controller.table, "meta": meta.table}  # (G, S, A) each
+    weights = {f"{role}.table": torch.from_numpy(table.transpose(1, 0, 2).copy()) for role, table in tables.items()}
+    config = {"world": "mdp", "args": asdict(args)}
+    return Checkpoint("policy", config, weights, step=agent.decisions, commit=code_commit())
+
+
 def train(args: Args) -> dict[str, Any]:
-    """Train every seed; writes `<out>/<method>.npz` and gives the figures of the last 1,000 episodes."""
+    """Train every seed; gives the figures of the last 1,000 episodes.
+
+    Writes `<out>/<method>.npz`, and for h-DQN `mdp.pt` with the tables of the first seed.
+    """
     runner = {"hdqn": train_hdqn, "q_learning": train_q_learning}[args.method]
-    histories = [runner(args, args.seed + i)[0] for i in range(args.seeds)]
+    runs = [runner(args, args.seed + i) for i in range(args.seeds)]
+    histories, first = [history for history, _ in runs], runs[0][1]
+    if isinstance(first, Agent):
+        checkpoint_of(args, first).save(Path(args.out) / "mdp.pt")
     path = Path(args.out) / f"{args.method}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     np.savez_compressed(path, **{name: [getattr(h, name) for h in histories] for name in History.__slots__})

@@ -83,7 +83,7 @@ class ReplayMemory:
         return self._at(places), places, (weights / weights.max()).astype(np.float32)
 
     def revalue(self, places: NDArray[np.int64], errors: NDArray[np.float32]) -> None:
-        """Set the priorities of drawn rows after their absolute TD errors."""
+        """Set the priorities of drawn rows, `places` (N,), from their absolute TD errors, (N,)."""
         if self.priority:
             values = (np.abs(errors).astype(np.float64) + 1e-3) ** self.priority
             self._largest = max(self._largest, float(values.max()))
@@ -109,5 +109,5 @@ class ReplayMemory:
         nodes = places + self._leaves
         self._tree[nodes] = values
         while nodes[0] > 1:
-            nodes = np.unique(nodes >> 1)
+            nodes = nodes >> 1  # a parent twice is computed twice, alike
             self._tree[nodes] = self._tree[2 * nodes] + self._tree[2 * nodes + 1]

@@ -102,7 +102,7 @@ class Montezuma(gymnasium.Env[NDArray[np.float32], int]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Start a new game, or go on with the next life of the game that runs.
+        """Start a new game, or the next life of the running game; the observation is (length,) float32.
 
         `options={"state": s}` restores what `snapshot` gave instead.
         """
@@ -128,7 +128,7 @@ class Montezuma(gymnasium.Env[NDArray[np.float32], int]):
         return self.observe(), {}
 
     def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """Hold an action for `skip` frames."""
+        """Hold an action for `skip` frames; the observation is (length,) float32."""
         gained = float(self.ale.act(self._codes[action]))
         self.score += gained
         self._age += 1
@@ -146,7 +146,7 @@ class Montezuma(gymnasium.Env[NDArray[np.float32], int]):
         return self.observe(), gained / REWARD_UNIT, over or self._respawns, cut, info
 
     def observe(self) -> NDArray[np.float32]:
-        """Read the objects from the game's memory into a new vector."""
+        """Read the objects from the game's memory into a new vector, (length,) float32."""
         ram = self.ale.getRAM()
         screen = self.ale.getScreen()
         key = 0.0 if ram[ITEMS] & KEY_BIT else 1.0
@@ -158,7 +158,7 @@ class Montezuma(gymnasium.Env[NDArray[np.float32], int]):
         )
 
     def snapshot(self) -> tuple[Any, float, NDArray[np.float32]]:
-        """Give a state to restore: the game, its score, and the object vector with its history."""
+        """Return a state to restore: the game, its score, and the object vector (length,) with its history."""
         vector = self._track.vector
         assert vector is not None, "snapshot comes after reset"
         return self.ale.cloneState(), self.score, vector

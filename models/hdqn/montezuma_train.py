@@ -13,7 +13,7 @@ import json
 import pickle
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from ..checkpoint import Checkpoint, code_commit
 from ..options import parse
 from .agent import Agent, AgentOptions, Attempt, Episode, Goals, controller_fields, meta_fields
 from .deep import DeepOptions, DeepQ
+from .graph import META_HIDDEN, load_weights, weights_of
 from .memory import ReplayMemory
 from .montezuma import ACTIONS, SCENE, GameOptions, Montezuma
 from .net import ObjectNet
@@ -46,24 +47,26 @@ class Args:
     sticky: float = 0.25
     hidden: int = 128
     lr: float = 5e-4
-    gamma: float = 0.99
-    batch: int = 64
-    update_every: int = 8
-    target_every: int = 1_000  # updates
+    gamma: float = 0.98
+    batch: int = 128
+    update_every: int = 4
+    target_rate: float = 0.003
     memory: int = 500_000
     all_goals: bool = True
     goal_ends: bool = True
+    floors: bool = True
     double: bool = True
-    priority: float = 0.0
+    ceiling: bool = True  # values of the controller are at most 1
+    priority: float = 0.5
     horizon: int = 300
     restarts: str = "cells"  # one of restarts.KINDS
     restart_share: float = 0.75
     episode: int = 600  # decisions
-    random_goals: int = 200_000  # phase 1
-    meta_anneal: int = 100_000
-    epsilon_over: int = 20_000  # decisions on a goal
+    random_goals: int = 150_000  # phase 1
+    meta_anneal: int = 50_000
+    epsilon_over: int = 15_000  # decisions on a goal
     evaluate_every: int = 100_000
-    games: int = 5  # of an evaluation on the way
+    games: int = 4  # of an evaluation on the way
 
 
 class Run:
@@ -74,10 +77,11 @@ class Run:
         self.folder = Path(args.out)
         torch.manual_seed(args.seed)
         rng = np.random.default_rng(args.seed)
-        deep = DeepOptions(gamma=args.gamma, lr=args.lr, double=args.double, target_every=args.target_every)
+        deep = DeepOptions(gamma=args.gamma, lr=args.lr, double=args.double, target_rate=args.target_rate)
+        bounded = replace(deep, ceiling=1.0 if args.goal_ends and args.ceiling else None)
         goals, actions = len(SCENE.goals), len(ACTIONS)
-        controller = DeepQ(ObjectNet(SCENE, num_goals=goals, num_choices=actions, hidden=args.hidden), deep)
-        meta = DeepQ(ObjectNet(SCENE, num_goals=1, num_choices=goals, hidden=64), deep)
+        controller = DeepQ(ObjectNet(SCENE, num_goals=goals, num_choices=actions, hidden=args.hidden), bounded)
+        meta = DeepQ(ObjectNet(SCENE, num_goals=1, num_choices=goals, hidden=META_HIDDEN), deep)
         shape = (SCENE.length,)
         self.agent = Agent(
             controller, meta, Goals(SCENE.reached, SCENE.allowed),
@@ -87,9 +91,9 @@ class Run:
             ),
             epsilon=GoalEpsilon(goals, over=args.epsilon_over),
             options=AgentOptions(
-                horizon=args.horizon, goal_ends=args.goal_ends, all_goals=args.all_goals,
+                horizon=args.horizon, goal_ends=args.goal_ends, all_goals=args.all_goals, floors=args.floors,
                 update_every=args.update_every, batch=args.batch, learn_start=5_000, meta_batch=64,
-                meta_learn_start=500, meta_update_every=32, random_goals=args.random_goals,
+                meta_learn_start=500, meta_update_every=64, random_goals=args.random_goals,
                 meta_anneal=args.meta_anneal,
             ),
             rng=rng,
@@ -167,11 +171,10 @@ class Run:
         agent = self.agent
         controller, meta = agent.controller, agent.meta
         assert isinstance(controller, DeepQ) and isinstance(meta, DeepQ)
-        weights = {f"controller.{name}": value for name, value in controller.net.state_dict().items()}
-        weights |= {f"meta.{name}": value for name, value in meta.net.state_dict().items()}
         config = {"world": "montezuma", "args": asdict(self.args)}
         return Checkpoint(
-            TASK, config, weights, self._resume_state() if complete else {}, agent.decisions, self.seconds,
+            TASK, config, weights_of(controller.net, meta.net), self._resume_state() if complete else {},
+            agent.decisions, self.seconds,
             commit=code_commit(),
         )  # fmt: skip
 
@@ -212,15 +215,6 @@ class Run:
         self.history = json.loads(state["history"])
         agent.decisions, self.seconds = checkpoint.step, checkpoint.seconds
         print(f"goes on at {agent.decisions} decisions", flush=True)
-
-
-def load_weights(controller: torch.nn.Module, meta: torch.nn.Module, checkpoint: Checkpoint) -> None:
-    """Put a checkpoint's weights into both networks."""
-    for role, net in (("controller", controller), ("meta", meta)):
-        start = f"{role}."
-        net.load_state_dict(
-            {name[len(start) :]: value for name, value in checkpoint.weights.items() if name.startswith(start)}
-        )
 
 
 def _main() -> None:

@@ -28,28 +28,35 @@ class ObjectNet(nn.Module):
     A bump is triangular, so that between two centers both share the value (linear interpolation): nearby positions
     look alike to the network, distant ones do not. Position is spread over a coarse grid of x and y together and over
     fine bumps of each; motion of the agent since each remembered decision, the hazard's place, its motion and its
-    distance to the agent over bumps of one dimension. Ours.
+    distance to the agent over bumps of one dimension. Only some 30 of the 600 features are not zero, and only their
+    rows of the first layer are read. Ours.
     """
 
     def __init__(
-        self, scene: Scene, *, num_goals: int, num_choices: int, hidden: int = 160, spacing: int = 8
+        self, scene: Scene, *, num_goals: int, num_choices: int, hidden: int = 128, spacing: int = 8
     ) -> None:
         super().__init__()
         self.num_goals, self.num_choices = num_goals, num_choices
-        parts = _derived(scene, float(spacing))
+        figures = _figures(scene, float(spacing))
+        counts = [count for *_, count in figures]
+        self.columns, self.rows = counts[:2]
         flags = torch.eye(scene.length)[:, 2 * scene.history + 2 :]
-        self.register_buffer("derive", torch.stack([row for row, _, _ in parts], 1))  # (length, D)
-        self.register_buffer("limits", torch.stack([c[[0, -1]] for _, c, _ in parts], 1))  # (2, D)
-        self.register_buffer("source", torch.cat([torch.full((len(c),), i) for i, (_, c, _) in enumerate(parts)]))
-        self.register_buffer("centers", torch.cat([c for _, c, _ in parts]))
-        self.register_buffer("widths", torch.cat([torch.full((len(c),), w) for _, c, w in parts]))
+        starts = [self.columns * self.rows]
+        for count in counts[2:]:
+            starts.append(starts[-1] + count)
+        self.register_buffer("derive", torch.stack([row for row, *_ in figures], 1))  # (length, D)
+        self.register_buffer("first", torch.tensor([first for _, first, *_ in figures]))
+        self.register_buffer("step", torch.tensor([step for *_, step, _ in figures]))
+        self.register_buffer("last", torch.tensor([float(count - 1) for count in counts]))
+        self.register_buffer("starts", torch.tensor(starts[:-1]))
         self.register_buffer("flags", flags)
-        self.columns, self.rows = len(parts[0][1]), len(parts[1][1])
-        features = self.columns * self.rows + len(self.centers) - self.columns - self.rows + flags.shape[1]
+        self.register_buffer("flag_rows", torch.arange(flags.shape[1]) + starts[-1])
+        features = starts[-1] + flags.shape[1]
+        self.table = nn.Parameter(torch.empty(features, hidden).uniform_(-0.2, 0.2))
+        self.bias = nn.Parameter(torch.zeros(hidden))
         self.layers = nn.Sequential(
-            nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(),
-            nn.Linear(hidden, num_goals * num_choices),
-        )  # fmt: skip
+            nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, num_goals * num_choices)
+        )
         nn.init.zeros_(self.layers[-1].weight)
         nn.init.zeros_(self.layers[-1].bias)
 
@@ -57,46 +64,60 @@ class ObjectNet(nn.Module):
         """Value every goal and action: (N, length) float32 -> (N, G, A)."""
         return self.head(self.encode(vector))
 
-    def encode(self, vector: Tensor) -> Tensor:
-        """Spread a vector over bumps; holds no weights: (N, length) -> (N, features)."""
-        derived = (vector @ self.derive).clamp(self.limits[0], self.limits[1])
-        bumps = functional.relu(1 - (derived[:, self.source] - self.centers).abs() / self.widths)
-        x, y = bumps[:, : self.columns], bumps[:, self.columns : self.columns + self.rows]
-        grid = x.unsqueeze(2) * y.unsqueeze(1)
-        return torch.cat((grid.flatten(1), bumps[:, self.columns + self.rows :], vector @ self.flags), 1)
+    def encode(self, vector: Tensor) -> tuple[Tensor, Tensor]:
+        """Spread a vector over bumps: (N, length) -> rows of the table (N, K) and their weights; no parameters."""
+        place = ((vector @ self.derive - self.first) / self.step).clamp(min=0)
+        place = torch.minimum(place, self.last)
+        below = torch.minimum(place.floor(), self.last - 1)
+        share = place - below  # of the bump above
+        low, corner = below.long(), self.rows * below[:, 0].long() + below[:, 1].long()
+        across, down = share[:, 0], share[:, 1]
+        grid = torch.stack((corner, corner + 1, corner + self.rows, corner + self.rows + 1), 1)
+        grid_shares = torch.stack(
+            ((1 - across) * (1 - down), (1 - across) * down, across * (1 - down), across * down), 1
+        )
+        line, line_share = low[:, 2:] + self.starts, share[:, 2:]
+        flag_rows = low[:, :1] * 0 + self.flag_rows  # (N, T); `expand` would fix N in an exported graph
+        rows = torch.cat((grid, line, line + 1, flag_rows), 1)
+        return rows, torch.cat((grid_shares, 1 - line_share, line_share, vector @ self.flags), 1)
 
-    def head(self, features: Tensor) -> Tensor:
-        """Value every goal and action from what `encode` gives."""
-        return self.layers(features).unflatten(1, (self.num_goals, self.num_choices))
+    def head(self, encoded: tuple[Tensor, Tensor]) -> Tensor:
+        """Compute the value of every goal and action, (N, G, A), from what `encode` returns."""
+        rows, weights = encoded
+        if torch.compiler.is_exporting():
+            hidden = (self.table[rows] * weights.unsqueeze(2)).sum(1)
+        else:
+            hidden = functional.embedding_bag(rows, self.table, per_sample_weights=weights, mode="sum")
+        return self.layers(hidden + self.bias).unflatten(1, (self.num_goals, self.num_choices))
 
 
-def _derived(scene: Scene, spacing: float) -> list[tuple[Tensor, Tensor, float]]:
-    """List the derived figures: how each follows from the vector, the centers of its bumps, their width.
+def _figures(scene: Scene, spacing: float) -> list[tuple[Tensor, float, float, int]]:
+    """List the figures that are spread: row of `derive`, first center, step between centers, number of centers.
 
-    The first two are the coarse x and y of the grid.
+    The first two are x and y of the grid.
     """
     unit, end = torch.eye(scene.length), 2 * scene.history
     x, y, hazard, earlier = unit[0], unit[1], unit[end], unit[end + 1]
     top = min(goal.box[1] for goal in scene.goals) - 2 * spacing
-    bottom = max(goal.box[3] for goal in scene.goals) + spacing
+    height = max(goal.box[3] for goal in scene.goals) + spacing - top
+    width = float(scene.size_hw[1])
 
-    def centers(first: float, last: float, step: float) -> Tensor:
-        return torch.arange(first, last + step, step)
+    def spread(row: Tensor, first: float, extent: float, step: float) -> tuple[Tensor, float, float, int]:
+        return row, first, step, int(-(-extent // step)) + 1
 
-    across = (0.0, float(scene.size_hw[1]))
-    parts = [
-        (x, centers(*across, spacing), spacing),
-        (y, centers(top, bottom, spacing), spacing),
-        (x, centers(*across, spacing / 2), spacing / 2),
-        (y, centers(top, bottom, spacing / 2), spacing / 2),
-        (hazard, centers(*across, spacing), spacing),
-        (hazard - earlier, centers(-6, 6, 3), 3.0),
-        (hazard - x, centers(-5 * spacing, 5 * spacing, spacing / 2), spacing / 2),
+    figures = [
+        spread(x, 0.0, width, spacing),
+        spread(y, top, height, spacing),
+        spread(x, 0.0, width, spacing / 2),
+        spread(y, top, height, spacing / 2),
+        spread(hazard, 0.0, width, spacing),
+        spread(hazard - earlier, -6.0, 12.0, 3.0),
+        spread(hazard - x, -5 * spacing, 10 * spacing, spacing / 2),
     ]
-    motion = centers(-2 * spacing, 2 * spacing, spacing / 4)
     for age in range(1, scene.history):
-        parts += [(x - unit[2 * age], motion, spacing / 4), (y - unit[2 * age + 1], motion, spacing / 4)]
-    return parts
+        for row in (x - unit[2 * age], y - unit[2 * age + 1]):
+            figures.append(spread(row, -2 * spacing, 4 * spacing, spacing / 4))
+    return figures
 
 
 class PaperNet(nn.Module):
@@ -130,9 +151,27 @@ class PaperNet(nn.Module):
         return self.head(self.encode(planes))
 
     def encode(self, planes: Tensor) -> Tensor:
-        """Scale luma to 0..1 (the mask is 0 or 255); holds no weights."""
+        """Scale luma planes, (N, C, H, W), to 0..1 (the mask is 0 or 255); holds no weights."""
         return planes.float() / 255
 
     def head(self, planes: Tensor) -> Tensor:
-        """Value every action from what `encode` gives."""
+        """Compute the value of every action, (N, G, A), from what `encode` returns."""
         return self.layers(self.features(planes)).unflatten(1, (self.num_goals, self.num_choices))
+
+
+class TableNet(nn.Module):
+    """A table as a network: the number of a state to its values.
+
+    Parameters
+    ----------
+    num_states, num_goals, num_choices : S, G, A
+    """
+
+    def __init__(self, num_states: int, *, num_goals: int, num_choices: int) -> None:
+        super().__init__()
+        self.num_goals, self.num_choices = num_goals, num_choices
+        self.register_buffer("table", torch.zeros(num_states, num_goals, num_choices))
+
+    def forward(self, state: Tensor) -> Tensor:
+        """Look up: (N,) int64 -> (N, G, A)."""
+        return self.table[state]

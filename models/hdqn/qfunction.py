@@ -26,6 +26,7 @@ class Batch:
     ends : bool, shaped as `rewards`; True where nothing follows (no bootstrap)
     goals : (N,) the goal pursued; None when every goal is learned
     weights : (N,) importance weights of prioritized replay, or None
+    floors : shaped as `rewards`, returns that were seen after these very choices; a target is never below. None: 0
     next_allowed : (N, num_choices) bool, choices that may follow; None means all
     """
 
@@ -37,6 +38,7 @@ class Batch:
     goals: Goals | None = None
     weights: NDArray[np.float32] | None = None
     next_allowed: NDArray[np.bool_] | None = None
+    floors: NDArray[np.float32] | None = None
 
 
 class QFunction(Protocol):
@@ -86,7 +88,7 @@ class TabularQ:
         return self.table[goals, observations]
 
     def learn(self, batch: Batch) -> NDArray[np.float32]:
-        """Correct the table; a transition drawn twice in a batch counts twice."""
+        """Correct the table; a transition drawn twice counts twice. Returns the TD errors of the batch, (N,)."""
         goals: Any = batch.goals
         if goals is None:  # every goal from every transition: (N, G)
             goals = np.arange(len(self.table))
@@ -100,6 +102,8 @@ class TabularQ:
             values = np.where(batch.next_allowed, values, -np.inf)
         best = values.max(-1)
         targets = batch.rewards + self.gamma * np.where(batch.ends, 0, best)
+        if batch.floors is not None:
+            targets = np.maximum(targets, batch.floors)
         errors = targets - self.table[goals, states, choices]
         np.add.at(self.table, (goals, states, choices), self.step_size * errors)
         return np.abs(errors) if errors.ndim == 1 else np.abs(errors).max(1)

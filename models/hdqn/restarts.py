@@ -37,7 +37,7 @@ class Archive:
         self.cells: dict[Hashable, list[Any]] = {}
 
     def cell(self, before: NDArray[np.float32], after: NDArray[np.float32]) -> Hashable | None:
-        """Give the cell of a transition, None where this kind keeps nothing."""
+        """Return the cell of a transition between two vectors (length,); None if this kind keeps nothing."""
         taken = tuple(after[2 * SCENE.history + 2 :] > 0)
         if self.kind == "cells":
             return int(after[0] // 16), int(after[1] // 16), taken

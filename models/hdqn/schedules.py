@@ -52,7 +52,7 @@ class GoalEpsilon:
         return np.where(sure, self.floor, falling)
 
     def decided(self, goals: NDArray[np.int64]) -> None:
-        """Count one decision for each of N goals."""
+        """Count one decision for each of the goals, (N,)."""
         np.add.at(self.decisions, goals, 1)
 
     def attempted(self, goal: int, reached: bool) -> None:

@@ -245,7 +245,7 @@ def clipped(centre: Floats, extent: Floats, size_wh: tuple[float, float]) -> Flo
 
 
 def disturb(image: Pixels, other: Pixels, rng: np.random.Generator) -> Pixels:
-    """Change light and color, blur, coarsen, add noise and put patches of `other` in front, each now and then."""
+    """Augment an image (H, W, 3): light, color, blur, noise, patches of `other` in front, each with some chance."""
     size = image.shape[0]
     for _ in range(2):
         if rng.random() < 0.15:

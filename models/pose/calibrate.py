@@ -44,13 +44,13 @@ def fit_calibration(evaluations: Sequence[Evaluation], absent: Sequence[NDArray[
 
 
 def scores_of(peaks: NDArray[np.float32], calibration: tuple[float, float]) -> NDArray[np.float64]:
-    """Turn peaks into scores, as the exported graph does."""
+    """Convert peaks of any shape to scores, as the exported graph does."""
     slope, offset = calibration
     return np.asarray(1 / (1 + np.exp(-(slope * np.log(np.maximum(peaks, 1e-4)) + offset))), np.float64)
 
 
 def expected_calibration_error(scores: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 10) -> float:
-    """Mean gap between score and share of right joints over equal bins of the score, weighed by their size."""
+    """Compute the mean gap between score and share of right joints, both (N,), over bins weighted by size."""
     place = np.minimum((scores * bins).astype(int), bins - 1)
     gaps = [
         (place == i).mean() * abs(scores[place == i].mean() - right[place == i].mean())

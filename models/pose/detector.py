@@ -90,7 +90,7 @@ class PaperDetector(nn.Module):
         nn.init.normal_(self.maps.weight, std=0.001)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Detect."""
+        """Detect in (B, 3, H, W); see the class for the outputs."""
         total = self.banks[0](image)
         for level, bank in enumerate(self.banks[1:], start=1):
             small = bank(F.avg_pool2d(image, 2**level))

@@ -193,7 +193,7 @@ class EdgeDetector(nn.Module):
         nn.init.constant_(self.centre.bias, PRIOR)
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Detect; see the class for the shapes."""
+        """Detect in (B, 3, H, W); see the class for the outputs."""
         image = image * 4 - 2  # about the range of normalised photos
         fine = self.fine(image)
         if self.coarse is None:

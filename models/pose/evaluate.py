@@ -46,7 +46,7 @@ class Evaluation:
         return pck(self.errors, self.names, radius)
 
     def curve(self) -> NDArray[np.float64]:
-        """Mean detection rate of the limb joints over `metrics.RADII`."""
+        """Compute the mean detection rate of the limb joints, (len(RADII),), over `metrics.RADII`."""
         return detection_curve(self.errors, self.names)
 
 

@@ -58,7 +58,7 @@ class PoseGraph(nn.Module):
             self.messages = FourierMessages(self.spatial) if rank is None else LowRankMessages(self.spatial, rank)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Detect, weigh, decode."""
+        """Detect, apply the spatial model, decode: (1, 3, S, S) to the four outputs of the class."""
         found = self.detector(image)
         maps = found["maps"]
         if self.spatial is not None:

@@ -47,7 +47,10 @@ def errors_in_torsos(
 
 
 def pck(errors: NDArray[np.float64], names: Sequence[str], radius: float = 0.2) -> dict[str, float]:
-    """Share of joints within `radius` torsos: one figure a joint, and `limbs`, the mean of the twelve limb joints."""
+    """Compute the share of joints within `radius` torsos, from errors (N, J), for each joint and as `limbs`.
+
+    `limbs` is the mean of the twelve limb joints.
+    """
     counts = np.isfinite(errors).sum(0)
     hits = (errors <= radius).sum(0)  # a NaN is never a hit
     shares = {name: float(hits[i] / counts[i]) for i, name in enumerate(names) if counts[i]}
@@ -56,7 +59,7 @@ def pck(errors: NDArray[np.float64], names: Sequence[str], radius: float = 0.2) 
 
 
 def detection_curve(errors: NDArray[np.float64], names: Sequence[str]) -> NDArray[np.float64]:
-    """Mean detection rate of the limb joints at each of `RADII`."""
+    """Compute the mean detection rate of the limb joints, (len(RADII),), from errors (N, J) in torsos."""
     return np.array([pck(errors, names, radius)["limbs"] for radius in RADII])
 
 

@@ -72,7 +72,7 @@ class People:
         return People(**arrays, groups=self.groups)
 
     def in_groups(self, wanted: Sequence[str]) -> NDArray[np.bool_]:
-        """Say who belongs to a group whose name contains one of `wanted`."""
+        """Mark, (N,), who belongs to a group whose name contains one of `wanted`."""
         hits = [i for i, name in enumerate(self.groups) if any(word in name for word in wanted)]
         return np.isin(self.group, hits)
 
@@ -201,7 +201,7 @@ def _beyond(joints: NDArray[np.float32], size_wh: tuple[int, int]) -> NDArray[np
 
 
 def tight_box(joints: NDArray[np.float32], size_wh: tuple[int, int]) -> list[float] | None:
-    """Give x, y, width and height around the joints inside the picture; None for fewer than three."""
+    """Compute x, y, width and height around the (J, 3) joints inside the image; None for fewer than three."""
     inside = joints[(joints >= 0).all(1) & (joints <= np.array(size_wh)).all(1)]
     if len(inside) < 3:
         return None

@@ -39,7 +39,7 @@ class TorchSession:
 
     @torch.no_grad()
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
-        """Run once."""
+        """Run once on named arrays, in the shapes of the graph."""
         image = torch.from_numpy(feeds["frame"]).permute(0, 3, 1, 2).float() / 255
         found = dict(zip(OUTPUTS, (tensor.numpy() for tensor in self._graph(image)), strict=True))
         self.seen = {**feeds, **found}

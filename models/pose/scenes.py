@@ -44,7 +44,7 @@ class SceneMaker:
     cumulated: NDArray[np.float64]
 
     def compose(self, people: NDArray[np.int64], size: int) -> Sample:
-        """Lay some of these people and other things on a photo without people."""
+        """Compose a scene, (size, size, 3), of these people, (N,), and other things on a photo without people."""
         rng = self.cropper.rng
         image = self._window(size, size)
         boxes = np.zeros((ELEMENTS, 4), np.float32)

@@ -32,7 +32,7 @@ def draw_skeleton(
     skeleton: Skeleton,
     least: float,
 ) -> None:
-    """Draw bones and joints whose score is at least `least` into a picture."""
+    """Draw bones and joints, (J, 2), whose score, (J,), is at least `least`, into an image (H, W, 3)."""
     for a, b in skeleton.bones:
         if min(scores[a], scores[b]) >= least:
             name = skeleton.joints[b]
@@ -46,7 +46,7 @@ def draw_skeleton(
 def crop_sheet(
     image: Tensor, maps: Tensor, skeleton: Skeleton, *, least: float = 0.15, columns: int = 8
 ) -> NDArray[np.uint8]:
-    """Show crops with the decoded skeleton, and under each the maximum of its heat-maps."""
+    """Draw crops (B, 3, S, S) with the decoded skeleton, and below each the maximum of its heat-maps (B, J, h, w)."""
     cells, peaks = decode(maps.float())
     joints, scores = to_pixels(cells, STRIDE).cpu().numpy(), peaks.cpu().numpy()
     size = image.shape[-1]
@@ -63,7 +63,7 @@ def crop_sheet(
 def scene_sheet(
     image: Tensor, centre: Tensor, box: Tensor, *, least: float = 0.3, columns: int = 8
 ) -> NDArray[np.uint8]:
-    """Show scenes with the squares of the people found, the brighter the surer."""
+    """Draw scenes (B, 3, S, S) with the boxes of the people found; brighter boxes have higher scores."""
     heat = torch.sigmoid(centre.float())
     peak = (heat == torch.nn.functional.max_pool2d(heat, 3, 1, 1)) & (heat >= least)
     tiles = to_pictures(image)
@@ -79,6 +79,6 @@ def scene_sheet(
 
 
 def tile(tiles: list[NDArray[np.uint8]], columns: int) -> NDArray[np.uint8]:
-    """Put equal pictures into rows; the last row is filled with black."""
+    """Arrange images of one size (h, w, 3) in rows; the last row is filled with black."""
     tiles = tiles + [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     return np.vstack([np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)])

@@ -75,7 +75,7 @@ class SpatialModel(nn.Module):
             self.trust = nn.Parameter(torch.full((count,), math.log(math.expm1(1.0 / count))))
 
     def positive(self, weights: Tensor) -> Tensor:
-        """SoftPlus."""
+        """Apply SoftPlus to weights of any shape."""
         return F.softplus(weights, beta=self.options.beta)
 
     def messages(self, maps: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ class SpatialModel(nn.Module):
             return self.weigh(maps.float(), self.messages)
 
     def weigh(self, maps: Tensor, messages: Callable[[Tensor], Tensor]) -> Tensor:
-        """Do what `forward` does, with messages computed in another way; this is what the exporter calls."""
+        """Compute what `forward` computes, (B, J, H, W), with other messages; the exporter calls it."""
         options = self.options
         clipped = maps.clamp(min=FLOOR)
         if options.coarsen == 1:

@@ -16,12 +16,12 @@ WINDOW = 2  # cells to each side of the highest one that the sub-pixel place is 
 
 
 def to_cells(joints: Tensor, stride: int) -> Tensor:
-    """Turn input pixels into cells of a map."""
+    """Convert input pixels, (..., 2), to cells of a map."""
     return (joints - (stride - 1) / 2) / stride
 
 
 def to_pixels(cells: Tensor, stride: int) -> Tensor:
-    """Turn cells of a map into input pixels."""
+    """Convert cells of a map, (..., 2), to input pixels."""
     return cells * stride + (stride - 1) / 2
 
 

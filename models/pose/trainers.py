@@ -87,7 +87,7 @@ class Validation:
         return figures
 
     def sheet(self, net: nn.Module, batches: PoseBatches | None) -> NDArray[np.uint8]:
-        """Draw sixteen people of each set, and scenes if there is a maker of them."""
+        """Draw sixteen people of each set, and scenes if there is a maker of them: (H, W, 3) uint8 BGR."""
         parts = []
         for people in self.sets.values():
             cropper = Cropper(people, self.skeleton, np.random.default_rng(0))
@@ -126,7 +126,7 @@ class NetTrainer:
         return self.net.config() | {"joints": list(self.validation.skeleton.joints), "size": self.full_size}
 
     def losses(self, step: int) -> Mapping[str, Tensor]:
-        """Draw a batch and give the losses."""
+        """Draw a batch and compute the scalar losses."""
         alone = self.net.spatial is None
         sizes = [size for share, size in SIZES if alone and self.scheduler.done < share and size < self.full_size]
         self.batches.size = sizes[0] if sizes else self.full_size
@@ -151,7 +151,7 @@ class NetTrainer:
         return self.validation.measure(net)
 
     def sheet(self, net: nn.Module) -> NDArray[np.uint8] | None:
-        """Draw people and scenes."""
+        """Draw people and scenes: (H, W, 3) uint8 BGR."""
         return self.validation.sheet(net, self.batches)
 
 
@@ -163,7 +163,7 @@ def map_targets(batch: Batch) -> Tensor:
 
 
 def person_losses(outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-    """Give the losses of finding people; a crop knows its own person only, an empty scene knows everything."""
+    """Compute the scalar losses of finding people; a crop labels its own person only, an empty scene labels all."""
     heat, heat_weight, value, value_weight = person_targets(
         batch.boxes, batch.sure, batch.image.shape[-1], batch.ignored
     )
@@ -233,7 +233,7 @@ class SpatialTrainer:
         return self.whole.config() | {"joints": list(self.validation.skeleton.joints), "size": self.validation.size}
 
     def losses(self, step: int) -> Mapping[str, Tensor]:
-        """Draw stored maps and give the loss."""
+        """Draw stored maps and compute the scalar losses."""
         stored = self.stored
         index = torch.randint(len(stored.maps), (self.batch_size,), device=stored.maps.device)
         maps = stored.maps[index].float()
@@ -246,6 +246,6 @@ class SpatialTrainer:
         return self.validation.measure(PoseNet(self.whole.detector.eval(), net))
 
     def sheet(self, net: nn.Module) -> NDArray[np.uint8] | None:
-        """Draw people."""
+        """Draw people: (H, W, 3) uint8 BGR."""
         assert isinstance(net, SpatialModel)
         return self.validation.sheet(PoseNet(self.whole.detector, net), None)

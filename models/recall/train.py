@@ -117,7 +117,13 @@ class Run:
 
 
 def train(args: Args) -> dict[str, Any]:
-    """Train (or go on with) one row and give its result, which is also written to `out/result.json`."""
+    """Train one row, or continue it, and return its result, which is also written to `out/result.json`.
+
+    Raises
+    ------
+    SystemExit
+        If there is no such row.
+    """
     if args.row not in ROWS:
         raise SystemExit(f"There is no row {args.row!r}; take one of {', '.join(ROWS)}")
     run, out = Run(args), Path(args.out)

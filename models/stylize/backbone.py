@@ -71,7 +71,7 @@ class OnnxNet(nn.Module):
                 self.register_buffer(_buffer(name), torch.from_numpy(constants[name].astype(np.float32)))
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Run the graph on its one input; give the asked-for tensors by name."""
+        """Run the graph on its one input, (B, C, H, W), and return the requested tensors by name."""
         values: dict[str, Any] = {self.input: x} | self._whole
         weights = dict(self.named_buffers(recurse=False))
         for operator, names, output, attributes in self.steps:

@@ -82,7 +82,7 @@ class HeldOut:
 
     @torch.no_grad()
     def sheet(self, net: nn.Module, target: StyleTarget) -> NDArray[np.uint8]:
-        """Draw frame, per-frame image, first-frame image and last image of a few clips."""
+        """Draw frame, per-frame image, first image and last image of some clips: (H, W, 3) uint8 BGR."""
         styled, taught = run(net, self.clips), self._per_frame(net, target)
         rows = []
         for index in range(0, len(self.names), max(1, len(self.names) // 4)):

@@ -30,7 +30,7 @@ def gram(features: Tensor) -> Tensor:
 
 
 def style_distance(grams: Layers, targets: Layers) -> Tensor:
-    """Mean over layers of the squared distance of Gram matrices, relative to the target's own size.
+    """Average over layers the squared distance of Gram matrices (B, C, C), relative to the size of the target.
 
     Relative, so that a layer counts the same whatever the scale of its activations: ours.
     """
@@ -42,7 +42,7 @@ def style_distance(grams: Layers, targets: Layers) -> Tensor:
 
 
 def feature_distance(layers: Layers, targets: Layers, names: Sequence[str]) -> Tensor:
-    """Mean over layers of the squared distance of activations, relative to the target's own size."""
+    """Average over layers the squared distance of activations (B, C, h, w), relative to the size of the target."""
     terms = []
     for name in names:
         wanted = targets[name].float()
@@ -113,7 +113,7 @@ def weave_loss(image: Tensor, taught: Tensor) -> Tensor:
 
 
 def total_variation(image: Tensor) -> Tensor:
-    """Mean squared difference of neighboring pixels, down and across."""
+    """Average the squared difference of neighboring pixels of (B, C, H, W), down and across."""
     down = (image[..., 1:, :] - image[..., :-1, :]).square().mean()
     return down + (image[..., 1:] - image[..., :-1]).square().mean()
 

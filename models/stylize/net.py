@@ -133,7 +133,7 @@ class ConvNorm(nn.Module):
         self.relu = relu
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve, normalize, rectify."""
+        """Convolve, normalize, rectify: (B, C, H, W)."""
         x = self.norm(self.conv(x))
         return F.relu(x) if self.relu else x
 
@@ -165,13 +165,13 @@ class StandardizedConv2d(nn.Conv2d):
         self.gain = nn.Parameter(torch.full((self.out_channels, 1, 1, 1), 2**0.5))
 
     def kernels(self) -> Tensor:
-        """Give the standardized kernels that the convolution uses."""
+        """Compute the standardized kernels that the convolution uses, (C_out, C_in, k, k)."""
         spread, mean = torch.var_mean(self.weight, dim=(1, 2, 3), keepdim=True, unbiased=False)
         fan_in = self.weight[0].numel()
         return self.gain * (self.weight - mean) * torch.rsqrt(spread * fan_in + 1e-6)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve with the standardized kernels."""
+        """Convolve (B, C, H, W) with the standardized kernels."""
         return F.conv2d(x, self.kernels(), self.bias, self.stride, self.padding, groups=self.groups)
 
 

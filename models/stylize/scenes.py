@@ -60,7 +60,7 @@ class Scenes(Protocol):
     longest: int
 
     def draw(self, length: int) -> tuple[Sequence, Tensor | None]:
-        """Give a batch of `length` frames, and the images its last frames should become, if they are known."""
+        """Draw a batch of `length` frames, and the images (B, 3, H, W) its last frames should become, if known."""
 
 
 class LiveScenes:
@@ -120,7 +120,7 @@ class ScenePool:
         self._batch, self._device, self.longest = options.batch_size, live.device, length
 
     def draw(self, length: int) -> tuple[Sequence, Tensor | None]:
-        """Draw scenes and give their last `length` frames."""
+        """Draw scenes, their last `length` frames, and the images (B, 3, H, W) to become, if known."""
         chosen = np.sort(self._random.choice(len(self._arrays[0]), self._batch, replace=False))
         late = slice(self.longest - length, None)
         frames, flows, masks = (array[chosen][:, late] for array in self._arrays)

@@ -37,7 +37,7 @@ class StyleTarget(Protocol):
         """Give the images that (B, 3, H, W) frames should become, if they are known."""
 
     def target(self, frames: Tensor, image: Tensor | None = None) -> Target:
-        """Give all that frames are compared with; `image` if it is known from before."""
+        """Compute what (B, 3, H, W) frames are compared with; pass `image` if it is known from before."""
 
 
 class TeacherTarget:
@@ -50,7 +50,7 @@ class TeacherTarget:
 
     @torch.no_grad()
     def image(self, frames: Tensor) -> Tensor:
-        """Give the teacher's images.
+        """Compute the teacher's images of (B, 3, H, W) frames.
 
         In bfloat16 they differ from float32's by 0.2 to 0.3 grey levels on average, at half the time.
         """
@@ -80,11 +80,11 @@ class PaintingTarget:
         self.grams = {name: gram(layers[name]) for name in backbone.style}
 
     def image(self, frames: Tensor) -> None:
-        """Give nothing: which image is best is for the network to find."""
+        """Return None: for (B, 3, H, W) frames and a painting there is no image to compare with."""
 
     @torch.no_grad()
     def target(self, frames: Tensor, image: Tensor | None = None) -> Target:
-        """Give the frames' content and the painting's style."""
+        """Compute the content of (B, 3, H, W) frames and the style of the painting."""
         return Target(self.backbone(frames), self.grams, None)
 
 

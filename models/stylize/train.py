@@ -152,7 +152,7 @@ class StylizeTrainer:
         }
 
     def losses(self, step: int) -> Mapping[str, Tensor]:
-        """Run a few frames, learn from the last."""
+        """Run several frames and compute the scalar losses of the last."""
         progress = self.budget.spent(step)
         unroll = next(frames for until, frames in UNROLL if progress < until)
         clean, image = self.scenes.draw(min(unroll + 1, self.scenes.longest))
@@ -204,7 +204,7 @@ class StylizeTrainer:
         return self.held_out.measure(net, self.target, self.backbone)
 
     def sheet(self, net: nn.Module) -> NDArray[np.uint8] | None:
-        """Draw frames, the teacher's and the network's images side by side."""
+        """Draw frames, the teacher's and the network's images side by side: (H, W, 3) uint8 BGR."""
         return None if self.held_out is None else self.held_out.sheet(net, self.target)
 
 

@@ -46,6 +46,11 @@ def warping_error(
     WarpingError
         Squared differences averaged over pixels and channels.
 
+    Raises
+    ------
+    ShapeMismatch
+        If the frames, or the flow and the mask, differ in size.
+
     References
     ----------
     `masked`: Lai et al. 2018, E_warp as in the released evaluation; `all_pixels`: Ruder et al. 2018, released
@@ -69,7 +74,13 @@ def warping_error(
 
 
 def psnr(found: NDArray[Any], expected: NDArray[Any], peak: float = 255.0) -> float:
-    """Peak signal-to-noise ratio in dB of two equally large arrays; infinite if they are the same."""
+    """Compute the peak signal-to-noise ratio in dB of two arrays of one shape, any shape; infinite if they are equal.
+
+    Raises
+    ------
+    ShapeMismatch
+        If their shapes differ.
+    """
     if found.shape != expected.shape:
         raise ShapeMismatch("Images differ in size", expected=expected.shape, found=found.shape)
     difference = found.astype(np.float32) - expected.astype(np.float32)
@@ -87,6 +98,11 @@ def delta_e_2000(found: NDArray[np.uint8], expected: NDArray[np.uint8]) -> NDArr
     Returns
     -------
     (H, W) float32; 1 is about the smallest difference one can see side by side
+
+    Raises
+    ------
+    ShapeMismatch
+        If the images differ in size.
     """
     if found.shape != expected.shape:
         raise ShapeMismatch("Images differ in size", expected=expected.shape, found=found.shape)

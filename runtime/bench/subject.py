@@ -62,7 +62,13 @@ class Subject:
         self.device = ", ".join(sorted({session.device for session in self._sessions.values()}))
 
     def source(self) -> Source:
-        """Open the video from its beginning."""
+        """Open the video from its beginning.
+
+        Raises
+        ------
+        UsageError
+            If the source is live or its images are independent.
+        """
         source = open_source(self.address, sequence=True)
         if source.info.live or source.info.independent:
             source.close()

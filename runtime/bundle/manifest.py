@@ -199,7 +199,13 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """Read and validate a manifest."""
+        """Read and validate a manifest.
+
+        Raises
+        ------
+        BundleError
+            If it is not JSON, or a field is missing or wrong.
+        """
         try:
             data = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
         except (ValueError, RecursionError) as error:

@@ -57,7 +57,7 @@ class OnnxRuntimeSession:
         check_values(session.get_outputs(), graph.outputs, f"outputs of {name}")
 
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
-        """Run the graph once.
+        """Run the graph once on named arrays, in the shapes of the manifest.
 
         Raises
         ------
@@ -83,7 +83,13 @@ class OnnxRuntimeSession:
 
 
 def check_values(found: list[Any], specs: tuple[TensorSpec, ...], where: str) -> None:
-    """Refuse a graph whose tensors are not those of the manifest; a named axis fits any length."""
+    """Check that the inputs or outputs of a graph are those of the manifest; a named axis fits any length.
+
+    Raises
+    ------
+    BundleError
+        If names, types or shapes differ.
+    """
     try:
         actual = {value.name: (_DTYPES.get(value.type, value.type), list(value.shape)) for value in found}
     except UnicodeDecodeError as error:

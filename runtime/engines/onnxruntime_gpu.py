@@ -108,7 +108,7 @@ class OnnxRuntimeGpuSession:
         return session
 
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
-        """Run the graph once; runs of several threads wait for each other.
+        """Run the graph once on named arrays, in the shapes of the manifest; threads wait for each other.
 
         Raises
         ------

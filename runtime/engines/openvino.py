@@ -76,7 +76,7 @@ class OpenVinoSession:
         self._idle: deque[Any] = deque()
 
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
-        """Run the graph once.
+        """Run the graph once on named arrays, in the shapes of the manifest.
 
         Raises
         ------

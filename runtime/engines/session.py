@@ -48,7 +48,13 @@ def closed_error(name: str) -> UsageError:
 
 
 def check_feeds(feeds: Tensors, specs: tuple[TensorSpec, ...]) -> None:
-    """Refuse feeds that do not fit: missing or unknown names, wrong dtype, wrong shape."""
+    """Check that feeds fit the inputs of a graph.
+
+    Raises
+    ------
+    ShapeMismatch
+        If a name is missing or unknown, or a dtype or a shape is wrong.
+    """
     names = {spec.name for spec in specs}
     if set(feeds) != names:
         raise ShapeMismatch(

@@ -59,7 +59,15 @@ def read_image(path: Path, notes: list[str] | None = None) -> NDArray[np.uint8]:
 
 
 def decode_image(content: bytes, shown: str, notes: list[str] | None = None) -> NDArray[np.uint8]:
-    """Decode the content of an image file as `read_image` does; `shown` names it in errors and notes."""
+    """Decode the content of an image file to (H, W, 3) uint8 BGR, as `read_image` does.
+
+    `shown` names it in errors and notes.
+
+    Raises
+    ------
+    SourceError
+        If it is no image, is damaged, or is too large.
+    """
     said: list[str] = [] if notes is None else notes
     kind = sniff(content[:4096])
     _refuse(kind, content, shown)

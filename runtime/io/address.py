@@ -90,7 +90,13 @@ def split_options(address: str, known: Collection[str]) -> dict[str, str]:
 
 
 def whole_number(options: dict[str, str], name: str, default: int, *, low: int = 0, high: int = 1 << 31) -> int:
-    """Read one option as a whole number within bounds."""
+    """Read one option as a whole number within bounds.
+
+    Raises
+    ------
+    UsageError
+        If it is no whole number, or out of bounds.
+    """
     text = options.get(name, str(default))
     if not text.isdecimal() or not low <= int(text) <= high:
         raise UsageError(f"Option {name!r} of the source is out of range", expected=f"{low} to {high}", found=text)
@@ -98,7 +104,13 @@ def whole_number(options: dict[str, str], name: str, default: int, *, low: int =
 
 
 def size_option(options: dict[str, str], default_wh: tuple[int, int]) -> tuple[int, int]:
-    """Read ``size=WIDTHxHEIGHT``."""
+    """Read ``size=WIDTHxHEIGHT``, in pixels.
+
+    Raises
+    ------
+    UsageError
+        If it is no size, or a side is not 1 to 8192 pixels.
+    """
     text = options.get("size", f"{default_wh[0]}x{default_wh[1]}")
     found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
     if not found or not all(1 <= int(side) <= 8192 for side in found.groups()):

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SinkError
-from ..planes import BT601_525, BT709, UNSPECIFIED, ColorTags, Planes, reformatter, tag, video_frame
+from ..planes import BT601_525, BT709, UNSPECIFIED, ColorTags, Planes, reformatter, sws_matrix, tag, video_frame
 from .names import ffmpeg_name
 from .soundtrack import Soundtrack
 
@@ -242,7 +242,7 @@ class VideoWriter:
         made = reformatter().reformat(
             frame,
             format=target,
-            dst_colorspace=_sws(self._tags.matrix),
+            dst_colorspace=sws_matrix(self._tags.matrix),
             dst_color_range=2 if full else 1,
             threads=1,
         )
@@ -276,10 +276,6 @@ def _same(one: ColorTags, other: ColorTags) -> bool:
     return one.full_range == other.full_range and one.kr_kb == other.kr_kb
 
 
-def _sws(matrix: int) -> int:
-    return matrix if matrix in (1, 4, 5, 6, 7, 9) else 5
-
-
 def even_planes(planes: Planes) -> Planes:
     """Repeat the last row or column of luma where a side is odd; chroma has it already."""
     width, height = planes.size_wh
@@ -295,7 +291,7 @@ def even_planes(planes: Planes) -> Planes:
 
 
 def even_pixels(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Repeat the last row or column where a side is odd: codecs store color at half size."""
+    """Repeat the last row or column of (H, W, 3) pixels where a side is odd: codecs store chroma at half size."""
     height, width = pixels.shape[:2]
     if height % 2 == 0 and width % 2 == 0:
         return np.ascontiguousarray(pixels)

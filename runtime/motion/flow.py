@@ -173,7 +173,7 @@ class FlowEstimator:
         return self.between(*self.push(pixels))
 
     def push(self, pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8] | None, NDArray[np.uint8]]:
-        """Reduce a frame to luma and keep it; give the one before (None if there is none) and this one."""
+        """Reduce a frame, (H, W, 3), to luma, (h, w), and keep it; returns the previous (or None) and this one."""
         current = reduced_luma(pixels, self.options.short_side)
         previous, self._previous = self._previous, current
         if previous is not None and previous.shape != current.shape:
@@ -181,7 +181,7 @@ class FlowEstimator:
         return previous, current
 
     def between(self, previous: NDArray[np.uint8] | None, current: NDArray[np.uint8]) -> FlowPair | None:
-        """Measure both flows between two reduced images of one size."""
+        """Measure both flows between two reduced images, (h, w) uint8 of one size; None without a previous one."""
         if previous is None:
             return None
         backward = np.asarray(self._dis.calc(current, previous, None), np.float32)  # type: ignore[call-overload]
@@ -190,7 +190,7 @@ class FlowEstimator:
         return FlowPair(Flow(backward), self.forward(*small), previous, current)
 
     def forward(self, previous: NDArray[np.uint8], current: NDArray[np.uint8]) -> Flow:
-        """Measure where the content of `previous` went: all that points need, at half the price of `between`."""
+        """Measure where the content of `previous` moved, both images (h, w) uint8; half the cost of `between`."""
         vectors = self._dis.calc(previous, current, None)  # type: ignore[call-overload]
         return Flow(np.asarray(vectors, np.float32), forward=True)
 
@@ -237,6 +237,11 @@ def compose(late: Flow, early: Flow) -> Flow:
     Flow
         ``late(x) + early(x + late(x))``: one warp with it samples the image once instead of twice, and so blurs
         it once.
+
+    Raises
+    ------
+    ShapeMismatch
+        If the flows differ in size, or one of them is not backward.
 
     References
     ----------

@@ -120,6 +120,11 @@ def long_term(masks: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]
     list of (H, W) float32
         max(c_j - sum of the c of nearer frames, 0), in the same order. Their sum is at most 1 for binary masks.
 
+    Raises
+    ------
+    ShapeMismatch
+        If the masks differ in size.
+
     References
     ----------
     Ruder et al. 2016, equation 9; the released code's `closestFirst`.

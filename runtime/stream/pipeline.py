@@ -288,6 +288,9 @@ class Pipeline:
         if self._bounds.age_ms is not None and age_ms > self._bounds.age_ms:
             self._drop_late()
             return False
+        react = getattr(self._source, "react", None)
+        if react is not None:  # a world that is played waits for what was decided on its last frame
+            react(result.output)
         for queue in self.sink_queues:
             queue.put(result)
         with self._changed:

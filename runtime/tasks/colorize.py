@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from ..bundle.manifest import Manifest, Preprocess
 from ..errors import BundleError, UsageError
 from ..frame import Frame
-from ..image import crcb_from_ab, luma, merge_chroma, preprocess_pixels, resize
+from ..image import crcb_from_ab, luma, merge_chroma, preprocess_luma, preprocess_pixels, resize
 from ..image_file import read_image
 from ..motion.flow import FlowOptions
+from ..planes import Planes, stored_chroma
 from ..temporal.dense import make_dense_stage
 from ..temporal.options import PropagatedOutput, SteadyOptions
 from ..temporal.stage import Motion, Outputs, Stage
@@ -112,7 +113,7 @@ class Colorize:
         -------
         feeds with `frame` (1, h, w, 3) uint8, and with `global_frame` (1, 224, 224, 3) and `cut` where a look is due
         """
-        small = self._network_frame(frame.pixels, "color")
+        small = self._network_frame(frame.image, "color")
         feeds: Feeds = {"frame": small}
         restart = motion is None or motion.restart
         if restart:
@@ -122,7 +123,7 @@ class Colorize:
             due = self._looked_at is None or frame.index - self._looked_at >= self.settings.global_every
             if cut or due:
                 self._looked_at = frame.index
-                feeds["global_frame"] = self._network_frame(frame.pixels, "global")
+                feeds["global_frame"] = self._network_frame(frame.image, "global")
                 feeds["cut"] = np.array(cut)
         width, height = frame.size_wh
         scale_xy = (width / small.shape[2], height / small.shape[1])
@@ -134,6 +135,11 @@ class Colorize:
         Returns
         -------
         `crcb` (h / 2, w / 2, 2) float32, 128 is neutral
+
+        Raises
+        ------
+        BundleError
+            If there are no global features yet.
         """
         features = self._fixed
         if features is None:
@@ -148,16 +154,20 @@ class Colorize:
         return {"crcb": crcb_from_ab(small_luma, ab * np.float32(self.settings.saturation))}
 
     def postprocess(self, outputs: Outputs, placement: Placement) -> Image:
-        """Merge the chroma with the frame's own luma, at the frame's own size."""
+        """Merge the chroma with the frame's own luma, at the frame's own size; the luma plane of planes is kept."""
+        planes = placement.frame.planes
+        if planes is not None:
+            return Image(planes.with_chroma(*stored_chroma(outputs["crcb"], planes)))
         return Image(merge_chroma(placement.frame.luma, outputs["crcb"]))
 
     def close(self) -> None:
         """Close the sessions that the task owns."""
         self._sessions.close()
 
-    def _network_frame(self, pixels: NDArray[np.uint8], role: str) -> NDArray[np.uint8]:
-        """Resize an image for one graph, (1, h, w, 3) uint8."""
-        return np.ascontiguousarray(preprocess_pixels(pixels, self._preprocess[role])[None])
+    def _network_frame(self, image: NDArray[np.uint8] | Planes, role: str) -> NDArray[np.uint8]:
+        """Resize an image for one graph, (1, h, w, 3) uint8; of planes the luma, as color is not looked at."""
+        small = preprocess_luma if isinstance(image, Planes) else preprocess_pixels
+        return np.ascontiguousarray(small(image, self._preprocess[role])[None])  # type: ignore[arg-type]
 
     def _describe(self, global_frame: NDArray[np.uint8]) -> NDArray[np.float32]:
         features: NDArray[np.float32] = self._sessions.run("global", {"frame": global_frame})["global_features"]

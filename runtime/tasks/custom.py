@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..bundle.manifest import Manifest
 from ..errors import BundleError, UsageError
 from ..frame import Frame
-from ..image import preprocess_pixels, resize
+from ..image import preprocess_image, resize
 from ..temporal.dense import make_dense_stage
 from ..temporal.options import PropagatedOutput, SteadyOptions
 from ..temporal.stage import EveryFrame, Motion, Outputs, Stage
@@ -106,7 +106,7 @@ class Custom:
     def preprocess(self, frame: Frame, motion: Motion | None = None) -> tuple[Feeds, Placement]:
         """Resize the frame, (1, h, w, 3) uint8 BGR."""
         del motion  # no frame depends on an earlier one
-        small = np.ascontiguousarray(preprocess_pixels(frame.pixels, self._preprocess)[None])
+        small = np.ascontiguousarray(preprocess_image(frame.image, self._preprocess)[None])
         width, height = frame.size_wh
         return {"frame": small}, Placement(frame, scale_xy=(width / small.shape[2], height / small.shape[1]))
 

@@ -50,7 +50,7 @@ class TaskSessions(Mapping[str, Session]):
         return ", ".join(sorted({session.device for session in self._sessions.values()}))
 
     def run(self, role: str, feeds: Tensors) -> dict[str, NDArray[Any]]:
-        """Run one graph.
+        """Run one graph on named arrays, in the shapes of the manifest.
 
         Raises
         ------

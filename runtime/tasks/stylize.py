@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..bundle.manifest import Manifest
 from ..errors import BundleError, UsageError
 from ..frame import Frame
-from ..image import preprocess_pixels, resize
+from ..image import preprocess_image, resize
 from ..motion.flow import Flow, FlowOptions
 from ..motion.warp import warp
 from ..temporal.feedback import FeedbackStage
@@ -111,7 +111,7 @@ class Stylize:
         there is a path, and with `crops` (N, 4) int64, x, y, width and height in pixels of `frame`, where only those
         are painted
         """
-        small = np.ascontiguousarray(preprocess_pixels(frame.pixels, self._preprocess)[None])
+        small = np.ascontiguousarray(preprocess_image(frame.image, self._preprocess)[None])
         feeds: Feeds = {"frame": small}
         path = None if motion is None else motion.path
         if path is not None and path.flow is not None and path.reliability is not None:
@@ -138,16 +138,16 @@ class Stylize:
 
     def postprocess(self, outputs: Outputs, placement: Placement) -> Image:
         """Bring the painting to the frame's own size, and mix it with the frame as the settings say."""
-        frame, styled = placement.frame.pixels, outputs["styled"]
+        styled = outputs["styled"]
         if styled.dtype != np.uint8:  # blended by the stage
             styled = cv2.convertScaleAbs(np.maximum(styled, 0))  # saturating cast: rounds, clips to 0..255
         size_wh = placement.frame.size_wh
         pixels = resize(styled, size_wh, "cubic" if size_wh[0] > styled.shape[1] else "area")
         if self.settings.keep_colors:
-            pixels = _with_colors_of(frame, pixels)
+            pixels = _with_colors_of(placement.frame.pixels, pixels)
         if self.settings.strength < 1:
             share = self.settings.strength
-            pixels = np.asarray(cv2.addWeighted(pixels, share, frame, 1 - share, 0), np.uint8)
+            pixels = np.asarray(cv2.addWeighted(pixels, share, placement.frame.pixels, 1 - share, 0), np.uint8)
         return Image(pixels)
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ from ..temporal.options import PropagatedOutput, SteadyOptions
 from ..temporal.stage import Motion, Outputs, Stage
 from .sessions import TaskSessions
 
-Feeds = dict[str, NDArray[Any]]
+Feeds = dict[str, Any]  # arrays; pose takes the planes of a frame as they are
 Output = TypeVar("Output")
 
 

@@ -126,7 +126,13 @@ class EveryFrame:
         return Motion(frame, keyframe=True, restart=restart)
 
     def update(self, motion: Motion, fresh: Fresh | None) -> list[Outputs]:
-        """Give the outputs as they are."""
+        """Return the outputs unchanged.
+
+        Raises
+        ------
+        ValueError
+            If there are none: the network runs on every frame here.
+        """
         if fresh is None:
             raise ValueError(f"frame {motion.frame.index} has no outputs; the network runs on every frame here")
         return [fresh.outputs]

@@ -226,3 +226,16 @@ def test_time_bases():
     assert time_base_for(Fraction(1, 12_800), 20.0) == Fraction(1, 12_800)
     assert time_base_for(Fraction(1, 1000), 20.0) == Fraction(1, 90_000)
     assert time_base_for(None, 25.0, constant=True) == Fraction(1, 25)
+
+
+def test_a_colorized_file_keeps_the_luma_of_its_input_bit_for_bit(odd, tmp_path):
+    """Through the whole product: the shipped path of planes, not a copy."""
+    target = tmp_path / "colored.mp4"
+    command = [Path(sys.executable).with_name("steadyframe"), "run", "colorize", odd("bt709.mp4"), target]
+    subprocess.run([*command, "--device", "cpu", "--quality", "0"], check=True, capture_output=True)
+    before, after = (list(open_path(path, path.name)) for path in (odd("bt709.mp4"), target))
+    assert len(before) == len(after) == 4
+    for one, other in zip(before, after, strict=True):
+        assert np.array_equal(one.planes.y, other.planes.y)
+        assert not np.array_equal(one.planes.u, other.planes.u)
+        assert one.planes.tags == other.planes.tags

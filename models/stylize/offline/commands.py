@@ -32,7 +32,7 @@ SETTINGS = "settings.json"
 
 
 def read_frames(source: Path, *, short_side: int, limit: int | None, skip: int = 0) -> list[NDArray[np.uint8]]:
-    """Read a clip or a folder of images, scaled down to a shorter side.
+    """Read a clip or a folder of images as (H, W, 3) uint8 BGR, scaled down to a shorter side.
 
     Raises
     ------

@@ -47,7 +47,7 @@ class Motion:
         return self._kept[here, there]
 
     def propagate(self, image: NDArray[np.float32], source: int, target: int) -> NDArray[np.float32]:
-        """Warp an image of frame `source` to frame `target`; what comes from outside gets the mean color."""
+        """Warp an image (H, W, 3) of frame `source` to frame `target`; pixels from outside get the mean color."""
         warped = warp(image, Flow(self.vectors(target, source)))
         pixels = np.asarray(warped.pixels, np.float32).copy()
         pixels[~warped.valid] = MEAN_BGR / 255

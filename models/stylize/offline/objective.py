@@ -99,7 +99,7 @@ class Objective:
 
 
 def fit_painting(pixels: NDArray[np.uint8], frame_wh: tuple[int, int], scale: float = 1.0) -> NDArray[np.uint8]:
-    """Resize a painting so that its area is that of a frame, times `scale` squared.
+    """Resize a painting (H, W, 3) so that its area is that of a frame, times `scale` squared.
 
     References
     ----------

@@ -70,7 +70,7 @@ class Solution:
 def minimize(
     loss: Callable[[Tensor], Tensor], start: Tensor, options: SolverOptions, progress: Progress | None = None
 ) -> Solution:
-    """Minimise a loss over an image, from a start that is not changed.
+    """Minimize a loss over an image, (1, 3, H, W), from a start that is not changed.
 
     Raises
     ------

@@ -85,9 +85,16 @@ class TensorRtSession:
         self._idle.append(_Lane(self._trt, self._engine, self._dtypes, self._log))
 
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
-        """Run the graph once.
+        """Run the graph once on named arrays, in the shapes of the manifest.
 
         The first run on a shape binds memory and captures a CUDA graph; those that follow on it replay the graph.
+
+        Raises
+        ------
+        ShapeMismatch
+            If the feeds do not fit the graph, or a shape is outside the range that the engine was built for.
+        UsageError
+            If the session is closed.
         """
         if self._engine is None:
             raise closed_error(self._name)

@@ -131,7 +131,13 @@ class ImageSink:
         return path
 
     def write(self, result: Result[Any]) -> None:
-        """Encode one image and put it in its place."""
+        """Encode one image and write its file.
+
+        Raises
+        ------
+        SinkError
+            If it cannot be encoded or written.
+        """
         pixels = image_of(result)
         path = self._path_for(result)
         suffix = path.suffix.lower()

@@ -74,7 +74,15 @@ class JsonLinesSink:
             self._file = self._unfinished.open("w", encoding="utf-8")
 
     def write(self, result: Result[Any]) -> None:
-        """Append one line."""
+        """Append one line.
+
+        Raises
+        ------
+        SinkError
+            If it cannot be written.
+        StopStream
+            If the reader of the pipe has closed it.
+        """
         if self._presence is not None:
             self._presence.check()
         try:
@@ -88,7 +96,13 @@ class JsonLinesSink:
             raise SinkError(f"{self.address} cannot be written ({error.strerror})") from error
 
     def close(self) -> None:
-        """Finish the file and give it its name."""
+        """Finish the file and give it its name.
+
+        Raises
+        ------
+        SinkError
+            If it cannot be written.
+        """
         if self._path is None or self._unfinished is None:
             return
         try:

@@ -71,7 +71,13 @@ def image_of(result: Result[Any]) -> NDArray[np.uint8]:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, parents included, and prove that a file can be written in it."""
+    """Make a folder, parents included, and check that a file can be written in it.
+
+    Raises
+    ------
+    SinkError
+        If nothing can be written there.
+    """
     probe = folder / f".write-test.{os.getpid()}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,6 +90,12 @@ def make_folder(folder: Path) -> None:
 
 
 def refuse_inputs_folder(folder: Path, info: SourceInfo, what: str) -> None:
-    """Refuse to write over the images that are being read."""
+    """Refuse to write over the images that are being read.
+
+    Raises
+    ------
+    SinkError
+        If `folder` is one that the source reads.
+    """
     if str(folder.resolve()) in info.folders and info.independent:
         raise SinkError(f"{what} would write over the images it reads in {folder}", todo="Name another folder")

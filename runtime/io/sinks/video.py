@@ -77,7 +77,13 @@ class VideoSink:
             raise SinkError(f"There is no room for {path}", found=f"{free} free bytes", todo="Make room on the disk")
 
     def write(self, result: Result[Any]) -> None:
-        """Append one image."""
+        """Append one image.
+
+        Raises
+        ------
+        SinkError
+            If it cannot be written, or the size of the images changed.
+        """
         image = self._image(result)
         size_wh = image.size_wh if isinstance(image, Planes) else (image.shape[1], image.shape[0])
         if self._writer is None:
@@ -138,7 +144,13 @@ class VideoSink:
             return None
 
     def close(self) -> None:
-        """Finish the file and give it its name."""
+        """Finish the file and give it its name.
+
+        Raises
+        ------
+        SinkError
+            If it cannot be written.
+        """
         writer, self._writer = self._writer, None
         if writer is None:
             return

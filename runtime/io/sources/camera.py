@@ -98,7 +98,13 @@ def cameras() -> tuple[str, ...]:
 
 
 def open_camera(address: str, *, sequence: bool = False) -> LiveSource:
-    """Open ``0``, ``/dev/video0``, ``v4l2:///dev/video0``, ``csi://0`` or ``gst://PIPELINE``."""
+    """Open ``0``, ``/dev/video0``, ``v4l2:///dev/video0``, ``csi://0`` or ``gst://PIPELINE``.
+
+    Raises
+    ------
+    SourceNotFound
+        If there is no such camera, or it cannot be opened.
+    """
     del sequence  # a camera is one anyway
     if address.startswith("csi://"):
         return _open_csi(address)

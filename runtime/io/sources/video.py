@@ -137,7 +137,13 @@ def open_video(path: Path, text: str, *, container_format: str | None = None) ->
 
 
 def open_stdin() -> VideoFile:
-    """Open what is piped into the program."""
+    """Open the video that is piped into the program.
+
+    Raises
+    ------
+    SourceNotFound
+        If nothing is piped in, or it is no video.
+    """
     descriptor = sys.stdin.fileno() if sys.stdin is not None else 0
     if os.isatty(descriptor):
         raise not_opened("-", Failure.NOT_MEDIA, "nothing is piped in", todo="cat clip.ts | steadyframe run … - …")

@@ -164,7 +164,7 @@ class Track:
         self.vector = None
 
     def restore(self, vector: NDArray[np.float32]) -> None:
-        """Go on after a vector kept earlier."""
+        """Continue from a vector that was kept earlier, (length,) float32."""
         self.vector = vector
 
     def add(self, agent_xy: tuple[float, float], hazard_x: float, present: NDArray[Any]) -> NDArray[np.float32]:

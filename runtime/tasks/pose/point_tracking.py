@@ -40,11 +40,11 @@ class FramePair:
 
     @classmethod
     def of(cls, previous: NDArray[np.uint8], current: NDArray[np.uint8], flow: Flow) -> FramePair:
-        """Add the smaller pair."""
+        """Make a pair from two luma images, (H, W) uint8, and add the pair at half the size."""
         return cls(flow, ((previous, current), (_half(previous), _half(current))))
 
     def level(self, size: float, frame_wh: tuple[int, int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Give the pair in which something of a size, in pixels of the frame, is best followed."""
+        """Choose the two images, (h, w) uint8, in which something of `size` pixels of the frame is tracked best."""
         here = size * self.pairs[0][0].shape[0] / frame_wh[1]
         return self.pairs[1 if here > _LARGE else 0]
 

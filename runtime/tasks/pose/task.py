@@ -20,6 +20,7 @@ from ...frame import Frame
 from ...image import cut_square
 from ...motion.flow import Flow
 from ...motion.warp import warp_points
+from ...planes import Planes, size_wh_of
 from ...temporal.options import PropagatedOutput, SteadyOptions
 from ...temporal.stage import EveryFrame, Motion, Outputs, Stage
 from ..sessions import TaskSessions
@@ -57,6 +58,7 @@ class PoseSettings:
     joint_score : joints below it are not drawn and do not count for the box
     find_every : runs of the network between two looks for somebody new while somebody is followed
     max_people : followed at the same time; the cost grows with each
+    mirror : 1 looks at every crop a second time, mirrored, and averages; twice the cost, 0 does not
     """
 
     find_score: float = 0.35
@@ -65,13 +67,15 @@ class PoseSettings:
     joint_score: float = 0.3
     find_every: int = 8
     max_people: int = 6
+    mirror: int = 0
 
     def __post_init__(self) -> None:
         shares = (self.find_score, self.birth_presence, self.keep_presence, self.joint_score)
-        if not (all(0 <= share <= 1 for share in shares) and self.find_every >= 1 and self.max_people >= 1):
+        counts = self.find_every >= 1 and self.max_people >= 1 and self.mirror in (0, 1)
+        if not (all(0 <= share <= 1 for share in shares) and counts):
             raise UsageError(
                 "The settings of pose are out of range",
-                expected="scores 0..1, find_every and max_people of 1 or more",
+                expected="scores 0..1, find_every and max_people of 1 or more, mirror 0 or 1",
                 found=self,
             )
 
@@ -151,11 +155,12 @@ class Pose:
 
         Returns
         -------
-        feeds with `frame` (H, W, 3) uint8; `independent` () bool, whether no later frame shows this scene; `restart`
+        feeds with `frame`, (H, W, 3) uint8 or planes;
+        `independent` () bool, whether no later frame shows this scene; `restart`
         () bool; and `flows` (N, h, w, 2) float32, the forward flows since the network's last frame, if there are any
         """
         feeds: Feeds = {
-            "frame": frame.pixels,
+            "frame": frame.image,
             "independent": np.array(frame.independent),
             "restart": np.array(motion is None or motion.restart),
         }
@@ -170,11 +175,11 @@ class Pose:
         -------
         keypoints (N, J, 3) float32, x and y in pixels of the frame; ids (N,) int64; scores (N,) float32
         """
-        pixels: NDArray[np.uint8] = feeds["frame"]
+        pixels: NDArray[np.uint8] | Planes = feeds["frame"]
         if feeds["restart"]:
             self._forget()
         self._run += 1
-        self._move(feeds, (pixels.shape[1], pixels.shape[0]))
+        self._move(feeds, size_wh_of(pixels))
         for track in self._tracks:
             keypoints, presence = self._look(pixels, track.roi)
             track.follow(keypoints, presence, self._run, self.settings.joint_score)
@@ -182,7 +187,7 @@ class Pose:
         due = self._run - self._looked_at >= self.settings.find_every
         if not self._tracks or due or self._run == 1:
             self._looked_at = self._run
-            for tile in self._tiles((pixels.shape[1], pixels.shape[0]), independent=bool(feeds["independent"])):
+            for tile in self._tiles(size_wh_of(pixels), independent=bool(feeds["independent"])):
                 self._find(pixels, tile)
         for track in self._tracks:
             if (self._run - track.born) % 8 == 0:
@@ -216,10 +221,23 @@ class Pose:
                 points = warp_points(points, Flow(vectors, forward=True), frame_wh)
             track.moved(points, self.settings.joint_score)
 
-    def _look(self, pixels: NDArray[np.uint8], roi: Roi) -> tuple[NDArray[np.float32], float]:
+    def _look(self, pixels: NDArray[np.uint8] | Planes, roi: Roi) -> tuple[NDArray[np.float32], float]:
         """Look at a crop: joints (J, 3) in pixels of the frame, and the chance that a person is there."""
         corner, side = roi.cut(MARGIN)
-        outputs = self._sessions.run(ROLE, {"frame": cut_square(pixels, corner, side, self._size)[None]})
+        crop = cut_square(pixels, corner, side, self._size)
+        keypoints, score = self._in_frame(self._sessions.run(ROLE, {"frame": crop[None]}), corner, side)
+        if not self.settings.mirror:
+            return keypoints, score
+        turned = self._sessions.run(ROLE, {"frame": np.ascontiguousarray(crop[None, :, ::-1])})
+        at = turned["keypoints"][0][list(self.skeleton.mirror)]
+        at[:, 0] = self._size - 1 - at[:, 0]
+        second, other = self._in_frame(turned | {"keypoints": at[None]}, corner, side)
+        return averaged(keypoints, second, 0.1 * side), (score + other) / 2
+
+    def _in_frame(
+        self, outputs: Mapping[str, NDArray[Any]], corner: tuple[int, int], side: int
+    ) -> tuple[NDArray[np.float32], float]:
+        """Bring what the network says of a crop into pixels of the frame, and its chance that a person is there."""
         keypoints = outputs["keypoints"][0].copy()
         keypoints[:, :2] = (keypoints[:, :2] + 0.5) * (side / self._size) - 0.5 + np.array(corner, np.float32)
         # `presence` alone gives false positives: a coat or a dog has one, but hardly eight joints.
@@ -245,10 +263,11 @@ class Pose:
         self._looks += 1
         return [whole if self._looks % 2 else parts[self._looks // 2 % len(parts)]]
 
-    def _find(self, pixels: NDArray[np.uint8], tile: Roi) -> None:
+    def _find(self, pixels: NDArray[np.uint8] | Planes, tile: Roi) -> None:
         """Look at a part of the image, and closely at everybody there who is not yet followed."""
         self._refused = [(place, run) for place, run in self._refused if self._run - run < self.settings.find_every]
-        for roi in self._places(pixels, tile):
+        places, keypoints, score = self._places(pixels, tile)
+        for roi in places:
             if len(self._tracks) >= self.settings.max_people:
                 return
             known = [track.roi for track in self._tracks] + [place for place, _ in self._refused]
@@ -258,13 +277,34 @@ class Pose:
             if track is None:
                 self._refused.append((roi, self._run))
                 continue
-            track.remember_appearance(torso_histogram(pixels, track.keypoints, self._torso))
-            former = self._gallery.take(track.appearance, self._run)
-            track.id = self._next_id if former is None else former
-            self._next_id += former is None
-            self._tracks.append(track)
+            self._welcome(pixels, track)
+        if not self._tracks and tile.side >= max(size_wh_of(pixels)) and score >= self.settings.birth_presence:
+            # Who fills the image may have no place in it that looks like a person from afar.
+            self._meet_in_whole(pixels, keypoints, score)
 
-    def _meet(self, pixels: NDArray[np.uint8], roi: Roi) -> Track | None:
+    def _welcome(self, pixels: NDArray[np.uint8] | Planes, track: Track) -> None:
+        """Follow somebody from now on, by their former id if they were here before."""
+        track.remember_appearance(torso_histogram(pixels, track.keypoints, self._torso))
+        former = self._gallery.take(track.appearance, self._run)
+        track.id = self._next_id if former is None else former
+        self._next_id += former is None
+        self._tracks.append(track)
+
+    def _meet_in_whole(
+        self, pixels: NDArray[np.uint8] | Planes, keypoints: NDArray[np.float32], score: float
+    ) -> None:
+        """Follow the person that the look at the whole image shows, or a closer look at them if that is surer."""
+        least = self.settings.joint_score
+        around = roi_around(keypoints, least)
+        if around is None:
+            return
+        closer, surer = self._look(pixels, around)
+        again = roi_around(closer, least)
+        if surer > score and again is not None:
+            keypoints, score, around = closer, surer, again
+        self._welcome(pixels, Track(0, keypoints, around, score, self._run, self._run))
+
+    def _meet(self, pixels: NDArray[np.uint8] | Planes, roi: Roi) -> Track | None:
         """Look closely at a crop, twice, as the first is only about right; None if nobody new is there."""
         least = self.settings.joint_score
         keypoints, presence = self._look(pixels, roi)
@@ -278,16 +318,26 @@ class Pose:
         track = Track(0, keypoints, around, presence, self._run, self._run)
         return None if any(same_person(track, other, least) for other in self._tracks) else track
 
-    def _places(self, pixels: NDArray[np.uint8], tile: Roi) -> list[Roi]:
-        """ROIs in a tile of the image where somebody may be, the surest first."""
+    def _places(self, pixels: NDArray[np.uint8] | Planes, tile: Roi) -> tuple[list[Roi], NDArray[np.float32], float]:
+        """Places in a tile where somebody may be, the surest first; and the tile itself as a close look (`_look`)."""
         corner, side = tile.cut(1.0)
-        found = self._sessions.run(ROLE, {"frame": cut_square(pixels, corner, side, self._size)[None]})["people"][0]
+        outputs = self._sessions.run(ROLE, {"frame": cut_square(pixels, corner, side, self._size)[None]})
         scale = side / self._size
-        return [
+        places = [
             Roi((x + 0.5) * scale - 0.5 + corner[0], (y + 0.5) * scale - 0.5 + corner[1], extent * scale)
-            for x, y, extent, score in found.tolist()
+            for x, y, extent, score in outputs["people"][0].tolist()
             if score >= self.settings.find_score
         ]
+        return places, *self._in_frame(outputs, corner, side)
+
+
+def averaged(first: NDArray[np.float32], second: NDArray[np.float32], reach: float) -> NDArray[np.float32]:
+    """Average two looks at joints, (J, 3): by score within `reach` pixels, else the surer one; scores by the mean."""
+    weight = first[:, 2:] / np.maximum(first[:, 2:] + second[:, 2:], 1e-6)
+    near = np.linalg.norm(first[:, :2] - second[:, :2], axis=1, keepdims=True) < reach
+    weight = np.where(near, weight, weight >= 0.5)
+    at = weight * first[:, :2] + (1 - weight) * second[:, :2]
+    return np.concatenate((at, (first[:, 2:] + second[:, 2:]) / 2), 1).astype(np.float32)
 
 
 def open_pose(manifest: Manifest, sessions: TaskSessions, options: Mapping[str, Any]) -> Pose:
@@ -318,6 +368,7 @@ descriptor = TaskDescriptor(
         "joint_score": "joints below it are not drawn and do not count for the box, 0 to 1",
         "find_every": "runs of the network between two looks for somebody new",
         "max_people": "people that are followed at the same time",
+        "mirror": "1 looks at every crop a second time, mirrored, at twice the cost; 0 does not",
         "overlay": "draw the skeletons, true or false",
     },
     steady="keyframe",

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...planes import Planes, cropped_bgr, size_wh_of
+
 MARGIN = 1.25  # side of a crop over the side of the box around the joints, as in training
 _SMALLEST = 24.0  # pixels; a smaller box is noise
 _STRONG_CHANGE = 1.4  # a box that changes by more follows at once, a smaller change is smoothed
@@ -52,7 +54,7 @@ def roi_around(keypoints: NDArray[np.float32], least_score: float) -> Roi | None
 
 
 def bounding_box(keypoints: NDArray[np.float32], least_score: float) -> tuple[float, float, float, float]:
-    """Give x, y, width and height around the joints that are seen, or around all if none is."""
+    """Compute x, y, width and height around the visible joints of (J, 3) keypoints, or around all if none is."""
     seen = keypoints[keypoints[:, 2] >= least_score, :2]
     points = seen if len(seen) else keypoints[:, :2]
     low, high = points.min(0), points.max(0)
@@ -117,7 +119,7 @@ class Track:
     appearance: NDArray[np.float32] | None = None
 
     def follow(self, keypoints: NDArray[np.float32], presence: float, run: int, least_score: float) -> None:
-        """Take in what the network saw in the ROI."""
+        """Take in the (J, 3) keypoints and the presence that the network found in the ROI."""
         self.keypoints, self.seen = keypoints, run
         share = 1.0 if presence < _NOBODY else 0.5  # an empty ROI needs no second look
         self.presence += share * (presence - self.presence)
@@ -138,7 +140,7 @@ class Track:
         self.roi = Roi(self.roi.x + float(step[0]), self.roi.y + float(step[1]), self.roi.side)
 
     def remember_appearance(self, appearance: NDArray[np.float32] | None) -> None:
-        """Average what the person looks like."""
+        """Average the histogram of the person's torso, (bins, bins), into the stored one; None changes nothing."""
         if appearance is not None:
             self.appearance = (
                 appearance
@@ -157,17 +159,20 @@ def same_person(one: Track, other: Track, least_score: float) -> bool:
 
 
 def torso_histogram(
-    pixels: NDArray[np.uint8], keypoints: NDArray[np.float32], torso: tuple[int, ...]
+    pixels: NDArray[np.uint8] | Planes, keypoints: NDArray[np.float32], torso: tuple[int, ...]
 ) -> NDArray[np.float32] | None:
-    """Histogram of hue and saturation of the region that the torso's joints span; None if it cannot be seen."""
+    """Compute the histogram of hue and saturation, (bins, bins) float32, of the region that the torso's joints span.
+
+    `pixels` (H, W, 3) uint8 BGR, `keypoints` (J, 3). None if the torso cannot be seen.
+    """
     corners = keypoints[list(torso)]
     corners = corners[corners[:, 2] >= 0.3]
     if len(corners) < 3:
         return None
-    height, width = pixels.shape[:2]
+    width, height = size_wh_of(pixels)
     low = np.clip(corners[:, :2].min(0), 0, (width, height)).astype(int)
     high = np.clip(corners[:, :2].max(0), 0, (width, height)).astype(int)
-    region = pixels[low[1] : high[1], low[0] : high[0]]
+    region = cropped_bgr(pixels, (int(low[0]), int(low[1])), (int(high[0]), int(high[1])))
     if min(region.shape[:2]) < 4:
         return None
     small = cv2.resize(region, (24, 24), interpolation=cv2.INTER_AREA)
@@ -195,7 +200,7 @@ class Gallery:
             self.lost.append(track)
 
     def take(self, appearance: NDArray[np.float32] | None, run: int) -> int | None:
-        """Give the id of who looks most alike and forget them; None if nobody does."""
+        """Return the id of the most similar histogram, (bins, bins), and forget that person; None for no match."""
         self.lost = [track for track in self.lost if run - track.seen <= self.keep_runs]
         if appearance is None or not self.lost:
             return None

@@ -13,6 +13,7 @@ from steadyframe.runtime.io.info import SourceInfo
 from steadyframe.runtime.io.sinks import VideoOptions, open_sink
 from steadyframe.runtime.io.sinks.display import display_problem
 from steadyframe.runtime.io.sources import open_source
+from steadyframe.runtime.processor import Processor
 from steadyframe.runtime.stream.stream import Stream
 from steadyframe.runtime.tasks.task import Image, Result
 
@@ -276,7 +277,7 @@ def test_without_a_screen_the_window_is_refused_and_the_process_lives(monkeypatc
 
 def test_several_sinks_get_the_same_results(negative, tmp_path):
     addresses = [f"{tmp_path}/a.mp4", f"{tmp_path}/b_%02d.png", f"{tmp_path}/c/", f"{tmp_path}/d.jsonl", "null://"]
-    Stream("test://?size=32x24&frames=4", negative(), addresses).run()
+    Stream("test://?size=32x24&frames=4", Processor(negative()), addresses).run()
     assert names(tmp_path) == [
         *("a.mp4", "b_00.png", "b_01.png", "b_02.png", "b_03.png"),
         *("c", "c/000000.png", "c/000001.png", "c/000002.png", "c/000003.png", "d.jsonl"),

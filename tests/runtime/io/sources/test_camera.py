@@ -15,6 +15,7 @@ from steadyframe.runtime.io.sources.camera import cameras, capture_stamp, csi_pi
 from steadyframe.runtime.io.sources.capture import has_backend
 from steadyframe.runtime.io.sources.live import LiveSource
 from steadyframe.runtime.io.sources.network import MotionJpegFeed
+from steadyframe.runtime.processor import Processor
 from steadyframe.runtime.stream.stream import Stream
 
 
@@ -105,7 +106,7 @@ def test_stopping_wakes_a_source_that_waits_to_reconnect(camera_server):
 
 
 def test_a_stream_on_a_network_camera_drops_and_shows_its_signal(camera_server, negative):
-    stream = Stream(camera_server(fps=200).address, negative(slow_s=0.02), limit=15)
+    stream = Stream(camera_server(fps=200).address, Processor(negative(slow_s=0.02)), limit=15)
     assert len(list(stream)) == 15
     assert stream.stats.dropped > 0
 
@@ -115,14 +116,14 @@ def test_a_camera_that_comes_back_with_another_size_resets_the_task(camera_serve
     first = camera_server()
     source = live(first)
     sizes = []
-    for result in Stream(source, task, limit=20):
+    for result in Stream(source, Processor(task), limit=20):
         sizes.append(result.frame.size_wh)
         if len(sizes) == 8:
             first.unplug()
             camera_server(port=first.port, size="80x64")
     assert sizes[0] == (160, 120)
     assert sizes[-1] == (80, 64)
-    assert len(task.resets) == 2
+    assert len(task.restarts) == 2
 
 
 def test_a_whole_file_behind_http_is_a_file(make_clip):
