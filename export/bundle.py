@@ -88,6 +88,21 @@ def write_bundle(
     """
     _refuse_other_content(folder)
     models = {role: export_onnx(source, half_weights=half_weights) for role, source in parts.graphs.items()}
+    return write_models(models, parts, task, provenance, folder, facts, weights)
+
+
+def write_models(
+    models: Mapping[str, onnx.ModelProto], parts: TaskGraphs, task: str, provenance: Mapping[str, Any], folder: Path,
+    facts: BundleFacts, weights: bytes | None = None,
+) -> Bundle:  # fmt: skip
+    """Write graphs that are ONNX already as a bundle; of `parts` all but the modules is taken.
+
+    Raises
+    ------
+    BundleError
+        If `folder` holds something that is no bundle.
+    """
+    _refuse_other_content(folder)
     contents = {f"{role}.onnx": model.SerializeToString() for role, model in models.items()}
     graphs = {role: _graph(role, model, contents[f"{role}.onnx"], parts) for role, model in models.items()}
     manifest = Manifest(

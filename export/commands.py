@@ -28,11 +28,22 @@ _PLAIN_WIDTH = 120  # of a table that goes to a file or a pipe
 @click.option("--licence", default="Apache-2.0", show_default=True, help="Licence of the weights.")
 @click.option("--card", type=click.Path(path_type=Path, exists=True), help="Markdown text that becomes card.md.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=NUMBER", help="Override a setting of the task.")
+@click.option(
+    "--layout", type=click.Choice(["nchw", "nhwc"]), help=".onnx: axes of its input, if they do not say it."
+)
+@click.option(
+    "--color", type=click.Choice(["rgb", "bgr"]), default="rgb", show_default=True, help=".onnx: its order."
+)
+@click.option("--mean", default="0,0,0", show_default=True, help=".onnx: it sees (pixels / 255 - mean) / std.")
+@click.option("--std", default="1,1,1", show_default=True, help=".onnx: as --mean, a figure a channel.")
+@click.option("--image", default="", metavar="OUTPUT", help=".onnx: the output that is an image.")
+@click.option("--image-range", default=1.0, show_default=True, help=".onnx: value of white in that output.")
+@click.option("--short-side", default=256, show_default=True, help=".onnx of any size: side of the frame it sees.")
 def export(
     checkpoint: Path, output: Path, name: str | None, version: str, licence: str, card: Path | None,
-    settings: tuple[str, ...],
+    settings: tuple[str, ...], **foreign: Any,
 ) -> None:  # fmt: skip
-    """Export CHECKPOINT as a bundle: ONNX graphs, manifest, hashes."""
+    """Export CHECKPOINT, or somebody else's .onnx file, as a bundle: ONNX graphs, manifest, hashes."""
     from ..models.checkpoint import Checkpoint
     from .bundle import BundleFacts, export_bundle
 
@@ -44,9 +55,39 @@ def export(
         card=None if card is None else card.read_text(encoding="utf-8"),
     )
     with _log.status("exporting"):
-        bundle = export_bundle(Checkpoint.load(checkpoint), output, facts)
+        if checkpoint.suffix.lower() == ".onnx":
+            from .foreign import export_foreign
+
+            bundle = export_foreign(checkpoint, _foreign_network(**foreign), output, facts)
+        else:
+            bundle = export_bundle(Checkpoint.load(checkpoint), output, facts)
     for path in sorted(bundle.folder.iterdir()):
         click.echo(f"{output / path.name}  {path.stat().st_size:,} bytes")
+
+
+def _foreign_network(
+    layout: str | None, color: str, mean: str, std: str, image: str, image_range: float, short_side: int
+) -> Any:
+    """Describe an .onnx file from the options."""
+    from .foreign import ForeignNetwork
+
+    return ForeignNetwork(
+        layout=layout or "", rgb=color == "rgb", mean=_three(mean), std=_three(std), image=image,
+        image_range=image_range, short_side=short_side,
+    )  # fmt: skip
+
+
+def _three(text: str) -> tuple[float, float, float]:
+    """Read `0.485,0.456,0.406`, or one figure for all channels."""
+    try:
+        figures = [float(word) for word in text.split(",")]
+    except ValueError:
+        figures = []
+    if len(figures) == 1:
+        figures *= 3
+    if len(figures) != 3:
+        raise UsageError("These are not the figures of three channels", expected="0.485,0.456,0.406", found=text)
+    return figures[0], figures[1], figures[2]
 
 
 @click.command()

@@ -7,7 +7,7 @@ in numpy on its own, so that a mistake in the graph's color order or scaling sho
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,14 @@ from ..runtime.image import network_size_wh
 from ..runtime.processor import Processor
 from ..runtime.tasks.custom import IMAGE, ROLE, Custom, NamedArrays
 from ..runtime.tasks.sessions import TaskSessions
+from .adapt import Adapted, adapted
 from .bundle import BundleFacts, write_bundle
 from .graphs import TaskGraphs
+from .prove import prove_sizes
 from .to_onnx import FrameToTensor, GraphSource
 
 _RGB = [2, 1, 0]
+_OTHER_SHAPES = ((320, 480), (640, 360))  # a portrait and a wide frame, which the export does not see
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +41,8 @@ class CustomNetwork:
 
     Parameters
     ----------
-    module : takes (1, 3, H, W) float32, gives a tensor or a tuple of them
+    module : takes (1, 3, H, W) float32, gives a tensor, a tuple or a dict of them; a module of half or bfloat16
+        weights is exported as float32
     preprocess : how a frame is resized; with `short_side` the graph takes any size
     outputs : names of what the module gives; one named `image`, (1, 3, h, w) in [0, 1], becomes the result
     rgb : the module's color order is RGB (as in torchvision) and not BGR
@@ -102,14 +106,20 @@ def export_module(network: CustomNetwork, folder: Path, facts: BundleFacts) -> B
     example = {"frame": torch.randint(0, 256, (1, height, width, 3), dtype=torch.uint8)}
     step = wanted.multiple
     dynamic = {} if wanted.size_hw is not None else {"frame": {1: ("height", step), 2: ("width", step)}}
-    graph = CustomGraph(network)
+    network = replace(network, module=adapted(network.module, network.outputs, (width, height)))
+    graph = CustomGraph(network).eval()
+    sizes = [] if wanted.size_hw is not None else [network_size_wh(shape, wanted) for shape in _OTHER_SHAPES]
+    source = GraphSource(
+        module=graph, example=example, outputs=network.outputs, dynamic=dynamic,
+        prove=lambda model: prove_sizes(model, graph, tuple(network.outputs), sizes),
+    )  # fmt: skip
     parts = TaskGraphs(
-        graphs={ROLE: GraphSource(module=graph, example=example, outputs=network.outputs, dynamic=dynamic)},
+        graphs={ROLE: source},
         preprocess={ROLE: wanted},
         layouts={"frame": "NHWC", IMAGE: "NHWC"},
     )
     provenance = {
-        "network": type(network.module).__name__, "torch": torch.__version__, "rgb": network.rgb,
+        "network": type(network.module.module).__name__, "torch": torch.__version__, "rgb": network.rgb,
         "mean": list(network.mean), "std": list(network.std),
     }  # fmt: skip
     return write_bundle(parts, "custom", provenance, folder, facts)
@@ -160,6 +170,7 @@ class _TorchSession:
 
     def __init__(self, network: CustomNetwork) -> None:
         self._network = network
+        self._module = Adapted(network.module, network.outputs)
         self.seen: dict[str, NDArray[Any]] = {}
 
     @torch.no_grad()
@@ -169,8 +180,8 @@ class _TorchSession:
         image = feeds["frame"].astype(np.float32) / 255
         image = image[..., ::-1] if network.rgb else image
         image = (image - np.array(network.mean, np.float32)) / np.array(network.std, np.float32)
-        found = network.module(torch.from_numpy(np.ascontiguousarray(image.transpose(0, 3, 1, 2))))
-        tensors = found if isinstance(found, tuple | list) else (found,)
+        found = self._module(torch.from_numpy(np.ascontiguousarray(image.transpose(0, 3, 1, 2))))
+        tensors = found if isinstance(found, tuple) else (found,)
         named = {name: tensor.numpy() for name, tensor in zip(network.outputs, tensors, strict=True)}
         if IMAGE not in named:
             self.seen = {**feeds, **named}

@@ -10,7 +10,7 @@ import copy
 import io
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from ..calibration.half_weights import pack_weights
 from ..runtime.errors import BundleError
+from .adapt import plain_cause
 
 OPSET = 18
 _RANDOM_OPS = {
@@ -48,12 +49,14 @@ class GraphSource:
     example : input name -> tensor, in the order of the module's arguments
     outputs : names of the outputs
     dynamic : input name -> {axis: (axis name, multiple)}; axes of the same name are equal
+    prove : looks at the graph before it is used, and raises if it does not hold
     """
 
     module: nn.Module
     example: Mapping[str, Tensor]
     outputs: Sequence[str]
     dynamic: Mapping[str, Mapping[int, tuple[str, int]]] = field(default_factory=dict)
+    prove: Callable[[onnx.ModelProto], None] | None = None
 
 
 class FrameToTensor(nn.Module):
@@ -96,8 +99,8 @@ def export_onnx(source: GraphSource, *, half_weights: bool = False) -> onnx.Mode
                 input_names=list(source.example), output_names=list(source.outputs),
                 dynamic_shapes=tuple(shapes.values()) if dims else None, optimize=True,
             )  # fmt: skip
-    except Exception as error:  # torch raises many types here; the first lines say which operation it is
-        raise BundleError(f"The network cannot be exported ({str(error)[:500]})") from error
+    except Exception as error:  # torch raises many types here; the last cause says which operation it is
+        raise BundleError(f"The network cannot be exported ({plain_cause(error)})") from error
     assert program is not None
     model = program.model_proto
     _name_axes(model, source)
@@ -105,6 +108,8 @@ def export_onnx(source: GraphSource, *, half_weights: bool = False) -> onnx.Mode
     if half_weights:
         pack_weights(model, scales)
     check(model)
+    if source.prove is not None:
+        source.prove(model)
     return model
 
 

@@ -20,6 +20,10 @@ from ..runtime.errors import BundleError
 from . import weights_file
 
 FORMAT = 1
+_STATE_DICT = (
+    "Weights of your own need their network: in Python, make the module, load the weights with "
+    "module.load_state_dict(…), then steadyframe.export(module, FOLDER, example=image)"
+)
 
 
 @dataclass(slots=True)
@@ -99,9 +103,19 @@ class Checkpoint:
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises half a dozen unrelated types for a damaged file
-            raise BundleError(f"{path} cannot be read as a checkpoint ({str(error)[:200]})") from error
+            reason = (
+                str(error).strip().splitlines()[0][:200] if str(error).strip() else "it is empty or no torch file"
+            )
+            if not path.stat().st_size:
+                reason = "the file is empty"
+            raise BundleError(f"{path} cannot be read as a checkpoint ({reason})", todo=_STATE_DICT) from error
         if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
-            raise BundleError(f"{path} is no Steadyframe checkpoint", expected=f"format {FORMAT}")
+            raise BundleError(
+                f"{path} is no Steadyframe checkpoint",
+                expected="a file that `steadyframe train` wrote",
+                found=_what_else(content),
+                todo=_STATE_DICT if isinstance(content, dict) and content else "",
+            )
         try:
             checkpoint = cls(**content)
         except TypeError as error:
@@ -168,3 +182,13 @@ def code_commit() -> str:
     except OSError:  # no git on this machine
         return ""
     return commit + ("+dirty" if commit and git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _what_else(content: Any) -> str:
+    """Say what a file holds that is no checkpoint of ours."""
+    if not isinstance(content, dict):
+        return type(content).__name__
+    tensors = sum(isinstance(value, torch.Tensor) for value in content.values())
+    if tensors and tensors == len(content):
+        return f"a bare state dict of {tensors} tensors, without the network they belong to"
+    return f"a dict of {', '.join(map(str, list(content)[:6]))}"

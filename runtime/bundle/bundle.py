@@ -119,6 +119,13 @@ def _find(name_or_path: str | Path) -> Path:
             f"There is no bundle {text!r}",
             expected="the name of a shipped bundle, or a folder with a manifest.json",
             available=shipped_bundles(),
-            todo=f"Did you mean {alike[0]}?" if alike else "",
+            todo=_how_to_make(folder) or (f"Did you mean {alike[0]}?" if alike else ""),
         )
     return folder
+
+
+def _how_to_make(path: Path) -> str:
+    """Say how a file that is no bundle becomes one."""
+    if not path.is_file() or path.suffix.lower() not in (".onnx", ".pt", ".pth", ".safetensors"):
+        return ""
+    return f"Make a bundle of it with `steadyframe export {path.name} -o FOLDER`"
