@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 from steadyframe.models.pose.metrics import oks_average_precision
 from steadyframe.runtime.bundle.bundle import Bundle
-from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.opening import open_task
+
+import steadyframe as sf
 
 SPLIT = Path(__file__).with_name("pose_whole_split.json")
 LARGE = 0.05  # of the photo's area: people smaller than this are not counted as missed
@@ -70,14 +70,14 @@ def main(data: Path, bundle: str, settings: tuple[str, ...], curve: bool, sheet:
     options: dict[str, Any] = {name: float(value) for name, value in (word.split("=") for word in settings)}
     if curve:
         options["birth_presence"] = options["keep_presence"] = 0.2
-    task = open_task(loaded, options=options) if options else open_task(loaded)
+    processor = sf.open_processor(loaded, steady="off", options=options)
     place = [loaded.manifest.skeleton.joints.index(name) for name in labels["categories"][0]["keypoints"]]
     detections, tiles, spent = [], [], 0.0
     for image in labels["images"]:
         pixels = cv2.imread(str(data / image["file_name"]))
         begun = time.process_time()
-        feeds, placement = task.preprocess(Frame(pixels, independent=True))
-        people = task.postprocess(task.infer(feeds), placement)
+        (result,) = processor.process(sf.Frame(pixels, independent=True))
+        people = result.output
         spent += time.process_time() - begun
         for person in people.people:
             flat = np.column_stack((person.keypoints[place, :2], np.ones(17))).ravel().tolist()

@@ -126,5 +126,6 @@ def test_no_loop_over_the_three_parts_of_a_task_but_the_processor():
         for path in (ROOT / folder).rglob("*.py")
         if re.search(r"(?<!processor)\.(infer|postprocess)\(", path.read_text(encoding="utf-8"))
     ]
-    engines_own = {"runtime/engines/openvino.py"}  # `infer` of OpenVINO's requests
-    assert set(found) - engines_own == {"runtime/processor.py"}
+    openvinos = {"runtime/engines/openvino.py", "benchmarks/engines.py"}  # `infer` of OpenVINO's requests
+    bare = {"benchmarks/stream_overhead.py"}  # the loop by hand that a stream is measured against
+    assert set(found) - openvinos - bare == {"runtime/processor.py"}

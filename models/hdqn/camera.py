@@ -66,7 +66,7 @@ class PanTilt(gymnasium.Env[NDArray[np.float32], int]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Put the subject somewhere in the view."""
+        """Put the subject somewhere in the view; gives the observation, (n,) float32, and no facts."""
         super().reset(seed=seed)
         self._track.reset()
         self._place = self.np_random.uniform((10, 10), (WIDTH - 10, HEIGHT - 10))
@@ -74,7 +74,7 @@ class PanTilt(gymnasium.Env[NDArray[np.float32], int]):
         return self._observe(), {}
 
     def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
-        """Move the view; the subject goes on."""
+        """Move the view; the subject goes on. Gives the observation, (n,) float32, reward, ends and no facts."""
         before = self._observe_again()
         if self.np_random.random() < 0.03:  # it makes up its mind: stand, or walk to either side
             across = self.np_random.choice((-1.0, 0.0, 1.0)) * self.np_random.uniform(1.0, 2.0)
