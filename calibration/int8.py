@@ -125,8 +125,8 @@ def to_int8(model: onnx.ModelProto, ranges: Ranges, *, keep: Collection[str] = (
         name: TensorData(lowest=np.array(low, np.float32), highest=np.array(high, np.float32))
         for name, (low, high) in ranges.items()
     }
-    # Processors with AVX2 alone add pairs of products in 16 bits, which overflows with weights of 8 bits: one of 7 bits
-    # gives the same result on every processor (reduce_range).
+    # Processors with AVX2 alone add pairs of products in 16 bits, which overflows with weights of 8 bits; those of 7
+    # bits (reduce_range) give the same result on every processor.
     per_channel, reduce_range = True, True
     with _quiet():
         quantizer = QDQQuantizer(
