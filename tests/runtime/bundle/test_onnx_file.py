@@ -66,7 +66,7 @@ PLACES = [add, in_constant, in_branch, in_function]
 @pytest.mark.parametrize("place", PLACES)
 def test_values_in_the_graph_are_fine_and_in_a_file_are_not(place):
     require_self_contained(place(VALUES), "no")
-    with pytest.raises(BundleError, match=r"no \(a tensor of it is in another file\)"):
+    with pytest.raises(BundleError, match=r"no \(one of its tensors is in another file\)"):
         require_self_contained(place(outside("w.bin")), "no")
 
 
