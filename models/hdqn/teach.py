@@ -37,7 +37,7 @@ def next_goal(x: float, y: float, *, has_key: bool) -> int:
 
 
 def examples(count: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Draw object vectors all over the room, and the rule's goal for each."""
+    """Draw object vectors, (count, length), all over the room, and the rule's goal for each, (count,)."""
     vectors = np.empty((count, SCENE.length), np.float32)
     end = 2 * SCENE.history
     place = rng.uniform((10, 60), (150, 176), (count, 2))
