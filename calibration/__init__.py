@@ -1,4 +1,4 @@
-"""Frames that stand for a stream, and what a precision costs the task. May import runtime, never torch or onnx."""
+"""Frames that represent a stream, and what a precision costs in quality. May import runtime, never torch or onnx."""
 
 if __name__ != "steadyframe.calibration":
     raise ImportError(

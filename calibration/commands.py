@@ -40,10 +40,10 @@ _log = Console(stderr=True)
 def calibrate(
     bundle: str, input: str, output: Path | None, precisions: tuple[str, ...], frames: int, most: int, **rest: Any
 ) -> None:
-    """Add fp16 and int8 to BUNDLE, by what frames of INPUT show. Exit code 7 where they are not good enough.
+    """Add fp16 and int8 to BUNDLE, from frames of INPUT. Exit code 7 if they are not accurate enough.
 
-    INPUT is a clip, a folder of images or a camera: what the network will see. The frames are chosen so that they
-    differ, prepared as the runtime prepares them, and every other one only judges.
+    INPUT is a clip, a folder of images or a camera, like what the network will see. The frames are chosen to differ
+    from each other and preprocessed by the runtime; every other one is used only to measure the quality.
     """
     from ..runtime.bundle.bundle import Bundle
     from ..runtime.io.sources import open_source

@@ -1,4 +1,4 @@
-"""Choice of frames that stand for a stream.
+"""Selection of frames that represent a stream.
 
 Owns the selection. Frames come from the runtime's own sources, in the runtime's own pixel order.
 """
@@ -18,7 +18,7 @@ _Item = TypeVar("_Item")  # a frame, or several that belong together
 
 
 def spread_frames(frames: Iterable[_Item], count: int, *, most: int = 10_000) -> list[_Item]:
-    """Pick frames that lie evenly over a stream whose length nobody knows beforehand.
+    """Pick frames evenly from a stream whose length is unknown.
 
     Every `stride`-th frame is kept; when twice as many as wanted are kept, every other one is dropped and the stride
     doubles. Memory is bounded, and the same stream gives the same frames.
@@ -58,7 +58,7 @@ def spread_frames(frames: Iterable[_Item], count: int, *, most: int = 10_000) ->
 
 
 def spread_takes(frames: Iterable[Frame], count: int, *, length: int = 4, most: int = 10_000) -> list[Frame]:
-    """Pick takes of `length` consecutive frames that lie evenly over a stream, for networks that remember.
+    """Pick sequences of `length` consecutive frames evenly from a stream, for networks with state.
 
     Parameters
     ----------

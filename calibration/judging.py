@@ -28,7 +28,7 @@ def judging_devices() -> tuple[str, ...]:
 
 
 def judgeable_frames(bundle: Bundle, frames: Sequence[Frame], metric: QualityMetric) -> list[Frame]:
-    """Frames on which fp32 gives something that the task is judged by: of pose, those with people.
+    """Select the frames on which the quality metric has a value: for pose, those with people.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def judgeable_frames(bundle: Bundle, frames: Sequence[Frame], metric: QualityMet
         task.close()
     if not found:
         raise CalibrationError(
-            "The frames show nothing that the task could be judged by", expected=f"frames for {metric.measure}",
+            "The quality metric has a value on none of the frames", expected=f"frames for {metric.measure}",
             todo="Name a clip or images of what the network is for",
         )  # fmt: skip
     return found
@@ -72,7 +72,7 @@ class Judge:
         self._expected = self._results({role: bundle.graph_bytes(role, "fp32") for role in roles}, "cpu")
 
     def values(self, contents: Mapping[str, bytes], device: str) -> list[float]:
-        """Measure every frame that says something.
+        """Measure every frame on which the metric has a value.
 
         Raises
         ------
@@ -83,13 +83,13 @@ class Judge:
         values = [value for left, right in pairs if (value := self.metric.of(left, right)) is not None]
         if not values:
             raise CalibrationError(
-                "The frames show nothing that the task could be judged by",
+                "The quality metric has a value on none of the frames",
                 expected=f"frames for {self.metric.measure}",
             )
         return values
 
     def value(self, contents: Mapping[str, bytes]) -> tuple[float, int, str]:
-        """Mean of the metric on the worst device, the number of frames that said something, and that device.
+        """Compute the mean of the metric on the worst device, the number of frames, and that device.
 
         Raises
         ------

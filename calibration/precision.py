@@ -1,4 +1,4 @@
-"""A cheaper precision for a bundle: made, judged by the task, and added to the manifest.
+"""A cheaper precision for a bundle: made, measured with the quality metric, and added to the manifest.
 
 Owns the search for the nodes that must stay in fp32, over conversions (`conversion`), their order (`sensitivity`) and
 the judgement (`judging`). Needs onnx and ONNX Runtime; never PyTorch, so that a bundle can be calibrated where it
@@ -42,7 +42,7 @@ class Outcome:
     ----------
     precision : ``fp16`` or ``int8``
     contents : role -> bytes of its ONNX file
-    measure, value, limit : the task's quality metric on frames that calibrated nothing, and what it had to reach
+    measure, value, limit : the quality metric on frames that were not used for calibration, and its limit
     frames : on which `value` is the mean
     kept : ``role/node`` of what stayed in fp32 so that the task holds
     devices : on which it was measured; `value` is the worst one's
@@ -69,7 +69,7 @@ def make_precision(
     Parameters
     ----------
     bundle : with fp32 graphs
-    selection : real frames; every other of those that say something judges, the rest calibrates
+    selection : real frames; every other one with a value measures the quality, the rest calibrates
     precision : ``fp16`` or ``int8``
     method : of the ranges of int8: ``minmax``, ``percentile`` or ``entropy``
     metric : quality metric that replaces the task's

@@ -13,7 +13,7 @@ from .half_weights import unpack_weights
 
 
 def prepared(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Copy a model into that form; what it computes stays the same, and names that were there stay."""
+    """Copy a model into that form; results and existing names stay the same."""
     copy = onnx.inliner.inline_local_functions(model) if model.functions else onnx.ModelProto.FromString(
         model.SerializeToString()
     )  # fmt: skip

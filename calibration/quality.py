@@ -31,7 +31,7 @@ class QualityMetric:
     Parameters
     ----------
     measure : name and unit
-    of : (fp32 result, other result) -> value of one frame, or None where a frame says nothing
+    of : (fp32 result, other result) -> value of one frame, or None if the frame has none
     limit : precision -> worst mean value that still holds
     higher_is_better : direction
     reserve : by how much the frames that decide what stays float must be better than the limit, so that others, too,
@@ -71,11 +71,11 @@ def psnr_db(left: Image, right: Image) -> float:
 
 
 def lost_joints(left: People, right: People) -> float | None:
-    """Share of the joints that fp32 is sure of which the other does not have nearby, in percent.
+    """Share of the confident joints of fp32 that the other result does not have nearby, in percent.
 
     Returns
     -------
-    0 to 100, or None where fp32 sees nobody. A person too many is not counted; a person too few loses all joints.
+    0 to 100, or None if fp32 finds no person. An additional person is not counted; a missing person loses all joints.
     """
     lost = total = 0
     for person in left.people:
@@ -89,7 +89,7 @@ def lost_joints(left: People, right: People) -> float | None:
 
 
 def signal_db(left: Any, right: Any) -> float | None:
-    """How far the error lies below the signal, in decibels; of several outputs the worst, 99 where they are the same.
+    """Signal-to-noise ratio in dB; of several outputs the lowest, 99 if they are equal.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def quality_metric_of(task: str) -> QualityMetric:
     named = task_descriptor(task).quality_metric
     if not named:
         raise UsageError(
-            f"Task {task!r} has no quality metric, so no precision of it can be judged",
+            f"Task {task!r} has no quality metric, so no precision of it can be accepted",
             todo="Name one in its descriptor: quality_metric='module:attribute'",
         )
     module, _, attribute = named.partition(":")

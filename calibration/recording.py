@@ -64,7 +64,7 @@ class RecordingSession:
 
 
 def processor_of(manifest: Manifest, task: Task) -> Processor:
-    """Make a processor that runs the network on every frame; one with state is told where its last output went."""
+    """Make a processor that runs the network on every frame; a network with state gets its last output, warped."""
     return Processor(task, task.make_stage(SteadyOptions(mode="blend")) if manifest.state else None)
 
 
@@ -82,7 +82,7 @@ def recorded_feeds(bundle: Bundle, frames: Iterable[Frame]) -> Iterator[dict[str
     """Run every frame through the bundle's task in fp32 and give what each graph was fed with.
 
     Every frame is the first of its stream; a graph whose output is fed back is also fed as on a second frame, with
-    its own output and everything in it trusted. One frame's feeds are in memory at a time.
+    its own output and a mask of 1. One frame's feeds are in memory at a time.
 
     Yields
     ------
@@ -104,7 +104,7 @@ def recorded_feeds(bundle: Bundle, frames: Iterable[Frame]) -> Iterator[dict[str
 
 
 def _fed_back(session: RecordingSession, state: Any) -> Arrays | None:
-    """Make the feeds of a second run: outputs stand where they are fed back, and the mask trusts them all."""
+    """Make the feeds of a second run: outputs are fed back, and the mask is 1 everywhere."""
     here = {spec.name for spec in session.outputs}
     returned = {target: session.seen[name] for name, target in state.items() if name in here and session.seen}
     if not returned or not session.runs:

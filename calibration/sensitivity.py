@@ -12,7 +12,7 @@ from ..runtime.errors import CalibrationError
 
 
 def worst_first(nodes: Sequence[str], damage: Callable[[str], float]) -> list[str]:
-    """Order nodes by the damage that each does alone, worst first; what cannot be measured (NaN) comes foremost.
+    """Order nodes by the error that each causes by itself, largest first; NaN comes first.
 
     Examples
     --------

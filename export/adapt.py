@@ -41,7 +41,7 @@ class Adapted(nn.Module):
         self.names = tuple(outputs)
 
     def forward(self, image: Tensor) -> Any:
-        """Run, and put the outputs into the order of their names; a grey image gets three equal channels."""
+        """Run the module on (1, 3, H, W), and order its outputs by name; a grey image gets three equal channels."""
         found = self.module(image)
         if isinstance(found, Mapping):
             tensors = [found[name] for name in self.names]

@@ -35,7 +35,7 @@ _ELEMENT_TYPES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BundleFacts:
-    """What the person who exports says of a bundle.
+    """What a user states about a bundle at export.
 
     Parameters
     ----------

@@ -126,7 +126,7 @@ def parity(
 ) -> None:
     """Compare BUNDLE with the CHECKPOINT it came from, on frames of INPUT. Exit code 6 where they differ.
 
-    Without CHECKPOINT the weights that the bundle carries are taken.
+    Without CHECKPOINT, the weights stored in the bundle are used.
     """
     from ..calibration.frames import frames_for
     from ..models.checkpoint import Checkpoint
@@ -159,7 +159,7 @@ def parity(
 
 
 def _devices(words: tuple[str, ...]) -> list[str]:
-    """Devices that were asked for; `all` stands for those that work here, and the others are named."""
+    """Resolve the requested devices; `all` is every one that works here, and the others are listed."""
     from ..runtime.engines.probe import probe
 
     if "all" not in words:

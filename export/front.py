@@ -91,7 +91,7 @@ def compare(
     UsageError
         If the bundle was not made by `export`.
     BundleError, DeviceError
-        If the precision or the device cannot be had.
+        If the precision or the device is not available.
     SourceError
         If there is nothing to read.
     """

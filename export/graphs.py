@@ -1,6 +1,6 @@
 """Which graphs each task's bundle is made of.
 
-Owns the modules that stand around a trained network in its graphs (colour order, scaling, layout) and the parts of
+Owns the modules around a trained network in its graphs (color order, scaling, layout) and the parts of
 the manifest that follow from them. One function a task, found by the task's name.
 """
 
@@ -72,7 +72,7 @@ class ColorGraph(nn.Module):
 
 
 class GlobalGraph(nn.Module):
-    """Global branch: frame, 224 pixels square, to `global_features` (1, G)."""
+    """Global branch: frame of 224 x 224 pixels to `global_features` (1, G)."""
 
     def __init__(self, net: colorize_net.Colorizer) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class PoseFrameGraph(nn.Module):
 
 
 def of_pose(checkpoint: Checkpoint) -> TaskGraphs:
-    """Graph `pose`, which serves both the whole picture and the squares around people."""
+    """Graph `pose`, which runs on the whole image and on the crops around people."""
     size = int(checkpoint.config["size"])
     pose = pose_graph.of_checkpoint(checkpoint)
     pose.detector.fine.fold()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option that says where parity is tested."""
+    """Add the option for the devices on which parity is tested."""
     group = parser.getgroup("steadyframe")
     group.addoption(
         "--steadyframe-device", action="append", default=[], metavar="DEVICE",
@@ -73,7 +73,7 @@ def steadyframe_parity(
 
 
 def _reference(bundle: Bundle, trained: Any) -> Any:
-    """Build the trained side from whatever stands for it."""
+    """Build the reference from a custom network, a checkpoint, its path, or a reference."""
     from ..models.checkpoint import Checkpoint
     from .module import CustomNetwork, ModuleReference
     from .parity.compare import reference_of

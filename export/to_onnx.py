@@ -114,7 +114,7 @@ def export_onnx(source: GraphSource, *, half_weights: bool = False) -> onnx.Mode
 
 
 def fold_batch_norm(module: nn.Module) -> nn.Module:
-    """Fold batch norms into the layer before them, in place, wherever both stand in one `Sequential`."""
+    """Fold batch norms into the layer before them, in place, where both are in one `Sequential`."""
     module.eval()
     for parent in module.modules():
         if not isinstance(parent, nn.Sequential):

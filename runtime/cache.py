@@ -1,4 +1,4 @@
-"""Where the runtime keeps what it has measured or built.
+"""The cache folder: measured precisions and built engines.
 
 Owns the root of the cache. Standard library only.
 """

@@ -1,6 +1,6 @@
 """Find what installed packages offer, by entry point.
 
-Owns the look-up in a group of entry points; each is imported only when it is asked for.
+Owns the look-up in a group of entry points; each is imported at its first use.
 """
 
 from __future__ import annotations

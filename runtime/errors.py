@@ -4,7 +4,7 @@
 
     SteadyframeError
      +-- UsageError              exit 2   the call itself is wrong
-     +-- BundleError             exit 3   a bundle is missing, damaged or not what it says
+     +-- BundleError             exit 3   a bundle is missing, damaged or does not match its manifest
      +-- DeviceError             exit 4
      |    +-- BackendNotInstalled         the library for the device is not there
      |    +-- DeviceUnavailable           the library is there, the device is not
@@ -36,7 +36,7 @@ class SteadyframeError(Exception):
     ----------
     problem : what is wrong, in one sentence
     expected, found : the two sides of a mismatch, when there are two
-    available : the names one could have asked for
+    available : the names that exist
     todo : what the reader can do about it
     """
 
@@ -83,7 +83,7 @@ class UsageError(SteadyframeError):
 
 
 class BundleError(SteadyframeError):
-    """A bundle is missing, damaged, or not what its manifest says."""
+    """A bundle is missing, damaged, or does not match its manifest."""
 
     exit_code = 3
 
@@ -95,7 +95,7 @@ class ShapeMismatch(SteadyframeError):
 
 
 class DeviceError(SteadyframeError):
-    """The device that was asked for cannot be used."""
+    """The requested device cannot be used."""
 
     exit_code = 4
 

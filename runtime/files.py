@@ -22,7 +22,7 @@ _LEFTOVER = re.compile(r"\.(?P<host>[0-9a-f]{6})-(?P<process>\d+)\.part(?:\.[^.]
 
 
 def _host() -> str:
-    """Six letters that tell this machine since its start from others that write in the same folder."""
+    """Six letters that identify this machine since its start, among others that write in the same folder."""
     boot = Path("/proc/sys/kernel/random/boot_id")
     try:
         start = boot.read_text()
@@ -99,7 +99,7 @@ class Presence:
         self._next_s = 0.0
 
     def check(self) -> None:
-        """Look whether it is there.
+        """Check whether it exists.
 
         Raises
         ------
@@ -115,7 +115,7 @@ class Presence:
 
 
 def prove_writable(path: Path) -> None:
-    """Prove, before any work is done, that a file can be written later; what is there stays.
+    """Check, before any work is done, that a file can be written later; an existing file is unchanged.
 
     Raises
     ------

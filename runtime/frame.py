@@ -1,4 +1,4 @@
-"""One image on its way through the runtime, and the facts that travel with it.
+"""One image in the runtime, with its time stamps and source.
 
 Owns `Frame`. Imports numpy, OpenCV, the planes and the error tree only.
 """

@@ -80,7 +80,7 @@ def _whole_factor(from_wh: tuple[int, int], to_wh: tuple[int, int]) -> int:
 
 
 def preprocess_image(image: NDArray[np.uint8] | Planes, preprocess: Preprocess) -> NDArray[np.uint8]:
-    """Resize a frame's image as the manifest says; planes are resized as planes, and only the small ones converted.
+    """Resize a frame's image as described in the manifest; only the small planes are converted.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def preprocess_image(image: NDArray[np.uint8] | Planes, preprocess: Preprocess) 
 
 
 def preprocess_luma(image: NDArray[np.uint8] | Planes, preprocess: Preprocess) -> NDArray[np.uint8]:
-    """Resize the luma of a frame's image as the manifest says, (h, w, 3) uint8 of three equal channels."""
+    """Resize the luma of a frame's image as described in the manifest, (h, w, 3) uint8 of three equal channels."""
     size_wh = network_size_wh(
         image.size_wh if isinstance(image, Planes) else (image.shape[1], image.shape[0]), preprocess
     )
@@ -108,7 +108,7 @@ def preprocess_luma(image: NDArray[np.uint8] | Planes, preprocess: Preprocess) -
 
 
 def preprocess_pixels(pixels: NDArray[np.uint8], preprocess: Preprocess) -> NDArray[np.uint8]:
-    """Resize (H, W, 3) BGR pixels as the manifest says; all else happens inside the graph."""
+    """Resize (H, W, 3) BGR pixels as described in the manifest; all else happens inside the graph."""
     height, width = pixels.shape[:2]
     return resize(pixels, network_size_wh((width, height), preprocess), preprocess.kernel)
 
@@ -116,13 +116,13 @@ def preprocess_pixels(pixels: NDArray[np.uint8], preprocess: Preprocess) -> NDAr
 def cut_square(
     pixels: NDArray[np.uint8] | Planes, corner_xy: tuple[int, int], side: int, size: int
 ) -> NDArray[np.uint8]:
-    """Cut a square and resize it; what lies outside the image is mid-grey.
+    """Crop an ROI and resize it; outside the image it is mid-grey.
 
     Parameters
     ----------
-    pixels : (H, W, 3) uint8, or planes, of which only the small square is converted
-    corner_xy : upper left corner in pixels, may lie outside; whole pixels, so that the way back is exact
-    side : of the square in pixels of `pixels`
+    pixels : (H, W, 3) uint8, or planes, of which only the small crop is converted
+    corner_xy : upper left corner in pixels, may lie outside; whole pixels, so that mapping back is exact
+    side : of the ROI, in pixels of `pixels`
     size : of the result; averaged, to within some levels, when it is smaller than `side`, linear when it is larger
 
     Returns
@@ -149,7 +149,7 @@ def _stored_grey(tags: ColorTags) -> int:
 
 
 def _square(plane: NDArray[np.uint8], corner_xy: tuple[int, int], side: int, outside: int) -> NDArray[np.uint8]:
-    """Cut a square out of (H, W[, C]); what lies outside has one level. Copies only where some of it does."""
+    """Crop a square ROI of (H, W[, C]); outside the image it has one level. Copies only where some of it does."""
     height, width = plane.shape[:2]
     left, top = corner_xy
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
@@ -162,7 +162,7 @@ def _square(plane: NDArray[np.uint8], corner_xy: tuple[int, int], side: int, out
 
 
 def _fit_square(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Resize a square. Areas of whole pixels average far faster than others: so to such a size first."""
+    """Resize a crop. Averaging areas of whole pixels is far faster, so it is resized to such a size first."""
     side = square.shape[0]
     if side > size:
         whole = max(2, side // size) * size
@@ -176,7 +176,7 @@ def luma(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def crcb_from_ab(luma_small: NDArray[np.uint8], ab: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Turn predicted CIELAB a and b into Cr and Cb for an image of known luma.
+    """Convert predicted CIELAB a* and b* to Cr and Cb for an image with this luma.
 
     Parameters
     ----------

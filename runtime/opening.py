@@ -69,7 +69,7 @@ def open_task(
     BundleError
         If the bundle is damaged, or of a task that is not installed.
     DeviceError
-        If the device asked for cannot be had.
+        If the requested device is not available.
     UsageError
         If the task has no such option.
 
@@ -157,7 +157,7 @@ def open_stream(
     Raises
     ------
     BundleError, DeviceError, SourceError, SinkError, UsageError
-        If one of them cannot be opened; then all is closed again.
+        If one of them cannot be opened; then everything is closed again.
 
     Examples
     --------
@@ -212,7 +212,7 @@ def steady_options(steady: str | SteadyOptions, task: Task, *, independent: bool
 def choose_precision(
     bundle: Bundle, wanted: str, *, device: str = "auto", progress: Callable[[str], None] | None = None
 ) -> str:
-    """Precision to load: the one asked for, or with ``auto`` the one that is fastest here.
+    """Choose the precision to load: the requested one, or with ``auto`` the one that is fastest here.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ def choose_precision(
     BundleError
         If the bundle does not have it.
     DeviceError
-        If something must be measured on a device that cannot be had.
+        If something must be measured on a device that is not available.
     """
     if wanted == "auto":
         return tune_precision(bundle, device, progress=progress).precision
@@ -248,7 +248,7 @@ def tune_precision(
     Parameters
     ----------
     bundle : with one or more precisions
-    device : asked for
+    device : requested
     progress : called with a line when measuring begins, because it takes seconds
     again : measure even if it is remembered
 

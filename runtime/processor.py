@@ -30,7 +30,7 @@ _lock = threading.Lock()
 
 @dataclass(slots=True)
 class Step:
-    """A frame on its way through a processor.
+    """A frame inside a processor.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ class Processor:
         return Inference(step.frame, outputs, _since_ms(started))
 
     def finish(self, step: Step, inference: Inference | None) -> list[Result[Any]]:
-        """Go on to a frame, take in what the network gave, and make the results that are final now.
+        """Advance to a frame, blend in the network's outputs, and make the results that are final now.
 
         Parameters
         ----------

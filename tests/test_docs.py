@@ -22,6 +22,8 @@ from steadyframe.runtime.io.sources import open_source
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 _FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
+# A block that cannot run here says why, in a comment that readers do not see.
+_NOT_RUN = re.compile(r"^<!-- not run: \w[^\n]+ -->\n+```python\n.*?^```", re.DOTALL | re.MULTILINE)
 _INDENTED = re.compile(r"^ {4}(steadyframe .*)$", re.MULTILINE)
 _INLINE = re.compile(r"`(steadyframe [^`]+)`")
 # A place for a command, a choice or an omission is no argument.
@@ -35,7 +37,8 @@ def name_of(path: Path) -> str:
 def python_blocks() -> list[Any]:
     found = []
     for page in PAGES:
-        codes = [code for kind, code in _FENCE.findall(page.read_text(encoding="utf-8")) if kind == "python"]
+        text = _NOT_RUN.sub("", page.read_text(encoding="utf-8"))
+        codes = [code for kind, code in _FENCE.findall(text) if kind == "python"]
         found += [pytest.param(code, id=f"{name_of(page)}-{number}") for number, code in enumerate(codes)]
     return found
 

@@ -136,7 +136,7 @@ def compare_all(
     UsageError
         If a tolerance is given for a stage that there is not.
     BundleError, DeviceError
-        If a precision or a device cannot be had.
+        If a precision or a device is not available.
     """
     given = dict(tolerances or {})
     metric = metric or quality_metric_of(bundle.manifest.task)

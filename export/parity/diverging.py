@@ -73,7 +73,7 @@ def first_diverging_node(
 
     Returns
     -------
-    the node, or None where every output of the graph is good: then the difference lies before or behind the graph,
+    the node, or None where every output of the graph is good: then the difference is before or after the graph,
     or between the trained network and the written graph
     """
     model = prepared(onnx.load_from_string(bundle.graph_bytes(role, "fp32")))

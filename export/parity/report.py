@@ -53,7 +53,7 @@ class StageParity:
 
     @property
     def passed(self) -> bool:
-        """Whether the stage was compared at all, and every value lies within the tolerance."""
+        """Whether the stage was compared and every value is within the tolerance."""
         if self.tolerance is None:
             return not self.problems and bool(self.samples or self.notes)
         return self.samples > 0 and not self.problems and self.max_abs <= self.tolerance
@@ -107,8 +107,8 @@ class TaskParity:
     measure : name and unit
     limit : what the mean must reach
     higher_is_better : direction
-    judges : it decides alone (fp16, int8), and frames that say nothing are then a failure
-    values : of the frames that said something
+    judges : it alone decides (fp16, int8); then no frame with a value is a failure
+    values : of the frames that have one
     """
 
     measure: str
@@ -225,7 +225,7 @@ class ParityReport:
         Raises
         ------
         ParityError
-            Naming the first stage that differs and, where it is known, the node.
+            If a stage differs; it names the first one and, if found, the node.
         """
         if self.frames == 0:
             raise ParityError("Nothing was compared", expected="at least one frame", found="an empty input")

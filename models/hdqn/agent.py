@@ -55,6 +55,7 @@ class AgentOptions:
     meta_batch, meta_learn_start : of the meta-controller's memory D2
     meta_update_every : decisions between updates of the meta-controller
     random_goals : decisions of phase 1, where goals are drawn uniformly (epsilon_2 = 1)
+    hard_goals : random goals are drawn the more often the less they are reached, instead of equally often
     meta_anneal : decisions over which epsilon_2 falls from 1 to `meta_floor` after phase 1
     """
 
@@ -69,6 +70,7 @@ class AgentOptions:
     meta_learn_start: int = 100
     meta_update_every: int = 1
     random_goals: int = 0
+    hard_goals: bool = False
     meta_anneal: int = 50_000
     meta_floor: float = 0.1
 
@@ -149,7 +151,8 @@ class Agent:
         """Choose a goal epsilon-greedily among those allowed."""
         mask = self._mask(observation)
         if self.rng.random() < epsilon:
-            return int(self.rng.choice(np.flatnonzero(mask)))
+            weights = mask * (1.1 - self.epsilon.rates if self.options.hard_goals else 1.0)
+            return int(self.rng.choice(self.num_goals, p=weights / weights.sum()))
         values = self.meta.values(np.asarray(observation)[None], np.zeros(1, np.int64))[0]
         return _argmax(np.where(mask, values, -np.inf), self.rng)
 

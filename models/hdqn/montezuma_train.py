@@ -63,6 +63,7 @@ class Args:
     restart_share: float = 0.75
     episode: int = 600  # decisions
     random_goals: int = 150_000  # phase 1
+    hard_goals: bool = True  # in phase 1
     meta_anneal: int = 50_000
     epsilon_over: int = 15_000  # decisions on a goal
     evaluate_every: int = 100_000
@@ -94,6 +95,7 @@ class Run:
                 horizon=args.horizon, goal_ends=args.goal_ends, all_goals=args.all_goals, floors=args.floors,
                 update_every=args.update_every, batch=args.batch, learn_start=5_000, meta_batch=64,
                 meta_learn_start=500, meta_update_every=64, random_goals=args.random_goals,
+                hard_goals=args.hard_goals,
                 meta_anneal=args.meta_anneal,
             ),
             rng=rng,

@@ -1,4 +1,4 @@
-"""How steady the paths of joints are, and how late.
+"""Jitter and lag of the paths of joints.
 
 Owns both measures. Works on paths as arrays; knows neither networks nor steadiers.
 """
@@ -18,7 +18,7 @@ _SETTLE = 8  # frames after a jump that are left out
 
 @dataclass(frozen=True, slots=True)
 class LagCosts:
-    """How ill two paths match at each of `SHIFTS`; sums, so that clips can be added.
+    """Mismatch of two paths at each of `SHIFTS`; sums, so that clips can be added.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def _stretch(path: NDArray[np.float64], reference: NDArray[np.float64]) -> LagCo
 
 
 def _between(values: NDArray[np.float64], at: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Catmull-Rom interpolation of values, (T, 2), at fractional places, (N,); the ends go on."""
+    """Catmull-Rom interpolation of values, (T, 2), at fractional places, (N,); the ends are repeated."""
     whole = np.floor(at).astype(int)
     part = (at - whole)[:, None]
     a, b, c, d = (values[np.clip(whole + k, 0, len(values) - 1)] for k in (-1, 0, 1, 2))

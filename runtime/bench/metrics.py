@@ -1,4 +1,4 @@
-"""How much a video flickers, and how far it is from another one.
+"""Flicker of a video, and its distance to another one.
 
 Owns the warping error in both its usual forms, PSNR, and CIEDE2000. Pure functions over arrays.
 """

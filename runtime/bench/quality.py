@@ -1,4 +1,4 @@
-"""How much a mode flickers, and how far it is from running the network on every frame.
+"""Flicker of a mode, and its distance to running the network on every frame.
 
 Owns `Quality`, and the replay of a stream in one thread, frame by frame beside the other modes.
 """
@@ -144,7 +144,7 @@ def measure_quality(
 
 
 def _compare(figures: dict[str, Quality], images: dict[str, NDArray[np.uint8]], *, with_delta_e: bool) -> None:
-    """Note how far every mode's image is from that of `off`."""
+    """Record the distance of every mode's image to that of `off`."""
     expected = images["off"]
     for mode, found in images.items():
         difference = found.astype(np.float32) - expected

@@ -1,4 +1,4 @@
-"""How fast a mode is on a file, and how old its results are behind a camera.
+"""Speed of a mode on a file, and age of its results on a camera.
 
 Owns `Speed` and the paced source. Every run is a whole stream into `null://`, as `steadyframe run` would do it.
 """
@@ -96,7 +96,7 @@ def _speed(runs: list[Stats]) -> Speed:
 
 
 class PacedSource:
-    """A file that behaves as a camera: frames come at their own time, and are lost if nobody takes them.
+    """A file that behaves like a camera: frames come at its own rate, and are lost if they are not read in time.
 
     Parameters
     ----------
@@ -133,5 +133,5 @@ class PacedSource:
         self._source.stop()
 
     def close(self) -> None:
-        """Close what it shows."""
+        """Close the file."""
         self._source.close()

@@ -1,4 +1,4 @@
-"""What is measured: a bundle loaded once, and as many fresh streams of it as there are runs.
+"""The subject of a measurement: a bundle loaded once, and a new stream of it for each run.
 
 Owns `Subject`. Sessions are heavy and shared; a processor belongs to one stream, and is made anew.
 """
@@ -109,7 +109,7 @@ class Subject:
         return Processor(task, task.make_stage(self.modes[mode], live=live), live=live)
 
     def facts(self) -> dict[str, Any]:
-        """Say what was measured, for a report."""
+        """Describe what was measured, for a report."""
         manifest = self.bundle.manifest
         return {
             "bundle": manifest.name,

@@ -22,7 +22,7 @@ _MAX_MANIFEST_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A validated manifest and the folder it lies in.
+    """A validated manifest and its folder.
 
     Graph bytes are handed out only after their hash was checked, so that no engine ever sees a file that is not
     the one that was exported.

@@ -14,12 +14,12 @@ from ..errors import BundleError
 
 
 def replace_folder(folder: Path, contents: Mapping[str, bytes]) -> None:
-    """Write files into a fresh folder beside, then let it take the place of the old one.
+    """Write files into a new folder, then rename it over the old one.
 
     Raises
     ------
     BundleError
-        If it cannot be written; then the old folder stands where it was.
+        If it cannot be written; then the old folder is unchanged.
     """
     folder = folder.resolve()
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")

@@ -1,4 +1,4 @@
-"""What a bundle says about itself: graphs, tensors, preprocessing, origin.
+"""The manifest of a bundle: graphs, tensors, preprocessing, origin.
 
 Owns `Manifest` and its parts, and the reading and writing of `manifest.json`. Knows nothing of files beside it
 (`bundle` does) and nothing of engines.
@@ -69,7 +69,7 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class GraphFile:
-    """One ONNX file of a bundle and its hash; the file lies beside the manifest, nowhere else."""
+    """One ONNX file of a bundle and its hash; the file is in the folder of the manifest."""
 
     file: str
     sha256: str
@@ -152,7 +152,7 @@ class Skeleton:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """The contract that travels with the weights.
+    """The contract of a network, stored with its weights.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ class Manifest:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Build a JSON object; of a key that stands there twice, nobody knows which one counts."""
+    """Build a JSON object; a key that appears twice is an error, because it is ambiguous."""
     names = [name for name, _ in pairs]
     _require(len(set(names)) == len(names), "object", "every key once", names)
     return dict(pairs)
@@ -233,7 +233,7 @@ def _refuse_constant(text: str) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Turn dataclasses, mappings and tuples into what JSON knows; fields that stand at None are left out."""
+    """Convert dataclasses, mappings and tuples to JSON values; fields that are None are left out."""
     if dataclasses.is_dataclass(value):
         pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
         return {name: _plain(item) for name, item in pairs if item is not None}
@@ -258,7 +258,7 @@ def _build(kind: Any, value: Any, where: str) -> Any:
 
 
 def _build_union(choices: tuple[Any, ...], value: Any, where: str) -> Any:
-    """Build the first choice that the value's own JSON type stands for."""
+    """Build the first type that fits the JSON type of the value."""
     if value is None and type(None) in choices:
         return None
     for choice in choices:

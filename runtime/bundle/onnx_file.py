@@ -1,4 +1,4 @@
-"""Refuse ONNX files that point at other files.
+"""Reject ONNX files that refer to other files.
 
 Owns a walk over the protobuf of a graph, since the runtime has no onnx library. An ONNX tensor may name a
 file that holds its values, and OpenVINO and TensorRT read whatever file it names, wherever it lies: a bundle from
@@ -26,7 +26,7 @@ _MAX_DEPTH = 64
 
 
 def require_self_contained(content: bytes, problem: str) -> None:
-    """Refuse a graph with a tensor that lies in another file, and what is no ONNX file at all.
+    """Reject a graph with a tensor in another file, and anything that is no ONNX file.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def require_self_contained(content: bytes, problem: str) -> None:
                 raise BundleError(f"{problem} (it is no ONNX file, or is cut off)") from None
             if message == "tensor" and field in _EXTERNAL and not (field == 14 and wire == VARINT and length == 0):
                 raise BundleError(
-                    f"{problem} (a tensor of it lies in another file)",
+                    f"{problem} (one of its tensors is in another file)",
                     expected="a graph in one file",
                     todo="Export it again with `steadyframe export`, or save it without external data",
                 )

@@ -1,4 +1,4 @@
-"""`steadyframe bench`: what every steady mode gives, and what it costs."""
+"""`steadyframe bench`: quality and cost of every steady mode."""
 
 from __future__ import annotations
 

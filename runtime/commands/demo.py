@@ -26,7 +26,7 @@ _BUNDLE = "colorize"
 
 
 class SideBySide:
-    """Hand the original, its grey image and the result to another sink, as one image."""
+    """Write the original, its grey image and the result to another sink, as one image."""
 
     in_callers_thread = False
     wants = "every"

@@ -1,4 +1,4 @@
-"""`steadyframe doctor`: what really works on this machine, and the line that puts the rest right."""
+"""`steadyframe doctor`: what works on this machine, and the command that repairs the rest."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def rival_findings(found: dict[str, str]) -> list[Finding]:
 
 
 def opencv_findings() -> list[Finding]:
-    """Say which ways OpenCV has to read and show video."""
+    """Check how OpenCV can read and show video."""
     problem = display_problem()
     findings = [Finding("window", "missing" if problem else "works", problem or "display:// can be used")]
     uses = {"FFMPEG": "files, rtsp://, http://", "V4L2": "cameras on Linux", "GSTREAMER": "csi://"}

@@ -67,7 +67,7 @@ def engine(bundle: str, target: str | None, precision: str, rebuild: bool, cache
 
 
 def _installed() -> str:
-    """Name the library to build with where none was asked for."""
+    """Name the library to build with where none was named."""
     for library, (module, _) in LIBRARIES.items():
         if importlib.util.find_spec(module) is not None:
             return library

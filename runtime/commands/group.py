@@ -48,7 +48,7 @@ class SubcommandGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the subcommand, or name those that are spelled alike."""
+        """Find the subcommand, or suggest similar names."""
         if args and args[0] not in _registered() and not args[0].startswith("-"):
             alike = difflib.get_close_matches(args[0], _registered(), n=2)
             hint = (
@@ -58,7 +58,7 @@ class SubcommandGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the subcommand; a library that it misses only now is told with the line that installs it."""
+        """Run the subcommand; if a library is missing only now, the error has the line that installs it."""
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
@@ -122,7 +122,7 @@ def _not_installed(entry: EntryPoint, missing: str) -> click.Command:
 
 
 def _missing(entry: EntryPoint, library: str) -> UsageError:
-    """Say which library a subcommand misses, and how to install it."""
+    """Name the library that a subcommand needs, and how to install it."""
     line = f"pip install 'steadyframe[{','.join(entry.extras)}]'" if entry.extras else f"pip install {library}"
     return UsageError(f"`steadyframe {entry.name}` needs {library!r}, which is not installed", todo=line)
 

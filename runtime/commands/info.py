@@ -1,4 +1,4 @@
-"""`steadyframe info`: which libraries and bundles are here, and what a bundle is."""
+"""`steadyframe info`: the installed libraries and bundles, or the description of one bundle."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def info(bundle: str | None, as_json: bool, measure: str | None) -> None:
     """Show what is installed and which bundles there are, or all about BUNDLE."""
     console = Console(highlight=False, markup=False)
     if measure is not None and bundle is None:
-        raise UsageError("--measure needs the bundle that is to be measured", expected="steadyframe info BUNDLE")
+        raise UsageError("--measure needs a bundle", expected="steadyframe info BUNDLE")
     if bundle is not None:
         loaded = Bundle.load(bundle)
         if measure is not None:
@@ -85,7 +85,7 @@ def info(bundle: str | None, as_json: bool, measure: str | None) -> None:
 
 
 def _facts(bundle: Bundle) -> dict[str, Any]:
-    """Sum up a bundle."""
+    """Summarize a bundle."""
     manifest = bundle.manifest
     files = {entry.file for graph in manifest.graphs.values() for entry in graph.files.values()}
     size = sum((bundle.folder / file).stat().st_size for file in files if (bundle.folder / file).is_file())

@@ -1,4 +1,4 @@
-"""What a running stream shows: a progress bar, and a table at its end. Both on stderr.
+"""Progress bar of a running stream, and the table at its end. Both on stderr.
 
 Owns the looks of `Stats`; measures nothing.
 """

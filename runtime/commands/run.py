@@ -39,7 +39,7 @@ OUTPUT  display://, out.mp4, folder/, 'out_%05d.png', out.jsonl, -, null://
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """What was asked for on the command line."""
+    """The options of the command line."""
 
     bundle: str
     addresses: tuple[str, ...]
@@ -173,7 +173,7 @@ def run(**given: Any) -> None:
 
 
 def _open(options: RunOptions, stack: contextlib.ExitStack) -> tuple[Stream, dict[str, Any]]:
-    """Open everything, cheapest first, so that a mistake is told before the wait."""
+    """Open everything, the cheapest first, so that a mistake is reported before the wait."""
     bundle = Bundle.load(options.bundle)
     if options.stats_file is not None:
         prove_writable(options.stats_file)
@@ -207,7 +207,7 @@ def _open(options: RunOptions, stack: contextlib.ExitStack) -> tuple[Stream, dic
 
 
 def _open_sinks(addresses: Sequence[str], source: Source, task: str, video: VideoOptions) -> list[Sink]:
-    """Open every output; if one cannot be, nothing is left of the others."""
+    """Open every output; if one fails, the others are discarded."""
     opened: list[Sink] = []
     try:
         for address in addresses:
@@ -220,14 +220,14 @@ def _open_sinks(addresses: Sequence[str], source: Source, task: str, video: Vide
 
 
 def _say_notes(stream: Stream) -> None:
-    """Say what was done to the frames and what could not be kept, one line each."""
+    """Print what was done to the frames and what could not be kept, one line each."""
     for part in (stream.source, *stream.sinks):
         for note in dict.fromkeys(getattr(part, "notes", ())):
             click.echo(f"note: {note}", err=True)
 
 
 def _steady(options: RunOptions, task: str, *, independent: bool) -> SteadyOptions:
-    """Say how the stream is steadied; ``auto`` is what the task's descriptor names."""
+    """Choose how the stream is steadied; ``auto`` is what the task's descriptor names."""
     mode = options.steady
     if mode == "auto":
         mode = "off" if independent else task_descriptor(task).steady

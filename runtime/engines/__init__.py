@@ -1,1 +1,1 @@
-"""One file an engine; each is imported only when its device is asked for."""
+"""One file an engine; each is imported only when its device is requested."""

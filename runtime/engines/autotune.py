@@ -72,7 +72,7 @@ def auto_precision(
     Parameters
     ----------
     bundle : with one or more precisions
-    device : asked for
+    device : requested
     workload : runs the bundle's task on some frames with given sessions, and returns how many frames
     progress : called with one line when measuring begins, because it takes seconds
     again : measure even if it is remembered
@@ -82,7 +82,7 @@ def auto_precision(
     BundleError
         If the bundle has no precision that all its graphs have, or a graph is damaged.
     DeviceError
-        If the device cannot be had.
+        If the device is not available.
     """
     device = resolve_device(device)
     have = sorted(bundle.precisions(), key=PRECISIONS.index)

@@ -31,7 +31,7 @@ class OnnxRuntimeSession:
     Parameters
     ----------
     content : bytes of the ONNX file, hash already checked
-    graph : what the manifest says of it
+    graph : its entry in the manifest
     name : for messages
     threads : threads of one run; 0 lets ONNX Runtime take every core
     """
@@ -99,7 +99,7 @@ def check_values(found: list[Any], specs: tuple[TensorSpec, ...], where: str) ->
         actual[name][0] == dtype and _axes_fit(actual[name][1], axes) for name, (dtype, axes) in promised.items()
     )
     if not fits:
-        raise BundleError(f"The {where} are not what the manifest says", expected=promised, found=actual)
+        raise BundleError(f"The {where} do not match the manifest", expected=promised, found=actual)
 
 
 def _axes_fit(actual: list[Any], promised: list[Any]) -> bool:

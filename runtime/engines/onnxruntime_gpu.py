@@ -49,7 +49,7 @@ class OnnxRuntimeGpuSession:
     Parameters
     ----------
     content : bytes of the ONNX file, hash already checked
-    graph : what the manifest says of it
+    graph : its entry in the manifest
     name : for messages
     provider : ``cuda`` or ``tensorrt``
 
@@ -60,7 +60,7 @@ class OnnxRuntimeGpuSession:
     DeviceUnavailable
         If the provider does not start; ONNX Runtime alone would take the CPU.
     BundleError
-        If the graph cannot be loaded, or is not what the manifest says.
+        If the graph cannot be loaded, or does not match the manifest.
     """
 
     def __init__(self, content: bytes, graph: Graph, *, name: str = "graph", provider: str = "cuda") -> None:
@@ -143,7 +143,7 @@ class OnnxRuntimeGpuSession:
         self._session = None
 
     def _bind(self, feeds: Tensors) -> _Binding:
-        """Bind memory on the GPU for feeds of these shapes; one run without it tells the shapes of the outputs."""
+        """Bind memory on the GPU for feeds of these shapes; one run without it gives the shapes of the outputs."""
         self._made += 1
         place = self._place
         inputs = {

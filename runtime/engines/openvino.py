@@ -1,6 +1,6 @@
 """OpenVINO on the CPU.
 
-Owns the compile options and the requests that runs share. The arithmetic is float32 unless bf16 is asked for by
+Owns the compile options and the requests that runs share. The arithmetic is float32 unless bf16 is requested by
 name: OpenVINO alone would take bf16 wherever the processor has it, and the same file would give other results on
 another machine.
 """
@@ -28,7 +28,7 @@ class OpenVinoSession:
     Parameters
     ----------
     content : bytes of the ONNX file, hash already checked
-    graph : what the manifest says of it
+    graph : its entry in the manifest
     name : for messages
     hint : ``latency`` (every core works on one frame) or ``throughput`` (several frames at a time, of streams that
         share the session)
@@ -37,9 +37,9 @@ class OpenVinoSession:
     Raises
     ------
     BundleError
-        If OpenVINO cannot load the graph, or it is not what the manifest says.
+        If OpenVINO cannot load the graph, or it does not match the manifest.
     DeviceUnavailable
-        If bfloat16 is asked for and the processor has none; OpenVINO would take float32 without a word.
+        If bfloat16 is requested and the processor has none; OpenVINO would use float32 without notice.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ def _check(found: list[Any], specs: tuple[TensorSpec, ...], where: str) -> None:
     )
     if not fits:
         promised = {spec.name: (spec.dtype, list(spec.axes)) for spec in specs}
-        raise BundleError(f"The {where} are not what the manifest says", expected=promised, found=actual)
+        raise BundleError(f"The {where} do not match the manifest", expected=promised, found=actual)
 
 
 def _axes(port: Any) -> list[int | str]:

@@ -28,7 +28,7 @@ class Probe:
 
     Parameters
     ----------
-    device : asked for
+    device : requested
     works : it ran there, and the answer was right
     latency_ms : median of `runs` runs
     problem : why it does not work

@@ -2,7 +2,7 @@
 
 Owns `EngineDescriptor`, the choice of an engine, and the loading of a graph on it. Each engine is one file or folder
 that exports a descriptor a device, and one line in the entry points ``steadyframe.engines`` of an installed package;
-it is imported only when its device is asked for.
+it is imported only when its device is requested.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def device_choices() -> tuple[str, ...]:
 
 
 def resolve_device(device: str) -> str:
-    """Name the device that a word stands for.
+    """Resolve a device name.
 
     ``auto`` is ``cuda`` where it is installed and a GPU answers, else ``cpu``. Devices that cost minutes at their
     first use (TensorRT builds engines), or are faster only sometimes (OpenVINO), are selected by name.
@@ -84,9 +84,9 @@ def open_session(
     Raises
     ------
     BackendNotInstalled, DeviceUnavailable
-        If the device asked for cannot be had; there is no silent fallback.
+        If the requested device is not available; there is no silent fallback.
     BundleError
-        If the graph is missing, altered, or not what the manifest says.
+        If the graph is missing, altered, or does not match the manifest.
     """
     content = bundle.graph_bytes(role, precision)
     name = f"{bundle.manifest.name}/{role}"
@@ -122,7 +122,7 @@ def load_session(
     Parameters
     ----------
     content : ONNX file, hash already checked
-    graph : what the manifest says of it
+    graph : its entry in the manifest
     device : ``auto`` or one of `devices`; `resolve_device` says what ``auto`` is
     name : for messages
     threads : of one run, on a processor; 0 takes every core. A GPU has no use for it

@@ -25,7 +25,7 @@ class Session(Protocol):
 
     @property
     def device(self) -> str:
-        """The device in use, never the one that was merely asked for."""
+        """The device in use, which may differ from `auto`."""
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:

@@ -19,7 +19,7 @@ _SIDES = {"H": 1, "W": 0}
 
 @dataclass(frozen=True, slots=True)
 class ShapeRange:
-    """Shapes of one input: the smallest, the one to optimize for, the largest; equal where no axis is dynamic."""
+    """Min, opt and max shape of one input; equal where no axis is dynamic."""
 
     min: tuple[int, ...]
     opt: tuple[int, ...]
@@ -31,7 +31,7 @@ class ShapeRange:
         return self.min == self.max
 
     def holds(self, shape: tuple[int, ...]) -> bool:
-        """Whether a shape lies within."""
+        """Whether a shape is inside the range."""
         return len(shape) == len(self.max) and all(
             low <= size <= high for low, size, high in zip(self.min, shape, self.max, strict=True)
         )
@@ -56,7 +56,7 @@ def shape_ranges_of(graph: Graph) -> dict[str, ShapeRange]:
     Raises
     ------
     BundleError
-        If an axis is dynamic and the manifest does not say how long it becomes.
+        If an axis is dynamic and the manifest has no size for it.
 
     References
     ----------
@@ -81,9 +81,9 @@ def _extent(spec: TensorSpec, preprocess: Preprocess | None) -> ShapeRange:
             shapes.append(_lengths(preprocess, _SIDES[letter]))
         else:
             raise BundleError(
-                f"An engine needs a range, and nobody says how long the axis {axis!r} of {spec.name!r} becomes",
+                f"An engine needs a range of sizes, and the manifest has none for axis {axis!r} of {spec.name!r}",
                 expected="fixed axes; or a layout with H and W, and a preprocess with short_side or size_hw",
-                todo="Export the graph with this axis fixed, or say it in the manifest",
+                todo="Export the graph with this axis fixed, or add its size to the manifest",
             )
     ends = (tuple(lengths) for lengths in zip(*shapes, strict=True)) if shapes else ((), (), ())
     return ShapeRange(*ends)

@@ -1,4 +1,4 @@
-"""Image files as 8-bit BGR pixels: told apart by content, turned upright in one place, bounded before they are read.
+"""Image files as 8-bit BGR pixels: recognized by content, turned upright in one place, limited before reading.
 
 Owns `read_image`, `decode_image` and the table of endings. Imports numpy and OpenCV; PyAV for GIF, APNG and AVIF, and
 pillow-heif for HEIC, where such a file is met.

@@ -34,7 +34,7 @@ _FLOAT_WHITE = 1.5
 def read_image(path: Path, notes: list[str] | None = None) -> NDArray[np.uint8]:
     """Read an image file as (H, W, 3) uint8 BGR.
 
-    The format is told from the content, not from the ending. Grey becomes three equal channels. 16-bit values are
+    The format follows from the content, not from the file name. Grey becomes three equal channels. 16-bit values are
     scaled from 0..65535, floating-point ones from 0..1 (beyond is clipped). Transparent images are laid over black,
     so that no color hidden under full transparency comes up. The orientation that a camera noted is obeyed in every
     format. Of an animated file the first frame is read.
@@ -78,7 +78,7 @@ def decode_image(content: bytes, shown: str, notes: list[str] | None = None) -> 
     pixels = _decode(kind, content)
     if pixels is None:
         form = kind.value if kind.is_image else "an unknown format"
-        raise SourceError(f"{shown} cannot be decoded as a picture", found=f"{len(content)} bytes of {form}")
+        raise SourceError(f"{shown} cannot be decoded as an image", found=f"{len(content)} bytes of {form}")
     if pixels.ndim == 3 and pixels.shape[2] == 4:
         made = over_black(_to_8_bit(pixels, shown, said))
     else:
@@ -92,7 +92,7 @@ def _refuse(kind: Kind, content: bytes, shown: str) -> None:
         raise SourceError(f"{shown} is empty", found="0 bytes")
     if kind in (Kind.WEB_PAGE, Kind.SVG, Kind.PDF, Kind.JPEG_XL):
         todo = "Download the image itself" if kind is Kind.WEB_PAGE else "Convert it to PNG or JPEG"
-        raise SourceError(f"{shown} is no picture that can be read", found=f"{kind.value} content", todo=todo)
+        raise SourceError(f"{shown} is no image that can be read", found=f"{kind.value} content", todo=todo)
     if not is_whole(kind, content):
         raise SourceError(f"{shown} is cut off", found=f"{len(content)} bytes", todo="Copy the file again")
     size = announced_wh(kind, content)
@@ -111,7 +111,7 @@ def _is_turned_by_decoder(kind: Kind) -> bool:
 
 
 def _decode(kind: Kind, content: bytes) -> NDArray[Any] | None:
-    """Decode to grey, BGR, or BGRA where the picture has alpha, at its own depth, as it is stored."""
+    """Decode to grey, BGR, or BGRA where the image has alpha, at its own depth, as it is stored."""
     if kind is Kind.GIF:
         return _decode_by_av(content)
     encoded = np.frombuffer(content, np.uint8)
@@ -151,7 +151,7 @@ def _heic(content: bytes, shown: str) -> NDArray[np.uint8]:
         image = pillow_heif.open_heif(io.BytesIO(content), convert_hdr_to_8bit=True, bgr_mode=True)
         pixels = np.asarray(image)
     except (ValueError, RuntimeError, EOFError, SyntaxError) as error:
-        raise SourceError(f"{shown} cannot be decoded as a picture", found=f"damaged HEIC ({error})") from error
+        raise SourceError(f"{shown} cannot be decoded as an image", found=f"damaged HEIC ({error})") from error
     if pixels.ndim == 2:
         return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR), np.uint8)
     return over_black(pixels) if pixels.shape[2] == 4 else np.ascontiguousarray(pixels, np.uint8)

@@ -11,7 +11,7 @@ HEAD_BYTES = 4096  # enough for every test below
 
 
 class Kind(Enum):
-    """Kinds of content that are told apart."""
+    """Kinds of content."""
 
     JPEG = "JPEG"
     PNG = "PNG"
@@ -34,7 +34,7 @@ class Kind(Enum):
 
     @property
     def is_image(self) -> bool:
-        """Whether it is a picture that can be read."""
+        """Whether it is an image that can be read."""
         return self not in (Kind.WEB_PAGE, Kind.OTHER, Kind.SVG, Kind.PDF, Kind.JPEG_XL)
 
 

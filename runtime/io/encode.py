@@ -324,7 +324,7 @@ def _muxer(suffix: str) -> str:
 
 
 def free_bytes(folder: Path) -> int | None:
-    """Bytes that may still be written in a folder, or None where nobody knows."""
+    """Free bytes in a folder, or None where the system does not say."""
     try:
         facts = os.statvfs(folder)
     except (OSError, AttributeError):

@@ -59,7 +59,7 @@ class Answer:
 
 
 def ask(address: str, shown: str) -> Answer:
-    """Ask a server for an address, and tell by its answer what it is.
+    """Request an address from a server, and classify it by the answer.
 
     Raises
     ------

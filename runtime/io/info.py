@@ -25,7 +25,7 @@ class Signal(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
-    """What a video says of itself, for whoever writes another one from it.
+    """Properties of a video, for writing another one from it.
 
     Parameters
     ----------
@@ -49,15 +49,15 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """What is known of a source before its first frame.
+    """Properties of a source before its first frame.
 
     Parameters
     ----------
     address : as given, without credentials
-    live : frames come at their own time and are lost if nobody takes them
+    live : frames come at the source's own rate and are lost if they are not read in time
     independent : every frame is an image of its own, unrelated to the one before
-    fps : frames a second; None for images and for sources that do not say
-    count : number of frames, as far as the container says it; None if endless or unknown
+    fps : frames a second; None for images and where the source does not declare it
+    count : number of frames, as the container declares it; None if endless or unknown
     folders : folders that the source reads from; nothing may be written over them
     media : of a video; None for images and cameras
     files : the images, where they are known before the first is read
@@ -88,7 +88,7 @@ class Source(Protocol):
 
     @property
     def info(self) -> SourceInfo:
-        """What is known before the first frame."""
+        """Properties before the first frame."""
 
     @property
     def signal(self) -> Signal:
@@ -101,4 +101,4 @@ class Source(Protocol):
         """Ask the iteration to end soon; may be called from any thread."""
 
     def close(self) -> None:
-        """Give the device or the file back; only when nobody iterates."""
+        """Close the device or the file; only after the iteration has ended."""

@@ -1,4 +1,4 @@
-"""Where every pixel was one frame ago: dense optical flow at reduced size.
+"""Dense optical flow at reduced size: where every pixel was one frame ago.
 
 Owns `Flow`, the composition of flows, and the estimator that keeps the previous reduced image of one stream.
 Imports numpy and cv2 only.
@@ -56,7 +56,7 @@ class Flow:
 
     @classmethod
     def constant(cls, size_hw: tuple[int, int], dx: float = 0.0, dy: float = 0.0) -> Flow:
-        """Make a backward flow that is the same everywhere; nothing moves by default."""
+        """Make a constant backward flow; zero by default."""
         return cls(np.full((*size_hw, 2), (dx, dy), np.float32))
 
     @property
@@ -65,7 +65,7 @@ class Flow:
         return self.vectors.shape[1], self.vectors.shape[0]
 
     def scaled(self, size_wh: tuple[int, int]) -> Flow:
-        """Give the same motion for an image of another size: resized, and in that image's pixels."""
+        """Resize the flow for an image of another size, in pixels of that image."""
         if size_wh == self.size_wh:
             return self
         width, height = self.size_wh
@@ -245,7 +245,7 @@ def compose(late: Flow, early: Flow) -> Flow:
 
     References
     ----------
-    Ours; beyond the border the nearest vector goes on.
+    Ours; beyond the border the nearest vector is repeated.
     """
     if late.size_wh != early.size_wh or late.forward or early.forward:
         expected, found = f"two backward flows of {late.size_wh}", f"{early.size_wh}, forward: {early.forward}"
@@ -254,12 +254,12 @@ def compose(late: Flow, early: Flow) -> Flow:
 
 
 def positions(flow: Flow) -> NDArray[np.float32]:
-    """Give the positions, (H, W, 2) float32, that a flow points to from every pixel."""
+    """Compute the positions, (H, W, 2) float32, that a flow points to from every pixel."""
     return np.asarray(flow.vectors + _grid(*flow.size_wh), np.float32)
 
 
 def sample(image: NDArray[Any], at: NDArray[np.float32], *, cubic: bool = False) -> NDArray[Any]:
-    """Read an image at positions, the border pixel going on outside; keeps dtype and channels.
+    """Read an image at positions, the border pixel repeated outside; keeps dtype and channels.
 
     Parameters
     ----------

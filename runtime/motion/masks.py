@@ -1,4 +1,4 @@
-"""Where a flow can be trusted.
+"""Reliability masks: where a flow is correct.
 
 Owns the disocclusion and motion-boundary masks of Ruder et al. 2016, their smoothed form, and the long-term rule.
 Pure functions; lengths are pixels of the image that the flow was measured on.
@@ -20,7 +20,7 @@ _SMOOTHING_SIGMA = 0.8  # pixels; the released checker's Gaussian, five taps
 
 
 def disocclusion(flow: Flow, opposite: Flow) -> NDArray[np.bool_]:
-    """Tell where content appears that the other frame does not have.
+    """Find where content appears that the other frame does not have.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def disocclusion(flow: Flow, opposite: Flow) -> NDArray[np.bool_]:
 
 
 def motion_boundary(flow: Flow) -> NDArray[np.bool_]:
-    """Tell where the flow jumps from one motion to another, and so is imprecise.
+    """Find motion boundaries, where the flow is imprecise.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def motion_boundary(flow: Flow) -> NDArray[np.bool_]:
 
 
 def reliable(flow: Flow, opposite: Flow) -> NDArray[np.bool_]:
-    """Tell where what is warped along `flow` shows the same thing.
+    """Find where an image warped along `flow` shows the same content.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def reliable(flow: Flow, opposite: Flow) -> NDArray[np.bool_]:
 
 
 def reliable_smooth(flow: Flow, opposite: Flow) -> NDArray[np.float32]:
-    """Give the released code's soft mask, which grows the disoccluded areas outwards.
+    """Compute the soft mask of the released code, which grows the disoccluded areas outwards.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def reliable_smooth(flow: Flow, opposite: Flow) -> NDArray[np.float32]:
 
 
 def long_term(masks: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    """Let every pixel follow the nearest earlier frame that knows it.
+    """Assign every pixel to the nearest earlier frame that shows it.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def long_term(masks: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]
 
 
 def _disoccluded(flow: Flow, back: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Compare a flow with the way back, (H, W, 2), sampled where it points."""
+    """Compare a flow with the backward flow, (H, W, 2), sampled where it points."""
     allowed = 0.01 * (_squared(flow.vectors) + _squared(back)) + 0.5
     return np.asarray(_squared(flow.vectors + back) >= allowed, np.bool_)
 

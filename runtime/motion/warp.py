@@ -1,4 +1,4 @@
-"""Carry images and points along a flow.
+"""Warp images and move points along a flow.
 
 Owns `warp` and `warp_points`. A warp always says which of its pixels are real.
 """
@@ -16,7 +16,7 @@ from .flow import Flow, positions, sample
 
 
 class Warped(NamedTuple):
-    """An image carried along a flow, and where it is real.
+    """An image warped along a flow, and where it is valid.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def warp(image: NDArray[Any], flow: Flow) -> Warped:
     Parameters
     ----------
     image : (H, W) or (H, W, C) with at most 4 channels, uint8 or float32, any range
-    flow : backward; of any size, scaled to the image's own, so that images at reduced size are carried by the
+    flow : backward; of any size, scaled to the image's own, so that images of reduced size are warped by the
         same flow as large ones
 
     Returns
@@ -69,18 +69,18 @@ def warp(image: NDArray[Any], flow: Flow) -> Warped:
 
 
 def warp_pixels(image: NDArray[Any], flow: Flow) -> NDArray[Any]:
-    """Sample `image`, (H, W) or (H, W, C), as `warp` does, without telling where the flow left it."""
+    """Sample `image`, (H, W) or (H, W, C), as `warp` does, without computing where the flow left it."""
     return sample(image, positions(flow.scaled((image.shape[1], image.shape[0]))))
 
 
 def inside(at: NDArray[np.float32], size_wh: tuple[int, int]) -> NDArray[np.bool_]:
-    """Tell which positions, (H, W, 2), have all bilinear neighbours of non-zero weight inside an image."""
+    """Find the positions, (H, W, 2), whose bilinear neighbors of non-zero weight are all inside an image."""
     within = cv2.inRange(at, (0.0, 0.0), (size_wh[0] - 1.0, size_wh[1] - 1.0))
     return np.asarray(within > 0, np.bool_)
 
 
 def warp_points(points: NDArray[np.float32], flow: Flow, frame_wh: tuple[int, int]) -> NDArray[np.float32]:
-    """Carry points of the previous frame to where the forward flow took them.
+    """Move points of the previous frame along the forward flow.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def warp_points(points: NDArray[np.float32], flow: Flow, frame_wh: tuple[int, in
         If the flow is a backward one: a point needs to know where it goes, not where another came from.
     """
     if not flow.forward:
-        raise UsageError("Points are carried forwards", expected="a forward flow", found="a backward flow")
+        raise UsageError("Points are moved along a forward flow", expected="a forward flow", found="a backward flow")
     if points.ndim != 2 or points.shape[1] != 2:
         raise ShapeMismatch("Points are x and y", expected="(N, 2)", found=points.shape)
     if not len(points):

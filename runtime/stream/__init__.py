@@ -1,1 +1,1 @@
-"""A source, the processor and sinks at work at the same time: the threads around the one synchronous step."""
+"""The threads around the one synchronous step: source, processor and sinks at the same time."""

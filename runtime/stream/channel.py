@@ -1,4 +1,4 @@
-"""How the stages of a stream hand frames to each other.
+"""Queues that pass frames between the threads of a stream.
 
 Owns `Channel` (an ordered bounded queue, or a mailbox in which the newest wins) and `Gate` (how many frames may be
 under way at once). Standard library only.
@@ -18,7 +18,7 @@ class Ended(Exception):
 
 
 class Channel(Generic[T]):
-    """Hand items from one thread to another, in order.
+    """Pass items from one thread to another, in order.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Channel(Generic[T]):
         self._emptied = threading.Condition(self._lock)
 
     def put(self, item: T) -> bool:
-        """Hand over an item; False once nobody wants any more."""
+        """Put an item; False if the reader has stopped."""
         with self._lock:
             while not self._finished and len(self._items) >= self._capacity:
                 if self._newest:
@@ -59,7 +59,7 @@ class Channel(Generic[T]):
             return True
 
     def offer(self, item: T) -> bool:
-        """Hand over an item if there is room for it; never waits."""
+        """Put an item if there is room for it; never waits."""
         with self._lock:
             if self._finished or len(self._items) >= self._capacity:
                 return False

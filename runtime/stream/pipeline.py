@@ -109,7 +109,7 @@ class Pipeline:
 
         Parameters
         ----------
-        unattended : nobody iterates over the results; they go to the sinks and to `newest` alone
+        unattended : no caller iterates over the results; they go only to the sinks and to `newest`
         """
         self._unattended = unattended
         stages = [self._decode, self._prepare, self._infer, self._finish, *(q.run for q in self.sink_queues)]

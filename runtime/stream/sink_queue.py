@@ -19,7 +19,7 @@ _LIVE_DEPTH = 64  # of a live source: two seconds in which a disk may stall
 
 
 class SinkQueue:
-    """Hands results to one sink, in a thread of its own.
+    """Passes results to one sink, in a thread of its own.
 
     Of a file every result is written, and a full queue makes the stream wait. A live source does not wait: a sink
     whose `wants` is ``every`` loses what no longer fits into its queue, one whose `wants` is ``newest`` all but the
@@ -44,7 +44,7 @@ class SinkQueue:
         self._ended = threading.Event()
 
     def put(self, result: Result[Any]) -> None:
-        """Hand over a result; waits for room only if the source is a file."""
+        """Put a result into the queue; waits for room only if the source is a file."""
         if self._live and not self._newest:
             self.dropped += not self._channel.offer(result)
             return
@@ -53,7 +53,7 @@ class SinkQueue:
             self.dropped = self._channel.dropped
 
     def run(self) -> None:
-        """Write until there is nothing more; the body of the sink's thread."""
+        """Write until the queue is closed; the body of the sink's thread."""
         try:
             while True:
                 result = self._channel.get()
@@ -67,7 +67,7 @@ class SinkQueue:
             self._ended.set()
 
     def finish(self) -> None:
-        """Say that nothing more is coming."""
+        """Close the queue: nothing more will be put."""
         self._channel.finish()
 
     def wait(self) -> None:
@@ -75,5 +75,5 @@ class SinkQueue:
         self._ended.wait()
 
     def abort(self) -> None:
-        """Throw away what waits."""
+        """Discard the waiting results."""
         self._channel.abort()

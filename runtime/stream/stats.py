@@ -1,4 +1,4 @@
-"""What a stream measures about itself.
+"""Measurements of a stream.
 
 Owns `StatsRecorder`, which the threads of a stream write to, and `Stats`, an immutable snapshot of it: frames, drops,
 rate, and the spread of every stage's time and of the age of the results. Standard library only; `commands` turns it
@@ -41,7 +41,7 @@ class Spread:
 
     @classmethod
     def of(cls, samples: Iterable[float]) -> Spread:
-        """Nearest-rank percentiles: every figure is a sample that was really seen.
+        """Compute nearest-rank percentiles: every figure is one of the samples.
 
         Examples
         --------
@@ -64,8 +64,8 @@ class Spread:
 class Stats:
     """Figures of a stream at one moment.
 
-    The first result carries the warm-up of every library on its way: its time is kept apart, in `first_ms`, and
-    does not enter the percentiles.
+    The first result includes the warm-up of every library: its time is stored in `first_ms` and is not part of
+    the percentiles.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ class Stats:
 
 
 class StatsRecorder:
-    """Counts and times of one stream; every method may be called from any thread."""
+    """Counts and times of one stream; all methods may be called from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -177,7 +177,7 @@ class StatsRecorder:
             self._counts["decoded"] += 1
 
     def written(self, spent_ms: float) -> None:
-        """Note what one sink took for one result."""
+        """Record the time that one sink took for one result."""
         with self._lock:
             self._sample("write", spent_ms)
 
@@ -192,12 +192,12 @@ class StatsRecorder:
             self._counts["late"] += 1
 
     def set_dropped(self, count: int) -> None:
-        """Say how many frames were replaced by newer ones so far."""
+        """Set the number of frames that were replaced by newer ones so far."""
         with self._lock:
             self._counts["dropped"] = count
 
     def snapshot(self, sink_dropped: Mapping[str, int] | None = None) -> Stats:
-        """Give the figures as they are now."""
+        """Return the current figures."""
         with self._lock:
             counts = dict(self._counts)
             ages = tuple(self._ages)

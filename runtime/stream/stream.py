@@ -26,7 +26,7 @@ _FIRST_RESULT_S = 30.0  # a network may take so long to warm up
 
 
 class Stream:
-    """Run a processor on every frame of a source, and hand each result to the sinks and to the caller.
+    """Run a processor on every frame of a source, and pass each result to the sinks and to the caller.
 
     A stream is used once: iterate over it, call `run`, or ask for the `latest` result now and then. It closes its
     source, its sinks and its processor, in this order, and only when none of its threads is alive.
@@ -108,11 +108,11 @@ class Stream:
 
     @property
     def stats(self) -> Stats:
-        """The figures as they are now; the same as `snapshot()`."""
+        """The current figures; the same as `snapshot()`."""
         return self.snapshot()
 
     def snapshot(self) -> Stats:
-        """Give the figures as they are now, immutable; may be called from any thread."""
+        """Return the current figures, immutable; may be called from any thread."""
         return self._recorder.snapshot({queue.address: queue.dropped for queue in self._pipeline.sink_queues})
 
     def run(self, on_result: Callable[[Result[Any]], None] | None = None) -> Stats:
@@ -124,7 +124,7 @@ class Stream:
         return self.snapshot()
 
     def latest(self, max_age_ms: float) -> Result[Any]:
-        """Give the newest result, for a control loop that runs at its own rate; starts the stream if need be.
+        """Return the newest result, for a control loop that runs at its own rate; the first call starts the stream.
 
         The first call waits for the first result. A stream that is used so is not iterated over.
 
@@ -177,7 +177,7 @@ class Stream:
         self._raise_errors()
 
     async def __aiter__(self) -> AsyncIterator[Result[Any]]:
-        """Deliver the results in order without holding up the event loop."""
+        """Deliver the results in order without blocking the event loop."""
         results = iter(self)
         done = object()
         try:
@@ -200,7 +200,7 @@ class Stream:
             raise pipeline.source_error
 
     def _deliver(self) -> Iterator[Result[Any]]:
-        """Show, count and hand over what the pipeline has finished."""
+        """Show, count and yield what the pipeline has finished."""
         shown = [sink for sink in self.sinks if sink.in_callers_thread]
         for result in self._pipeline.results():
             for sink in shown:

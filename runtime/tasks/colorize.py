@@ -34,13 +34,13 @@ _THUMBNAIL_WH = (32, 24)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColorizeSettings:
-    """The figures that a colorize bundle carries in `settings`; each may be overridden for a stream.
+    """The values of `settings` in a colorize bundle; each may be overridden for a stream.
 
     Parameters
     ----------
     saturation : factor on the predicted a* and b*
-    global_every : frames between two looks at the whole image
-    global_share : weight of a new look in the running average of global features, 1 takes it as it is
+    global_every : frames between two runs on the whole image
+    global_share : weight of a new result in the running average of global features, 1 takes it as it is
     cut_level : mean luma difference between small images, in grey levels, that counts as another scene
     """
 
@@ -227,8 +227,8 @@ descriptor = TaskDescriptor(
     open=open_colorize,
     options={
         "saturation": "factor on the predicted chroma, 0 to 4",
-        "global_every": "frames between two looks at the whole image",
-        "global_share": "weight of a new look in the running average, above 0 to 1",
+        "global_every": "frames between two runs on the whole image",
+        "global_share": "weight of a new result in the running average, above 0 to 1",
         "cut_level": "mean change of luma, in grey levels, that counts as another scene",
         "reference": "path of an image whose mood of colors is used",
     },

@@ -25,7 +25,7 @@ from .task import Feeds, Image, Placement, TaskDescriptor
 
 ROLE = "net"
 IMAGE = "image"
-_MOST_IN_JSON = 1000  # numbers of an output that a line of JSON holds; of larger ones it says the shape
+_MOST_IN_JSON = 1000  # numbers of an output that a JSON line holds; for larger ones it holds the shape
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The sessions of one task.
 
-Owns `TaskSessions`: who closes them, and what a closed task says.
+Owns `TaskSessions`: who closes them, and the error of a closed task.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The figures that a bundle carries for its task, and a user's overrides of them.
+"""The settings of a bundle's task, and a user's overrides of them.
 
-Owns `settings_of`. A wrong figure in the bundle is a broken bundle; a wrong figure from the user is the user's.
+Owns `settings_of`. A wrong value in the bundle is a `BundleError`; a wrong value from the user is a `UsageError`.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def settings_of(kind: type[Settings], manifest: Manifest, overrides: Mapping[str
     Raises
     ------
     BundleError
-        If what the manifest says is not valid.
+        If a value in the manifest is not valid.
     UsageError
-        If what the user says is not valid.
+        If a value of the user is not valid.
     """
     known: dict[str, Field[Any]] = {each.name: each for each in fields(kind)}  # type: ignore[arg-type]
     given = dict(manifest.settings)

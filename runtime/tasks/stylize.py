@@ -35,7 +35,7 @@ _STEP = 64  # pixels; crops of many sizes would make the engine plan its memory 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StylizeSettings:
-    """The figures that a stylize bundle carries in `settings`; each may be overridden for a stream.
+    """The values of `settings` in a stylize bundle; each may be overridden for a stream.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ class Stylize:
         return {"styled": styled}
 
     def postprocess(self, outputs: Outputs, placement: Placement) -> Image:
-        """Bring the painting to the frame's own size, and mix it with the frame as the settings say."""
+        """Resize the painting to the frame's size, and mix it with the frame according to the settings."""
         styled = outputs["styled"]
         if styled.dtype != np.uint8:  # blended by the stage
             styled = cv2.convertScaleAbs(np.maximum(styled, 0))  # saturating cast: rounds, clips to 0..255

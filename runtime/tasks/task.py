@@ -1,4 +1,4 @@
-"""The contract of a task, and what it hands on.
+"""The contract of a task, and its results.
 
 Owns the `Task` protocol, `TaskDescriptor` (all that the rest of the runtime needs to know of a kind of task), and the
 result types that are not a task's own. A task holds sessions, which are shared and immutable, and the little memory
@@ -110,7 +110,7 @@ class Result(Generic[Output]):
         object.__setattr__(self, "timings_ms", MappingProxyType(dict(self.timings_ms)))
 
     def draw(self) -> NDArray[np.uint8]:
-        """Give the image to show, (H, W, 3) uint8 BGR: the output's own, or the frame with the output drawn on it."""
+        """Return the image to show, (H, W, 3) uint8 BGR: the output's own, or the frame with it drawn on."""
         pixels: NDArray[np.uint8] = getattr(self.output, "pixels", self.frame.pixels)
         return pixels
 

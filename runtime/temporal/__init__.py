@@ -1,1 +1,1 @@
-"""Temporal stages: what is shown between two runs of the network, and how steady it is from frame to frame."""
+"""Temporal stages: the output between two runs of the network, and its steadiness from frame to frame."""

@@ -42,7 +42,7 @@ def make_dense_stage(output: PropagatedOutput, options: SteadyOptions, *, live: 
 
 
 class DenseStage:
-    """Steadies one dense output of a stream from what is known of its past.
+    """Steadies one dense output of a stream from its past frames.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class DenseStage:
         return Motion(frame, keyframe, restart or analysis.pair is None, fields=analysis)
 
     def update(self, motion: Motion, fresh: Fresh | None) -> list[Outputs]:
-        """Propagate the output to the frame of `motion`, and take in a fresh one of this or an earlier frame."""
+        """Propagate the output to the frame of `motion`, and blend in a new one of this or an earlier frame."""
         analysis: MotionAnalysis = motion.fields
         self._propagator.step(analysis)
         if motion.keyframe:
@@ -102,5 +102,5 @@ class DenseStage:
         return [{**self._outputs, self.output.name: shown}]
 
     def flush(self) -> list[Outputs]:
-        """Give nothing: no frame is held back."""
+        """Return nothing: no frame is held back."""
         return []

@@ -1,4 +1,4 @@
-"""The temporal stage of a network that takes its own last output as an input.
+"""The temporal stage of a network that reads its own last output.
 
 Owns `FeedbackStage`. It measures how the last output lies to the frame that the network runs on next, and hands that
 motion path to the task with the frame's `Motion`.
@@ -22,15 +22,15 @@ from .repaint import Repaint, repaint_of, unlike
 from .scene_change import MotionAnalysis
 from .stage import Fresh, Motion, Outputs
 
-# Of `keyframe`. What costs is the flow; it is fine, and so what it carries stays good for longer than chroma does.
-# The forward flow, which only checks, may be coarse: in `blend` the network would paint afresh at a false alarm.
+# Of `keyframe`. What costs is the flow; it is fine, and so what it propagates stays good for longer than chroma does.
+# The forward flow, which only checks, may be coarse: in `blend` the network would paint new strokes at a false alarm.
 _CHECK_SIDE = 120
 _FADE_FRAMES = 1  # what no longer looks like the frame is painted anew, so nothing jumps when a keyframe comes
 _KEYFRAMES = KeyframeOptions(min_age=8, max_age=10)
 
 
 class FeedbackStage(DenseStage):
-    """Steadies one dense output of a network that is steady by itself as far as it is told where things went.
+    """Steadies one dense output of a network that reads its own last output, warped along the motion.
 
     Where the network runs on every frame its outputs are shown as they are: it has seen what was shown before, and
     has done the blending. Between keyframes the last one is propagated along the flow, and the next comes in over a
@@ -110,7 +110,7 @@ class FeedbackStage(DenseStage):
         return None, replace(motion, keyframe=True)
 
     def update(self, motion: Motion, fresh: Fresh | None) -> list[Outputs]:
-        """Give a fresh output of this frame as it is, or the last one propagated to it."""
+        """Return a new output of this frame unchanged, or the last one propagated to it."""
         if self.options.fade_frames is not None:
             if motion.repaint is None:
                 return super().update(motion, fresh)
@@ -141,7 +141,7 @@ class FeedbackStage(DenseStage):
         return {**outputs, self.output.name: np.asarray(mixed, shown.dtype)}
 
     def _go_on(self, analysis: MotionAnalysis) -> None:
-        """Go on to the next frame; after a cut, outputs of frames before it are not waited for."""
+        """Advance to the next frame; after a cut, outputs of frames before it are not used."""
         if analysis.cut or analysis.pair is None or analysis.reliability is None:
             self._submitted, self._shown = {}, MotionPath()
             return

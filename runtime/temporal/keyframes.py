@@ -1,4 +1,4 @@
-"""Which frames the network looks at.
+"""Choice of keyframes: the frames that the network runs on.
 
 Owns `KeyframeRule`: every N frames, or when what is remembered has worn off. Knows frames, not results.
 """
@@ -47,7 +47,7 @@ class KeyframeOptions:
 
 
 class KeyframeRule:
-    """Decide frame by frame; the memory of one stream.
+    """Decide frame by frame; holds the state of one stream.
 
     References
     ----------
@@ -66,7 +66,7 @@ class KeyframeRule:
         self._reliability: NDArray[np.float32] | None = None
 
     def decide(self, analysis: MotionAnalysis, *, may_run: bool = True) -> bool:
-        """Say whether the network shall run on a frame.
+        """Decide whether the network runs on a frame.
 
         Parameters
         ----------
@@ -85,7 +85,7 @@ class KeyframeRule:
         self._age, self._residual, self._reliability = 0, 0.0, None
 
     def _age_by(self, analysis: MotionAnalysis) -> None:
-        """Age what is known by one frame."""
+        """Age the reliability by one frame."""
         if analysis.cut or self._age is None:
             self.reset()
             return

@@ -32,7 +32,7 @@ _NOTHING = np.zeros((0, 0, 1), np.float32)
 
 @dataclass(frozen=True, slots=True)
 class _Held:
-    """A frame that waits for the next keyframe: its path to the one before, and how it follows on its neighbor."""
+    """A frame that waits for the next keyframe: its motion path to the last one, and its motion analysis."""
 
     path: MotionPath
     analysis: MotionAnalysis
@@ -75,7 +75,7 @@ class LookaheadStage:
         self.lookahead = every
         self.output = output
         self._options = options.analysis
-        # The forward flow does more than check here: it carries the next keyframe back.
+        # The forward flow does more than check here: it propagates the next keyframe backward.
         self._estimator = FlowEstimator(replace(options.flow or output.flow, check_side=None))
         self._rule = KeyframeRule(replace(keyframes, every=every))
         self._key: NDArray[np.float32] = _NOTHING  # what the last keyframe shows
@@ -93,7 +93,7 @@ class LookaheadStage:
         return Motion(frame, keyframe, restart or analysis.pair is None, fields=analysis)
 
     def update(self, motion: Motion, fresh: Fresh | None) -> list[Outputs]:
-        """Take in the next frame, and give the outputs of all frames that are final now, oldest first."""
+        """Add the next frame, and return the outputs of all frames that are final now, oldest first."""
         analysis: MotionAnalysis = motion.fields
         if fresh is not None:
             return self._arrive(analysis, fresh.outputs)
@@ -102,13 +102,13 @@ class LookaheadStage:
         return []
 
     def flush(self) -> list[Outputs]:
-        """Give the outputs of the frames that still wait: no keyframe will follow them."""
+        """Return the outputs of the frames that still wait: no keyframe will follow them."""
         held = self._held
         self._held = []
         return [self._as_output(one.path.propagate(self._key)) for one in held]
 
     def _go_on(self, analysis: MotionAnalysis) -> None:
-        """Go on by one frame."""
+        """Advance by one frame."""
         assert analysis.pair is not None and analysis.reliability is not None  # else it were a cut, and a keyframe
         self._path.step(*no_larger(analysis.pair.backward, analysis.reliability, self._size_wh))
 
@@ -117,7 +117,7 @@ class LookaheadStage:
         return self._key.shape[1], self._key.shape[0]
 
     def _arrive(self, analysis: MotionAnalysis, outputs: Outputs) -> list[Outputs]:
-        """Take in a keyframe."""
+        """Add a keyframe."""
         shown = np.asarray(outputs[self.output.name], np.float32)
         if analysis.cut or not self._outputs:
             ready = self.flush()
@@ -130,7 +130,7 @@ class LookaheadStage:
         return [*ready, self._as_output(shown)]
 
     def _filled(self, shown: NDArray[np.float32], analysis: MotionAnalysis) -> list[Outputs]:
-        """Give the outputs of the frames that were held, now that the keyframe after them is known."""
+        """Compute the outputs of the frames between the last two keyframes."""
         held = self._held
         self._held = []
         found: list[Outputs] = []
@@ -150,7 +150,7 @@ class LookaheadStage:
 
 
 def _step_ahead(path: MotionPath, analysis: MotionAnalysis, size_wh: tuple[int, int]) -> None:
-    """Lengthen the path to a later keyframe at its near end, by the two frames of `analysis`."""
+    """Extend the path to a later keyframe at its near end, by the two frames of `analysis`."""
     assert analysis.pair is not None  # else it were a cut
     surely = ~disocclusion(analysis.pair.forward, analysis.pair.backward)
     there = Flow(analysis.pair.forward.vectors)  # where to read in the later frame, as a backward flow says it
@@ -160,7 +160,7 @@ def _step_ahead(path: MotionPath, analysis: MotionAnalysis, size_wh: tuple[int, 
 def _mixed(
     one: NDArray[np.float32], other: NDArray[np.float32], part: NDArray[np.float32]
 ) -> NDArray[np.float32]:  # fmt: skip
-    """Mix two results, (h, w, C), by the part (h, w) of the other."""
+    """Mix two results, (h, w, C), by the share (h, w) of the other."""
     channels: Sequence[NDArray[np.float32]] = [part] * one.shape[2]
     parts = cv2.merge(channels).reshape(one.shape)  # numpy is slow where the last axis holds two or three
     return np.asarray(one + parts * (other - one), np.float32)

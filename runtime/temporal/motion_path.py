@@ -36,11 +36,11 @@ class MotionPath:
     reliability: NDArray[np.float32] | None = None
 
     def copy(self) -> MotionPath:
-        """Keep the path as it is now; steps make new arrays, so these may be shared."""
+        """Copy the path; steps make new arrays, so the arrays are shared."""
         return MotionPath(self.flow, self.reliability)
 
     def step(self, flow: Flow, reliability: NDArray[np.float32]) -> None:
-        """Go on by one frame; the first step settles the size of all.
+        """Advance by one frame; the first step sets the size of all.
 
         Parameters
         ----------
@@ -55,21 +55,21 @@ class MotionPath:
         self.reliability = np.minimum(fit_mask(reliability, flow.size_wh), sample(self.reliability, positions(flow)))
 
     def propagate(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Bring an array, (h, w, C) of any size, float32 or uint8, from the earlier to the current frame."""
+        """Warp an array, (h, w, C) float32 or uint8 of any size, from the earlier to the current frame."""
         if self.flow is None:
             return array
         at = positions(self.flow.scaled((array.shape[1], array.shape[0])))
         return sample(array, at, cubic=array.dtype == np.uint8)  # images, whose edges are seen
 
     def reliability_at(self, size_wh: tuple[int, int]) -> NDArray[np.float32] | float:
-        """Give the reliability of the whole path, (h, w) float32 for an array of a size, or 1 for no path at all."""
+        """Compute the reliability of the whole path, (h, w) float32 for an array of a size; 1 without a path."""
         return 1.0 if self.reliability is None else fit_mask(self.reliability, size_wh)
 
 
 def no_larger(
     flow: Flow, reliability: NDArray[np.float32], size_wh: tuple[int, int] | None
 ) -> tuple[Flow, NDArray[np.float32]]:
-    """Shrink a flow and its mask, (h, w) float32, to the size of what is propagated: work there is cheaper."""
+    """Shrink a flow and its mask, (h, w) float32, to the size of the propagated output, where warping is cheaper."""
     if size_wh is None or size_wh[0] >= flow.size_wh[0]:
         return flow, reliability
     return flow.scaled(size_wh), fit_mask(reliability, size_wh)

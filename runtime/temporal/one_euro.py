@@ -1,4 +1,4 @@
-"""The One-Euro filter: still when still, quick when quick, on the real time step.
+"""The One-Euro filter on the real time step: strong for slow values, weak for fast ones.
 
 Owns `OneEuro`. Used for keypoints; knows nothing of people or frames.
 """

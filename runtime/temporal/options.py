@@ -1,4 +1,4 @@
-"""What a user may say about steadying.
+"""Options of steadying.
 
 Owns `SteadyOptions` and `PropagatedOutput`, the part of a task's result that a stage may propagate.
 """
@@ -73,7 +73,7 @@ class SteadyOptions:
 
     @classmethod
     def of(cls, mode: str, *, every: int | str | None = None, flow: str | None = None) -> SteadyOptions:
-        """Read what the command line says: a mode, N or ``auto`` for `keyframe`, and the flow as ``PRESET:SIZE``.
+        """Read the command line's options: a mode, N or ``auto`` for `keyframe`, the flow as ``PRESET:SIZE``.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Propagate a dense result from frame to frame, and take in fresh ones without a jump.
+"""Propagate a dense result from frame to frame, and blend in new results without a jump.
 
 Owns `Propagator`, the memory of one result array of one stream. Knows nothing of networks or threads.
 """
@@ -22,13 +22,13 @@ _UNRELIABLE_SPEEDUP = 2  # what became unreliable since the last fresh result is
 
 @dataclass(frozen=True, slots=True)
 class _Fade:
-    """Where a value is going, and the share of the difference that it covers a frame; both belong to one frame."""
+    """The target of a fade, and the share of the difference that is covered in each frame."""
 
     target: NDArray[Any]  # (h, w, C), like the value
     rate: NDArray[np.float32]  # (h, w), 0..1 a frame
 
     def after(self, frames: int, value: NDArray[Any]) -> NDArray[Any]:
-        """Give what a value has become after so many frames."""
+        """Compute the value after a number of frames."""
         part = np.minimum(self.rate * np.float32(frames), np.float32(1))
         if value.dtype == np.uint8:
             return np.asarray(cv2.blendLinear(value, self.target, 1 - part, part), np.uint8)
@@ -37,7 +37,7 @@ class _Fade:
         return np.asarray(value + parts * (self.target - value), np.float32)
 
     def propagated(self, path: MotionPath) -> _Fade:
-        """Bring the fade to the current frame."""
+        """Warp the fade to the current frame."""
         if path.flow is None:
             return self
         return _Fade(path.propagate(self.target), path.propagate(self.rate))
@@ -45,7 +45,7 @@ class _Fade:
 
 @dataclass(slots=True)
 class _Shown:
-    """What is shown: a value and its fade as of one frame, the frames since, and the path from there."""
+    """The shown value and its fade at one frame, the number of frames since, and the motion path from there."""
 
     value: NDArray[Any]
     fade: _Fade | None
@@ -59,9 +59,9 @@ class _Shown:
 
 @dataclass(slots=True)
 class _Submitted:
-    """A frame that the network runs on, as it was when the run began.
+    """The state at a frame that the network runs on, when the run began.
 
-    On live streams the outputs come some frames later, and the fade that was going on has gone on by then.
+    On live streams the outputs come some frames later, and the fade has continued meanwhile.
     """
 
     key: object
@@ -73,7 +73,7 @@ class _Submitted:
     path: MotionPath = field(default_factory=MotionPath)  # from that frame to the current one
 
     def value_now(self, shown: _Shown | None) -> NDArray[Any] | None:
-        """Give what that frame would show by now, its fade having gone on as that of `shown` has."""
+        """Compute what that frame would show now, with its fade advanced like that of `shown`."""
         if self.value is None or self.fade is None:
             return self.value
         frames = shown.frames if shown is not None and shown is self.source else self.frames
@@ -104,13 +104,13 @@ class Propagator:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything."""
+        """Forget all frames."""
         self._shown: _Shown | None = None
         self._submitted: list[_Submitted] = []
         self._appeared: NDArray[np.float32] | None = None
 
     def step(self, analysis: MotionAnalysis) -> None:
-        """Go on to the next frame."""
+        """Advance to the next frame."""
         if analysis.cut or analysis.pair is None or analysis.reliability is None:
             self.reset()
             return
@@ -134,7 +134,7 @@ class Propagator:
         self._submitted = [*self._submitted, submitted][-_MAX_SUBMITTED:]
 
     def update(self, key: object, fresh: NDArray[Any]) -> None:
-        """Take in a fresh result, (h, w, C) float32 or uint8, of the frame that was submitted under a key.
+        """Blend in a new result, (h, w, C) float32 or uint8, of the frame that was submitted under a key.
 
         The result of a frame before a cut, or of one that was never submitted, is of no use and is left.
 
@@ -159,7 +159,7 @@ class Propagator:
         self._shown = _Shown(value, fade, path=submitted.path)
 
     def _rate(self, submitted: _Submitted) -> NDArray[np.float32]:
-        """Part of a correction that comes in with every frame, (h, w)."""
+        """Share of a correction that is applied in each frame, (h, w)."""
         assert self._size_wh is not None  # set by `update`
         slow = 1 / self._fade_frames
         fast = min(1.0, slow * _UNRELIABLE_SPEEDUP)
@@ -170,7 +170,7 @@ class Propagator:
         return np.asarray(np.broadcast_to(rate, (height, width)), np.float32)
 
     def show(self) -> NDArray[Any] | None:
-        """Fade on by one part and give the value on the current frame; to be called once a frame, last.
+        """Advance the fade by one step and return the value on the current frame; call it last, once for each frame.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""How a frame follows on the one before: motion, what of earlier results still holds, whether the scene is new.
+"""Motion analysis: the motion into a frame, where earlier results are still reliable, and scene changes.
 
 Owns `MotionAnalysis` and the figures that a keyframe rule needs. Pure functions over a flow pair; knows no results.
 """
@@ -20,7 +20,7 @@ _NEIGHBOURS = np.ones((3, 3), np.uint8)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MotionAnalysisOptions:
-    """When what is remembered no longer holds.
+    """When earlier results are no longer reliable.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class MotionAnalysisOptions:
 
 @dataclass(frozen=True, slots=True)
 class MotionAnalysis:
-    """How a frame follows from the one before.
+    """The motion into a frame.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class MotionAnalysis:
 
 
 def analyze_motion(pair: FlowPair | None, options: MotionAnalysisOptions) -> MotionAnalysis:
-    """Judge the motion into a frame.
+    """Analyze the motion into a frame.
 
     References
     ----------
@@ -89,9 +89,9 @@ def analyze_motion(pair: FlowPair | None, options: MotionAnalysisOptions) -> Mot
 
 
 def _uncovered(pair: FlowPair) -> NDArray[np.bool_]:
-    """Tell where content appears, at the size of the backward flow.
+    """Find where content appears, at the size of the backward flow.
 
-    The two flows agree or not to within what the coarser of them can tell, so they are compared at its size.
+    The two flows are compared at the size of the coarser one, because agreement cannot be finer than that.
     """
     found = disocclusion(pair.backward.scaled(pair.forward.size_wh), pair.forward)
     if pair.forward.size_wh == pair.backward.size_wh:

@@ -22,7 +22,7 @@ Outputs = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Motion:
-    """How a frame follows on the frames before it: the answer of a stage to `observe`.
+    """The motion from earlier frames to a frame; the result of `observe`.
 
     A task reads it while it prepares the frame, and the stage gets it back when the frame's result is due.
 
@@ -61,7 +61,7 @@ class Fresh:
 
 
 class Stage(Protocol):
-    """Keeps the results of one stream steady; the memory of that stream.
+    """Keeps the results of one stream steady; holds the state of that stream.
 
     `observe` and `update` are each called once for every frame, in the order of the frames. They may run in two
     threads, and `observe` may be some frames ahead: what one of them remembers, the other never touches.
@@ -80,7 +80,7 @@ class Stage(Protocol):
     every_frame: bool
 
     def observe(self, frame: Frame, *, may_run: bool = True, restart: bool = False) -> Motion:
-        """Look at a frame, and decide whether the network runs on it.
+        """Measure the motion into a frame, and decide whether the network runs on it.
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class Stage(Protocol):
         """
 
     def update(self, motion: Motion, fresh: Fresh | None) -> list[Outputs]:
-        """Go on to the frame of `motion`, and take in `fresh` outputs where there are any.
+        """Advance to the frame of `motion`, and blend in the `fresh` outputs if there are any.
 
         Returns
         -------
@@ -102,11 +102,11 @@ class Stage(Protocol):
         """
 
     def flush(self) -> list[Outputs]:
-        """Give the outputs of the frames that are still held back: no frame will follow them."""
+        """Return the outputs of the frames that are still held back: no frame will follow them."""
 
 
 class EveryFrame:
-    """Runs the network on every frame and shows what it gives: `--steady off`.
+    """Runs the network on every frame and returns its outputs unchanged: `--steady off`.
 
     Examples
     --------
@@ -138,5 +138,5 @@ class EveryFrame:
         return [fresh.outputs]
 
     def flush(self) -> list[Outputs]:
-        """Give nothing: no frame is held back."""
+        """Return nothing: no frame is held back."""
         return []

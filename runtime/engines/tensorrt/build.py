@@ -1,6 +1,6 @@
 """Get an engine for a graph: from the cache, or built now.
 
-Owns the order of things (look, say why not, build, keep) and the line that tells of it on stderr.
+Owns the order of things (look, say why not, build, keep) and the line about it on stderr.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .plan import build_plan, load_library, plan_version
 
 _LINE_EVERY_S = 0.2
 _PORTABLE = "8.0 and later"
-# What to expect before there is any experience on this machine; afterwards the engines in the cache tell.
+# Expected time of a first build on this machine; later, the build times of the engines in the cache are used.
 _FIRST_ESTIMATE = {"tensorrt": "one to thirty minutes", "tensorrt-rtx": "a few seconds"}
 # What takes longer does not work, but hangs; a large network takes half an hour on the smallest board.
 _LONGEST_S = {"tensorrt": 4 * 3600.0, "tensorrt-rtx": 1800.0}
@@ -72,7 +72,7 @@ def target_of(library: str, gpu: Gpu | None) -> Target:
 
     References
     ----------
-    TensorRT-RTX compiles ahead of time for compute capability 8.0 and all later ones unless told otherwise, and once
+    TensorRT-RTX compiles ahead of time for compute capability 8.0 and all later ones by default, and once
     more for the GPU at hand when the engine is loaded: its engines can be built on a machine without a GPU.
     """
     version = str(load_library(library).__version__)
@@ -110,10 +110,10 @@ class EngineBuilder:
         Parameters
         ----------
         content : ONNX file, hash already checked
-        graph : what the manifest says of it
+        graph : its entry in the manifest
         name : for messages and in the name of the file
         rebuild : why to build although there is one; empty to use what is there
-        must_keep : an engine that cannot be written is an error, and not merely told
+        must_keep : an engine that cannot be written is an error, not only a message
 
         Raises
         ------
@@ -185,7 +185,7 @@ def refusal(plan: bytes, version: str) -> str:
 
 
 class _Line:
-    """One line on stderr that tells of a build; on a terminal it is drawn again while it goes on."""
+    """One line on stderr about a build; on a terminal it is updated during the build."""
 
     def __init__(self, quiet: bool, what: str, reason: str, estimate: str) -> None:
         self._quiet, self._what = quiet, what

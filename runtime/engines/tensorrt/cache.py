@@ -1,7 +1,7 @@
 """Built engines, kept between runs so that they can never be the wrong ones.
 
 Owns the file format, the key, the permissions and the atomic write. An engine file is code, and so it is read only
-from a folder and a file that nobody but their owner can write or read. Imports no engine.
+from a folder and a file that only their owner can write or read. Imports no engine.
 """
 
 from __future__ import annotations
@@ -236,7 +236,7 @@ def _not_private(found: os.stat_result) -> str:
 
 @contextlib.contextmanager
 def _open_private(path: Path) -> Iterator[Any]:
-    """Open a regular file of ours that nobody else can open; what was checked is what is read."""
+    """Open a regular file of ours that no other user can open; the checked file is the one that is read."""
     if path.is_symlink():
         raise _Refused("is a link, and was not followed")
     handle = os.open(path, os.O_RDONLY | _NOFOLLOW)

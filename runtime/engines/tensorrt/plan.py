@@ -126,7 +126,7 @@ def build_plan(
 
 
 def _raise(answer: dict[str, str] | None, library: str, name: str, ending: str) -> None:
-    """Raise what a child process had to say, or that it said nothing."""
+    """Raise the error of a child process, or that it ended without one."""
     if answer is None:
         raise BundleError(
             f"{library} {ending} while it built {name}; it ran in a process of its own, and nothing else is harmed",
@@ -239,7 +239,7 @@ def _make_monitor(trt: Any, progress: Progress) -> Any:
             for _, steps, done in self._phases.values():  # from the outermost inwards, as they began
                 fraction += share * min(done / steps, 1.0)
                 share /= steps
-            if fraction > self._told:  # a phase may begin again; what is told only grows
+            if fraction > self._told:  # a phase may begin again; the shown progress only grows
                 self._told = min(fraction, 1.0)
                 progress(self._told)
 

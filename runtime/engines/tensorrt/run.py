@@ -32,7 +32,7 @@ class TensorRtSession:
     Parameters
     ----------
     content : bytes of the ONNX file, hash already checked
-    graph : what the manifest says of it
+    graph : its entry in the manifest
     name : for messages
     library : ``tensorrt`` or ``tensorrt-rtx``
     cache : where engines are kept
@@ -42,7 +42,7 @@ class TensorRtSession:
     BackendNotInstalled, DeviceUnavailable
         If the library, cuda-python or the GPU is not there.
     BundleError
-        If no engine can be built of the graph, or it is not what the manifest says.
+        If no engine can be built of the graph, or it does not match the manifest.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class TensorRtSession:
         self._engine = self._runtime = None
 
     def _check(self) -> dict[str, np.dtype[Any]]:
-        """Refuse an engine whose tensors are not those of the manifest; hand on their types, inputs first."""
+        """Check that the tensors of an engine match the manifest; returns their types, inputs first."""
         names = [self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)]
         found = {
             name: (
@@ -135,7 +135,7 @@ class TensorRtSession:
         promised = {spec.name: (True, spec.dtype) for spec in self.inputs}
         promised |= {spec.name: (False, spec.dtype) for spec in self.outputs}
         if found != promised:
-            problem = f"The tensors of {self._name} are not what the manifest says"
+            problem = f"The tensors of {self._name} do not match the manifest"
             raise BundleError(problem, expected=promised, found=found)
         return {name: np.dtype(dtype) for name, (_, dtype) in promised.items()}
 
@@ -233,7 +233,7 @@ def _context_of(engine: Any, trt: Any) -> Any:
     """Make an execution context.
 
     TensorRT-RTX begins a new shape on a general kernel and compiles a special one meanwhile; the run that is captured
-    would be the general one for good. So it is told to compile first.
+    would stay the general one. So it is set to compile first.
     """
     strategies = getattr(trt, "DynamicShapesKernelSpecializationStrategy", None)
     if strategies is None:
@@ -255,7 +255,7 @@ def _invalid(trt: Any, runtime: Any, plan: bytes) -> str:
 
 
 def _last(log: Any) -> str:
-    """Give the last error that the library has told."""
+    """Return the last error of the library."""
     return str(log.errors[-1])[:300] if log.errors else "it gave no reason"
 
 

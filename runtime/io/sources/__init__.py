@@ -74,7 +74,7 @@ def _is_only_a_file(number: str) -> bool:
 
 
 def _from_object(given: object) -> Source:
-    """Open what a program may hand over instead of an address."""
+    """Open an object that a program passes instead of an address."""
     if isinstance(given, int) and not isinstance(given, bool):
         return _by_scheme("v4l2", str(given))
     if isinstance(given, np.ndarray):

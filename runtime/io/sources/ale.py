@@ -192,7 +192,7 @@ def _share(text: str) -> float:
 
 
 def open_ale(address: str, *, sequence: bool = False) -> AleSource:
-    """Open it by its address."""
+    """Open the source."""
     del sequence  # it is one anyway
     return AleSource(address)
 

@@ -58,7 +58,7 @@ class CaptureFeed:
                 yield Taken(np.asarray(pixels, np.uint8), captured_ns)
 
     def close(self) -> None:
-        """Give the device back."""
+        """Close the device."""
         self._capture.release()
 
 

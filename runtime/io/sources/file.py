@@ -19,7 +19,7 @@ from .video import open_stdin, open_video
 
 
 def open_file(address: str, *, sequence: bool = False) -> Source:
-    """Open standard input, a file, folder or pattern; files are told apart by their content.
+    """Open standard input, a file, folder or pattern; files are recognized by their content.
 
     Raises
     ------

@@ -160,7 +160,7 @@ class LiveSource:
         self._stop.set()
 
     def close(self) -> None:
-        """Give the device back."""
+        """Close the device."""
         if self._feed is not None:
             self._feed.close()
             self._feed = None

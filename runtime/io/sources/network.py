@@ -1,6 +1,6 @@
-"""Network addresses: streams that go on for ever, and files and images behind http.
+"""Network addresses: endless streams, and files and images behind http.
 
-Owns `open_network`, which tells them apart by what the server says, and the two feeds of live streams.
+Owns `open_network`, which distinguishes them by the answer of the server, and the two feeds of live streams.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class TestPattern:
 
 
 def open_pattern(address: str, *, sequence: bool = False) -> TestPattern:
-    """Open it by its address."""
+    """Open the source."""
     del sequence  # it is one anyway
     return TestPattern(address)
 

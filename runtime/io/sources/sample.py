@@ -145,7 +145,7 @@ def _photo_paths() -> list[Path]:
 
 
 def open_sample(address: str, *, sequence: bool = False) -> SampleCamera:
-    """Open it by its address."""
+    """Open the source."""
     del sequence  # it is one anyway
     return SampleCamera(address)
 

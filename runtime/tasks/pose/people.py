@@ -85,7 +85,7 @@ class People:
         return {"people": [self._person(person) for person in self.people]}
 
     def as_array(self) -> NDArray[np.float32]:
-        """Give everybody's joints, (N, J, 3) float32; nobody gives one row of zeros, so that it compares."""
+        """Return the joints of all people, (N, J, 3) float32; one row of zeros without people, for comparison."""
         if not self.people:
             return np.zeros((1, len(self.skeleton.joints), 3), np.float32)
         return np.stack([person.keypoints for person in self.people])

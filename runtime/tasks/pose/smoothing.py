@@ -174,11 +174,11 @@ class PeopleStage:
         return [self._outputs(fresh)]
 
     def flush(self) -> list[Outputs]:
-        """Give nothing: no frame is held back."""
+        """Return nothing: no frame is held back."""
         return []
 
     def _step(self, pair: FramePair | None, frame_wh: tuple[int, int]) -> None:
-        """Go on by one frame; after a cut nobody is where they were."""
+        """Advance by one frame; after a cut, all positions are unknown."""
         if pair is None:
             self._people, self._submitted = {}, []
             return
@@ -236,7 +236,7 @@ class PeopleStage:
         return True
 
     def _new(self, at: NDArray[np.float32], scores: NDArray[np.float32], at_ns: int) -> _Followed:
-        """Begin to carry somebody."""
+        """Begin to propagate a person."""
         nothing, never = np.zeros_like(at), np.zeros(len(at), np.bool_)
         one_euro = OneEuro(self._one_euro)
         one_euro(nothing, at_ns)

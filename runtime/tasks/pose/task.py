@@ -48,7 +48,7 @@ _EXTREMITIES = ("left_wrist", "right_wrist", "left_ankle", "right_ankle")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PoseSettings:
-    """The figures that a pose bundle carries in `settings`; each may be overridden for a stream.
+    """The values of `settings` in a pose bundle; each may be overridden for a stream.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class PoseSettings:
     birth_presence : score of a person at a close look that starts to follow them
     keep_presence : averaged score of a person below which they are lost
     joint_score : joints below it are not drawn and do not count for the box
-    find_every : runs of the network between two looks for somebody new while somebody is followed
+    find_every : runs of the network between two searches for new people while somebody is followed
     max_people : followed at the same time; the cost grows with each
     mirror : 1 looks at every crop a second time, mirrored, and averages; twice the cost, 0 does not
     """
@@ -131,7 +131,7 @@ class Pose:
         return self._sessions.device
 
     def make_stage(self, options: SteadyOptions, *, live: bool = False) -> Stage:
-        """Make the temporal stage of one stream, whose flow also tells where to look."""
+        """Make the temporal stage of one stream, whose flow also moves the ROIs."""
         del live  # joints are followed by what is known of the past alone
         return EveryFrame() if options.mode == "off" else PeopleStage(options, extremities=self._extremities)
 
@@ -151,7 +151,7 @@ class Pose:
         Parameters
         ----------
         frame : the next one
-        motion : holds the flows since the network's last frame; without one, or with a restart, nobody is remembered
+        motion : holds the flows since the network's last frame; without one, or at a restart, all tracks end
 
         Returns
         -------
@@ -237,7 +237,7 @@ class Pose:
     def _in_frame(
         self, outputs: Mapping[str, NDArray[Any]], corner: tuple[int, int], side: int
     ) -> tuple[NDArray[np.float32], float]:
-        """Bring what the network says of a crop into pixels of the frame, and its chance that a person is there."""
+        """Convert the network's outputs on a crop to pixels of the frame, and compute the score of a person."""
         keypoints = outputs["keypoints"][0].copy()
         keypoints[:, :2] = (keypoints[:, :2] + 0.5) * (side / self._size) - 0.5 + np.array(corner, np.float32)
         # `presence` alone gives false positives: a coat or a dog has one, but hardly eight joints.
@@ -245,7 +245,7 @@ class Pose:
         return keypoints, float(outputs["presence"][0]) * telling
 
     def _part(self) -> None:
-        """Let go of those who are gone, and of those who lie on somebody else."""
+        """Drop the tracks that are lost, and those on the same joints as another."""
         kept: list[Track] = []
         for track in sorted(self._tracks, key=lambda track: (-(track.presence > 0.5), track.born)):
             gone = track.presence < self.settings.keep_presence
@@ -305,7 +305,7 @@ class Pose:
         self._welcome(pixels, Track(0, keypoints, around, score, self._run, self._run))
 
     def _meet(self, pixels: NDArray[np.uint8] | Planes, roi: Roi) -> Track | None:
-        """Look closely at a crop, twice, as the first is only about right; None if nobody new is there."""
+        """Run the network on a crop twice, because the first ROI is approximate; None if there is no new person."""
         least = self.settings.joint_score
         keypoints, presence = self._look(pixels, roi)
         around = roi_around(keypoints, least)
@@ -319,7 +319,7 @@ class Pose:
         return None if any(same_person(track, other, least) for other in self._tracks) else track
 
     def _places(self, pixels: NDArray[np.uint8] | Planes, tile: Roi) -> tuple[list[Roi], NDArray[np.float32], float]:
-        """Places in a tile where somebody may be, the surest first; and the tile itself as a close look (`_look`)."""
+        """Candidates in a tile, the highest score first; and the tile itself as an ROI (`_look`)."""
         corner, side = tile.cut(1.0)
         outputs = self._sessions.run(ROLE, {"frame": cut_square(pixels, corner, side, self._size)[None]})
         scale = side / self._size
@@ -362,12 +362,12 @@ descriptor = TaskDescriptor(
     name="pose",
     open=open_pose,
     options={
-        "find_score": "score of a place in the image from which it is looked at closely, 0 to 1",
-        "birth_presence": "score of a person at a close look that starts to follow them, 0 to 1",
+        "find_score": "score of a candidate from which the network runs on its crop, 0 to 1",
+        "birth_presence": "score of a person in a crop from which they are tracked, 0 to 1",
         "keep_presence": "averaged score of a person below which they are lost, 0 to 1",
         "joint_score": "joints below it are not drawn and do not count for the box, 0 to 1",
-        "find_every": "runs of the network between two looks for somebody new",
-        "max_people": "people that are followed at the same time",
+        "find_every": "runs of the network between two searches for new people",
+        "max_people": "people that are tracked at the same time",
         "mirror": "1 looks at every crop a second time, mirrored, at twice the cost; 0 does not",
         "overlay": "draw the skeletons, true or false",
     },

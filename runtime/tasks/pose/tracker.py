@@ -25,7 +25,7 @@ _MOST_PARTS = 6  # in a row
 
 @dataclass(frozen=True, slots=True)
 class Roi:
-    """A square region of interest in a frame: centre and side in pixels."""
+    """A square ROI in a frame: center and side in pixels."""
 
     x: float
     y: float
@@ -62,7 +62,7 @@ def bounding_box(keypoints: NDArray[np.float32], least_score: float) -> tuple[fl
 
 
 def tiles(frame_wh: tuple[int, int], least_side: int) -> list[Roi]:
-    """Tiles in which people are sought: the whole image, then overlapping squares for those who are small.
+    """Tiles in which people are searched: the whole image, then overlapping parts for small people.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ class Track:
 
 
 def same_person(one: Track, other: Track, least_score: float) -> bool:
-    """Whether two tracks lie on the same joints."""
+    """Whether two tracks have the same joints."""
     both = (one.keypoints[:, 2] >= least_score) & (other.keypoints[:, 2] >= least_score)
     if both.sum() < 4:
         return False
@@ -182,7 +182,7 @@ def torso_histogram(
 
 @dataclass(slots=True)
 class Gallery:
-    """People who were lost a while ago, so that one who comes back keeps the id.
+    """The re-identification gallery: people who were lost, so that one who comes back keeps the id.
 
     Parameters
     ----------
