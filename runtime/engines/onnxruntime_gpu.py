@@ -183,7 +183,13 @@ class _Binding:
         for name, array in feeds.items():
             self.inputs[name].update_inplace(np.ascontiguousarray(array))
         session.run_with_iobinding(self.bound, self.options)
-        return {name: np.asarray(value.numpy()) for name, value in self.outputs.items()}  # `numpy` copies to the host
+        return {name: _fetched(value) for name, value in self.outputs.items()}
+
+
+def _fetched(value: Any) -> NDArray[Any]:
+    """Copy an output to memory of its own: from a GPU `numpy` does, from the host it gives the bound memory itself."""
+    array: NDArray[Any] = value.numpy()
+    return np.array(array) if value.device_name().lower() == "cpu" else array
 
 
 def _run_options(graph_id: str) -> ort.RunOptions:
