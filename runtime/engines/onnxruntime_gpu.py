@@ -187,7 +187,7 @@ class _Binding:
 
 
 def _fetched(value: Any) -> NDArray[Any]:
-    """Copy an output to memory of its own: from a GPU `numpy` does, from the host it gives the bound memory itself."""
+    """Copy an output to memory of its own: from a GPU `numpy` does, from the host it gives the bound memory."""
     array: NDArray[Any] = value.numpy()
     return np.array(array) if value.device_name().lower() == "cpu" else array
 
