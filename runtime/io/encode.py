@@ -18,7 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SinkError
-from ..planes import BT601_525, BT709, UNSPECIFIED, ColorTags, Planes, reformatter, sws_matrix, tag, video_frame
+from ..planes import (
+    BT601_525,
+    BT709,
+    BT2020,
+    UNSPECIFIED,
+    ColorTags,
+    Planes,
+    reformatter,
+    sws_matrix,
+    tag,
+    video_frame,
+)
 from .names import ffmpeg_name
 from .soundtrack import Soundtrack
 
@@ -27,7 +38,8 @@ _KEYFRAME_S = 2.0  # a player that seeks decodes at most so much
 _LIVE_KEYFRAME_S = 1.0
 _FRAGMENT_S = 0.5
 _COARSEST, _FINEST = 10_000, 1_000_000  # ticks a second that containers and players take
-_PICTURE_TAGS = ColorTags(matrix=BT709, full_range=False, primaries=BT709, transfer=BT709)
+_HD_HEIGHT = 720  # from here on players that do not read tags take BT.709, below it BT.601
+_BGR_TAGS = ColorTags(matrix=BT709, full_range=True)  # of what comes as BGR
 _QUALITY = 20  # x264's crf: what is hardly told from the original
 _FALLBACK_FPS = 30.0
 
@@ -95,7 +107,7 @@ class VideoWriter:
         shown: Path | None = None,
     ) -> None:
         self._path = shown or path
-        self._tags = stated(tags) if tags is not None else _PICTURE_TAGS
+        self._tags = stated(tags or bgr_tags(size_wh))
         self._plan = plan
         self._beside = beside
         self._suffix = path.suffix.lower()
@@ -237,7 +249,7 @@ class VideoWriter:
                 return frame
         else:
             pixels = even_pixels(picture)
-            frame = tag(av.VideoFrame.from_ndarray(pixels, format="bgr24"), replace(_PICTURE_TAGS, full_range=True))
+            frame = tag(av.VideoFrame.from_ndarray(pixels, format="bgr24"), _BGR_TAGS)
         full = self._tags.full_range or str(target) == "yuvj420p"
         made = reformatter().reformat(
             frame,
@@ -262,13 +274,22 @@ class VideoWriter:
         return SinkError(f"{self._path} cannot be written ({reason.rstrip('.')})", todo=todo)
 
 
+_BT2020_TRANSFER = 14
 _FULL = (28, 122)  # ENOSPC, EDQUOT
 
 
+def bgr_tags(size_wh: tuple[int, int]) -> ColorTags:
+    """Choose how BGR is stored: as players take a video of this size that has no tags."""
+    return ColorTags(matrix=BT709 if size_wh[1] >= _HD_HEIGHT or size_wh[0] >= 1280 else BT601_525)
+
+
 def stated(tags: ColorTags) -> ColorTags:
-    """Fill in the tags that a source leaves open, as they were read."""
+    """Fill in the tags that a source leaves open, as they were read; browsers ignore a matrix that stands alone."""
     matrix = BT601_525 if tags.matrix == UNSPECIFIED else tags.matrix
-    return replace(tags, matrix=matrix)
+    wide = matrix == BT2020
+    primaries = (BT2020 if wide else BT709) if tags.primaries == UNSPECIFIED else tags.primaries
+    transfer = (_BT2020_TRANSFER if wide else BT709) if tags.transfer == UNSPECIFIED else tags.transfer
+    return ColorTags(matrix, tags.full_range, primaries, transfer)
 
 
 def _same(one: ColorTags, other: ColorTags) -> bool:

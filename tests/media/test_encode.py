@@ -89,7 +89,7 @@ def test_a_dvd_keeps_its_shape(odd, ffprobe, tmp_path):
 @pytest.mark.parametrize(
     ("name", "matrix", "spread"),
     [("bt709.mp4", "bt709", "tv"), ("bt709_full.mp4", "bt709", "pc"), ("plain.mp4", "smpte170m", "tv"),
-     ("gbrp.mkv", "bt709", "tv")],
+     ("gbrp.mkv", "smpte170m", "tv")],
 )  # fmt: skip
 def test_colors_are_tagged_and_right(odd, ffprobe, tmp_path, name, matrix, spread):
     target = tmp_path / "out.mp4"

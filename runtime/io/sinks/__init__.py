@@ -67,7 +67,7 @@ def _name_of(address: str) -> str:
     if address == "-":
         return "jsonl"
     ending = Path(address).suffix.lower().removeprefix(".")
-    if address.endswith("/") or Path(address).is_dir():
+    if address.endswith("/") or os.path.isdir(address):
         return "folder"
     return "folder" if is_numbered(address) and ending not in names_of(GROUP) else ending
 

@@ -59,9 +59,9 @@ class VideoSink:
         self._path = path
         self._info = info
         self._options = options or VideoOptions()
+        refuse_long_name(path)
         if path.is_dir():
             raise SinkError(f"{path} is a folder, not a video file")
-        refuse_long_name(path)
         self._target = behind_link(path)
         make_folder(self._target.parent)
         sweep(self._target.parent)
@@ -191,7 +191,7 @@ def open_video(address: str, info: SourceInfo, *, task: str, video: VideoOptions
     path = Path(address)
     target = info.media.target.removeprefix("file:") if info.media is not None else ""
     given = Path(target or info.address)
-    if path.exists() and given.exists() and path.samefile(given):
+    if os.path.exists(path) and os.path.exists(given) and path.samefile(given):
         raise SinkError(f"{path} is the input", todo="Name another output")
     return VideoSink(path, info, video)
 
