@@ -1,7 +1,8 @@
 """What a perfect choice among a heat-map's highest peaks would bring: the room that any spatial model has.
 
-PCK at 0.2 torsos of the twelve limb joints in crops of the true boxes x 1.25, one pass, when that one of the K highest
-peaks counts that is nearest to the truth. With a checkpoint that has a spatial model, its row stands beside the detector's. Usage::
+PCK at 0.2 torsos of the twelve limb joints in crops of the true boxes x 1.25, one pass, when that one of the K
+highest peaks counts that is nearest to the truth. With a checkpoint that has a spatial model, its row stands beside
+the detector's. Usage::
 
     python benchmarks/pose_oracle.py ../shared/data NAME=CHECKPOINT.pt [NAME=BUNDLE ...]
 """

@@ -13,6 +13,7 @@ from steadyframe.models.pose.graph import RANK
 from steadyframe.models.pose.messages import LowRankMessages
 from steadyframe.models.pose.net import PoseNet, build, deepened
 from steadyframe.models.pose.spatial import SpatialModel, SpatialOptions
+from steadyframe.models.pose.train import TrainOptions
 from steadyframe.runtime.errors import BundleError
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -122,6 +123,9 @@ def test_a_network_is_built_again_from_its_configuration():
 # --- the spatial model ----------------------------------------------------------------------------------------------
 
 OFF = -30.0  # SoftPlus of it is nothing
+COARSEN = sorted(
+    {SpatialOptions().coarsen, TrainOptions.__dataclass_fields__["coarsen"].default}
+)  # and what is trained
 
 
 def silent(joints: int = 2, grid_hw: tuple[int, int] = (20, 24)) -> SpatialModel:
@@ -162,13 +166,14 @@ def test_delta_kernels_at_no_displacement_multiply_the_maps():
     assert torch.allclose(model(maps), expected, atol=1e-4)
 
 
-def test_a_joint_alone_is_overruled_by_the_others():
+@pytest.mark.parametrize("coarsen", COARSEN)
+def test_a_joint_alone_is_overruled_by_the_others(coarsen):
     """Two candidates for joint 0; only one lies where joints 1 and 2 say."""
     torch.manual_seed(0)
     cells = torch.rand(400, 3, 2) * 6 + 20
     cells[:, 1] = cells[:, 0] + torch.tensor([8.0, 0.0])
     cells[:, 2] = cells[:, 0] + torch.tensor([0.0, 8.0])
-    model = SpatialModel(SpatialOptions(joints=3))
+    model = SpatialModel(SpatialOptions(joints=3, coarsen=coarsen))
     from steadyframe.models.pose.targets import decode, gaussians
 
     targets = gaussians(cells, (48, 48))
@@ -182,25 +187,30 @@ def test_a_joint_alone_is_overruled_by_the_others():
     assert (together[0, 0] - cells[0, 0]).abs().max() < 1
 
 
-def test_histograms_start_the_kernels_and_the_truth_scores_about_one():
+@pytest.mark.parametrize("coarsen", COARSEN)
+def test_histograms_start_the_kernels_and_the_truth_scores_about_one(coarsen):
     torch.manual_seed(0)
     cells = torch.rand(300, 3, 2) * 20 + 12
     cells[:, 1] = cells[:, 0] + torch.randn(300, 2)
     from steadyframe.models.pose.targets import gaussians
 
-    model = SpatialModel(SpatialOptions(joints=3))
+    model = SpatialModel(SpatialOptions(joints=3, coarsen=coarsen))
+    middle = 48 // coarsen - 1
     model.start_from(cells, torch.ones(300, 3, dtype=torch.bool), gaussians(cells, (48, 48))[:64])
     kernel = model.positive(model.kernels.detach())[1, 0]
-    assert divmod(int(kernel.argmax()), kernel.shape[1])[0] in (22, 23, 24), "joint 1 lies on joint 0"
-    told = model.messages(torch.nn.functional.avg_pool2d(gaussians(cells[:64], (48, 48)), 2)).detach()
-    near = (cells[:64] / 2).round().long()
+    assert divmod(int(kernel.argmax()), kernel.shape[1])[0] in (middle - 1, middle, middle + 1), (
+        "joint 1 lies on joint 0"
+    )
+    told = model.messages(torch.nn.functional.avg_pool2d(gaussians(cells[:64], (48, 48)), coarsen)).detach()
+    near = (cells[:64] / coarsen).round().long()
     at_truth = told[torch.arange(64), 1, 0, near[:, 1, 1], near[:, 1, 0]]
     assert 0.7 < at_truth.mean() < 1.3
 
 
-def test_the_spatial_model_learns():
+@pytest.mark.parametrize("coarsen", COARSEN)
+def test_the_spatial_model_learns(coarsen):
     torch.manual_seed(0)
-    model = SpatialModel(SpatialOptions(joints=3))
+    model = SpatialModel(SpatialOptions(joints=3, coarsen=coarsen))
     maps = torch.rand(4, 3, 48, 48)
     model(maps).sum().backward()
     assert model.kernels.grad is not None and model.kernels.grad.abs().sum() > 0
