@@ -12,7 +12,7 @@ from typing import Any
 
 import av
 
-from ...errors import SourceError, SourceNotFound
+from ...errors import SourceError
 from ...image_file import decode_image
 from ...planes import ColorTags
 from ..address import redact, scheme_of, unencoded_password
@@ -74,20 +74,26 @@ def _image(answer: Answer, shown: str) -> Source:
 
 
 def _remote_file(address: str, shown: str, answer: Answer) -> Source:
+    if not answer.seekable and _index_is_last(answer.head):
+        raise not_opened(
+            shown,
+            Failure.NOT_MEDIA,
+            "its index is at its end, and the server gives no part of a file",
+            todo="Download it first, or move its index with `ffmpeg -i IN -c copy -movflags faststart OUT`",
+        )
     options = {"rw_timeout": str(round(_READ_S * _MICROS)), "reconnect": "1", "reconnect_on_network_error": "1"}
-    try:
-        decoder = Decoder(address, shown, options=options, timeout_s=(_OPEN_S, _READ_S))
-    except SourceNotFound as error:
-        index_last = answer.head[4:8] == b"ftyp" and b"moov" not in answer.head and not answer.seekable
-        if error.kind == Failure.NOT_MEDIA.name and index_last:
-            raise not_opened(
-                shown,
-                Failure.NOT_MEDIA,
-                "its index is at its end, and the server gives no part of a file",
-                todo="Download it first, or move its index with `ffmpeg -i IN -c copy -movflags faststart OUT`",
-            ) from error
-        raise
+    decoder = Decoder(address, shown, options=options, timeout_s=(_OPEN_S, _READ_S))
     return VideoFile(decoder, shown, target=address, options=options)
+
+
+def _index_is_last(head: bytes) -> bool:
+    """Whether the boxes of an .mp4 begin with the pictures, not with their index."""
+    at = 0
+    while at + 8 <= len(head) and head[4:8] == b"ftyp":
+        if head[at + 4 : at + 8] in (b"mdat", b"moov"):
+            return head[at + 4 : at + 8] == b"mdat"
+        at += max(8, int.from_bytes(head[at : at + 4], "big"))
+    return False
 
 
 class StreamFeed:
