@@ -196,7 +196,7 @@ def of_policy(checkpoint: Checkpoint) -> TaskGraphs:
             ),
         },
         preprocess={},
-        layouts={"values": "NC", "goal": "NC"},
+        layouts={"values": "NC", "goal": "NC", "observation": {1: "N", 2: "NC", 4: "NCHW"}[two.ndim]},
         settings=world.settings,
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ from ..image import network_size_wh
 # Frames between 2.4:1 and 1:2.4 fit: that is every camera, and the widest cinema format.
 _SQUARE_WH, _OPT_WH, _WIDEST_WH = (1000, 1000), (1920, 1080), (2400, 1000)
 _SIDES = {"H": 1, "W": 0}
+_BATCH = (1, 1, 64)  # of an axis N that is dynamic: one input at a time, and what a batch job may give at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ def _extent(spec: TensorSpec, preprocess: Preprocess | None) -> ShapeRange:
             shapes.append((axis, axis, axis))
         elif preprocess is not None and letter in _SIDES:
             shapes.append(_lengths(preprocess, _SIDES[letter]))
+        elif letter == "N":
+            shapes.append(_BATCH)
         else:
             raise BundleError(
                 f"An engine needs a range of sizes, and the manifest has none for axis {axis!r} of {spec.name!r}",

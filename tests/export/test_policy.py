@@ -10,6 +10,7 @@ from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.models.hdqn.camera import SCENE as CAMERA_SCENE
 from steadyframe.models.hdqn.graph import WORLDS, of_checkpoint, weights_of
 from steadyframe.models.hdqn.montezuma import SCENE
+from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.engines.registry import open_sessions
 from steadyframe.runtime.errors import BundleError, UsageError
 from steadyframe.runtime.tasks.policy.policy import Policy
@@ -125,3 +126,21 @@ def test_weights_of_another_world_are_refused(checkpoints):
         of_checkpoint(wrong)
     with pytest.raises(BundleError, match="no known world"):
         of_checkpoint(Checkpoint("policy", {"world": "chess"}, {}))
+
+
+def test_the_shipped_policy_chooses_as_pytorch_does():
+    bundle = Bundle.load("policy-montezuma")
+    world, policy = (
+        of_checkpoint(Checkpoint.load("policy-montezuma")),
+        Policy(bundle.manifest, open_sessions(bundle, device="cpu", threads=1)),
+    )
+    rng = np.random.default_rng(1)
+    states, goals = observations("montezuma", STATES, rng), rng.integers(0, policy.num_goals, STATES)
+    with torch.inference_mode():
+        actions = world.controller(torch.from_numpy(states)).numpy()[np.arange(STATES), goals]
+        meta = world.meta(torch.from_numpy(states)).numpy()[:, 0]
+    same_actions = actions.argmax(1) == policy.action_values(states, goals).argmax(1)
+    same_goals = meta.argmax(1) == policy.goal_values(states).argmax(1)
+    policy.close()
+    assert same_actions.mean() >= 0.9995, "but for values that are equal to rounding"
+    assert same_goals.mean() >= 0.9995

@@ -49,7 +49,7 @@ def test_a_fixed_size_is_one_shape():
     [
         (FRAME, None),
         (TensorSpec("x", "float32", ("batch", 3)), None),
-        (TensorSpec("x", "float32", ("batch", 3), "NC"), Preprocess("area", short_side=192)),
+        (TensorSpec("x", "float32", (1, "channels"), "NC"), Preprocess("area", short_side=192)),
     ],
 )
 def test_an_axis_of_unknown_length_is_an_error(spec, preprocess):
@@ -62,3 +62,10 @@ def test_the_text_is_that_of_the_ranges(tiny_bundle):
     text = shapes_text(shape_ranges)
     assert text == "frame=1x96x96x3..1x96x168x3..1x232x232x3; global_features=1x3"
     assert shapes_text(dict(reversed(shape_ranges.items()))) == text
+
+
+def test_an_axis_of_independent_inputs_takes_one_or_a_batch():
+    file = {"fp32": GraphFile("x.onnx", "0" * 64)}
+    spec = TensorSpec("observation", "float32", ("batch", 13), "NC")
+    found = shape_ranges_of(Graph(file, (spec,), (spec,)))["observation"]
+    assert (found.min, found.opt, found.max) == ((1, 13), (1, 13), (64, 13))

@@ -8,6 +8,7 @@ from steadyframe.runtime.bundle.manifest import Graph, GraphFile, Manifest, Tens
 from steadyframe.runtime.errors import BundleError, ShapeMismatch, SourceNotFound, UsageError
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.io.sources import open_source
+from steadyframe.runtime.opening import open_processor
 from steadyframe.runtime.processor import Processor
 from steadyframe.runtime.stream.stream import Stream
 from steadyframe.runtime.tasks.policy.detect import Blob, Colors
@@ -239,3 +240,19 @@ def test_addresses_of_games(tmp_path):
     source = open_source("ale://montezuma")
     with pytest.raises(UsageError, match="policy"):
         source.react(object())
+
+
+def test_the_shipped_policy_finds_its_way_in_pixels():
+    pytest.importorskip("ale_py", reason="the game comes with ale-py (pip install 'steadyframe[rl]')")
+    reached = []
+    source = open_source("ale://montezuma?noops=0")
+    with open_processor("policy-montezuma", device="cpu") as processor:
+        for frame in source:
+            action = processor.process(frame)[0].output
+            source.react(action)
+            if action.reached is not None:
+                reached.append(action.scene.goals[action.reached].name)
+            if frame.index == 150 or "right ladder" in reached:
+                break
+    source.stop()
+    assert reached[:3] == ["middle ladder", "rope", "right ladder"]
