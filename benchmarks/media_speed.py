@@ -88,7 +88,7 @@ def main() -> None:
           f"{ratios[0]:.2f} to {ratios[-1]:.2f}, median {ratios[len(ratios) // 2]:.2f}")  # fmt: skip
     for label in speeds:
         print(f"{label}: {last[label]['cpu_ms']:.2f} ms of processor time a frame in the last turn")
-        stages = last[label].get("stages", last[label].get("timings_ms", {}))
+        stages = last[label]["stages_ms"]
         print(label, json.dumps(stages))
 
 
