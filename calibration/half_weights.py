@@ -30,7 +30,8 @@ def pack_weights(model: onnx.ModelProto, scales: Mapping[str, NDArray[np.float32
     graph = model.graph
     casts, kept = [], []
     for tensor in graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or int(np.prod(tensor.dims)) < _LEAST_VALUES:
+        small = len(tensor.dims) < 2 or int(np.prod(tensor.dims)) < _LEAST_VALUES  # folding leaves no bias exact
+        if tensor.data_type != TensorProto.FLOAT or small:
             kept.append(tensor)
             continue
         values = numpy_helper.to_array(tensor)
