@@ -13,8 +13,8 @@ from steadyframe.models.colorize.measures import Pixels, measure_photos, summari
 
 import steadyframe as sf
 
-MOST = {"mse_to_grey": 0.80, "worse_than_grey": 0.42, "white_chroma": 11.0, "orange_off": 0.26}
-LEAST_COLORFULNESS = 0.5
+MOST = {"mse_to_grey": 0.82, "worse_than_grey": 0.42, "white_chroma": 4.5, "orange_off": 0.24}
+LEAST_COLORFULNESS = 0.52
 
 
 @pytest.fixture(scope="module")
