@@ -29,8 +29,8 @@ from .settings import settings_of
 from .task import Feeds, Image, Placement, TaskDescriptor
 
 ROLE = "stylize"
-_MARGIN = 16  # pixels around a crop that the network sees
-_STEP = 64  # pixels; crops of many sizes would make the engine plan its memory anew each time
+_MARGIN = 8  # pixels around a crop that the network sees
+_STEP = 32  # pixels; crops of many sizes would make the engine plan its memory anew each time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

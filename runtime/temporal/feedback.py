@@ -104,7 +104,7 @@ class FeedbackStage(DenseStage):
         if options is None or self._key is None or self._key.shape != current.shape:
             return None, motion
         found = repaint_of(unlike(path, self._key, current, options), options)
-        if found is None or found.share < options.most:
+        if found is None or found.cost <= options.most:
             return found, motion
         self._rule.force()
         return None, replace(motion, keyframe=True)

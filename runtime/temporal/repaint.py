@@ -19,7 +19,8 @@ from ..motion.warp import inside
 from .motion_path import MotionPath
 
 _WINDOW = 9  # pixels of the flow's image
-_MAX_CROPS = 3
+_MAX_CROPS = 6
+_AROUND = 8  # pixels of the flow's image that a network looks at around a crop, about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,15 +34,16 @@ class RepaintOptions:
     difference : change of the local mean, in grey levels, from which any place is unlike
     grow : pixels of the flow's image by which unlike places are grown
     blend : pixels of the flow's image over which the new paint comes in
-    most : share of the image from which the whole frame is a keyframe instead
+    most : share of the image that the crops may cover; beyond, the whole frame is a keyframe instead, which costs
+        little more and sets the path back to nothing
     """
 
     correlation: float = 0.7
-    texture: float = 30.0
+    texture: float = 100.0
     difference: float = 10.0
-    grow: int = 9
+    grow: int = 5
     blend: int = 4
-    most: float = 0.35
+    most: float = 0.6
 
     def __post_init__(self) -> None:
         if not (0 < self.correlation <= 1 and self.difference > 0 and self.grow >= 0 and 0 < self.most <= 1):
@@ -66,6 +68,13 @@ class Repaint:
     def share(self) -> float:
         """Share of the image that is painted anew, 0 to 1."""
         return float(self.weight.mean())
+
+    @property
+    def cost(self) -> float:
+        """Share of the image that the network looks at for it, 0 to 1 and above where crops overlap."""
+        height, width = self.weight.shape
+        sides = np.minimum(self.crops[:, 2:] + 2 * _AROUND, (width, height))
+        return float(sides.prod(axis=1).sum() / (width * height))
 
 
 def unlike(
@@ -120,7 +129,7 @@ def repaint_of(found: NDArray[np.bool_], options: RepaintOptions) -> Repaint | N
 
 
 def _crops(mask: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Cover a mask, (h, w) 0 or 1, with at most three boxes, (N, 4): those that cost least when joined are joined."""
+    """Cover a mask, (h, w) 0 or 1, with a few boxes, (N, 4): those that cost least when joined are joined."""
     count, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     boxes = [tuple(int(v) for v in stats[i, :4]) for i in range(1, count)]
     while len(boxes) > 1:
