@@ -104,7 +104,8 @@ class FeedbackStage(DenseStage):
         if options is None or self._key is None or self._key.shape != current.shape:
             return None, motion
         found = repaint_of(unlike(path, self._key, current, options), options)
-        if found is None or found.cost <= options.most:
+        fixed = self.options.keyframes is not None and self.options.keyframes.every is not None
+        if found is None or found.cost <= options.most or fixed:  # who names every N-th frame gets no more
             return found, motion
         self._rule.force()
         return None, replace(motion, keyframe=True)

@@ -98,7 +98,7 @@ def played(folder: Path, names: list[str], timeout_s: float = 120.0) -> dict[str
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Page)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    with tempfile.TemporaryDirectory() as profile:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:  # it may still write while it ends
         line = [
             "chromium",
             "--headless=new",
