@@ -4,7 +4,7 @@ Train first (each takes a few minutes on one core):
 
     python -m steadyframe.models.hdqn.mdp_train --out runs/hdqn/mdp
     python -m steadyframe.models.hdqn.mdp_train --method q_learning --out runs/hdqn/mdp
-    python benchmarks/hdqn_mdp.py runs/hdqn/mdp --pictures docs/images
+    python benchmarks/hdqn_mdp.py runs/hdqn/mdp --images docs/images
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def preprocess_pixels(pixels: NDArray[np.uint8], preprocess: Preprocess) -> NDAr
     return resize(pixels, network_size_wh((width, height), preprocess), preprocess.kernel)
 
 
-def cut_square(
+def crop_square(
     pixels: NDArray[np.uint8] | Planes, corner_xy: tuple[int, int], side: int, size: int
 ) -> NDArray[np.uint8]:
     """Crop an ROI and resize it; outside the image it is mid-grey.
@@ -137,7 +137,7 @@ def cut_square(
     # Chroma of half a size begins and ends on half a pixel; color may lie so much beside its edge.
     wide, high = (-(-whole // small) for whole, small in zip(pixels.size_wh, pixels.u.shape[::-1], strict=True))
     if wide != high:
-        return cut_square(pixels.to_bgr(), corner_xy, side, size)
+        return crop_square(pixels.to_bgr(), corner_xy, side, size)
     corner, extent = (corner_xy[0] // wide, corner_xy[1] // wide), max(1, round(side / wide))
     u, v = (_fit_square(_square(plane, corner, extent, int(NEUTRAL)), size) for plane in (pixels.u, pixels.v))
     return Planes(y, u, v, pixels.tags).to_bgr()

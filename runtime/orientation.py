@@ -1,6 +1,6 @@
 """The eight ways in which a camera may have been held, and how to turn an array upright.
 
-Owns the turning for pictures and videos alike. Imports OpenCV only.
+Owns the turning for images and videos alike. Imports OpenCV only.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A small world for a pan/tilt camera: keep a moving subject where the picture wants it.
+"""A small world for a pan/tilt camera: keep a moving subject where the image wants it.
 
 Owns the scene, the environment and its training. The goals are places of the image. The controller learns to bring
-the subject there; the meta-controller learns which place the picture wants: room in front of a subject that walks,
+the subject there; the meta-controller learns which place the image wants: room in front of a subject that walks,
 the center for one that stands. Ours; the paper has no such world.
 
 `python -m steadyframe.models.hdqn.camera --out runs/hdqn/camera`
@@ -49,7 +49,7 @@ class PanTilt(gymnasium.Env[NDArray[np.float32], int]):
     """A subject wanders over a plane; the action moves the view.
 
     The observation is the object vector of `SCENE`: the subject's place in the view, now and three decisions before.
-    Reward 1 when the subject comes to the place that the picture wants, at most once in 10 decisions; an episode ends
+    Reward 1 when the subject comes to the place that the image wants, at most once in 10 decisions; an episode ends
     when the subject leaves the view, and is cut after 300 decisions.
     """
 

@@ -1,7 +1,7 @@
 """Random crops of people: where a tracker may have put them, and what a careless camera makes of them.
 
 Owns geometry (scale, rotation, shift, mirror, the cut at the waist) and disturbance (light, grey, blur, noise, coarse
-pixels, patches in front), one picture at a time with OpenCV; `batches` runs it in threads beside the network.
+pixels, patches in front), one image at a time with OpenCV; `batches` runs it in threads beside the network.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(slots=True)
 class Sample:
-    """One picture for the network.
+    """One image for the network.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Sample:
     weight : (J,), trust in each joint's map; where a joint is outside, the map is empty and the weight still counts
     shown : (J,) bool, the joint is marked and inside the crop
     boxes : (K, 4) centre x, y, width and height of people, pixels of the crop; width 0 where there is none
-    sure : everybody in the picture is in `boxes`
+    sure : everybody in the image is in `boxes`
     empty : nobody is there for certain
     ignored : (L, 4) likewise, places where somebody may be
     """
@@ -166,7 +166,7 @@ class Cropper:
         return float(np.clip(rng.normal(0, 0.25), -0.52, 0.52))
 
     def _fill(self, sample: Sample, index: int, look: Look) -> None:
-        """Show a photo without people where the person's picture ends, instead of grey."""
+        """Show a photo without people where the person's image ends, instead of grey."""
         assert self.backgrounds is not None
         size, rng = len(sample.image), self.rng
         left, top, right, bottom = self.people.picture[index]
@@ -210,7 +210,7 @@ class Cropper:
         return ((low + high) / 2).astype(np.float32), side, True
 
     def _cut(self, index: int, look: Look, size: int) -> Sample:
-        """Sample the picture and bring the labels along; a mirrored person's left joints are right ones."""
+        """Sample the image and bring the labels along; a mirrored person's left joints are right ones."""
         people, matrix = self.people, look.matrix(size)
         joints, known, absent = moved(matrix, people.joints[index]), people.known[index], people.absent[index]
         if look.mirror:
@@ -223,7 +223,7 @@ class Cropper:
         return Sample(image, joints, weight, (known > 0) & inside, box[None])
 
     def _cut_below(self, sample: Sample, part: NDArray[np.bool_]) -> None:
-        """End the picture just below a part of the body: what a webcam shows of a person at a desk."""
+        """End the image just below a part of the body: what a webcam shows of a person at a desk."""
         size = len(sample.image)
         marked = sample.shown & part
         if not marked.any():
@@ -236,7 +236,7 @@ class Cropper:
 
 
 def clipped(centre: Floats, extent: Floats, size_wh: tuple[float, float]) -> Floats:
-    """Clip a box to a picture: centre x, y, width and height, (4,); all 0 where next to nothing is left of it."""
+    """Clip a box to an image: centre x, y, width and height, (4,); all 0 where next to nothing is left of it."""
     low, high = np.maximum(centre - extent / 2, 0), np.minimum(centre + extent / 2, np.array(size_wh) - 1)
     left = np.maximum(high - low, 0)
     if left.prod() < 0.1 * max(1e-6, float(extent.prod())) or left.min() < 4:
@@ -303,7 +303,7 @@ def _motion(rng: np.random.Generator, size: int) -> Floats:
 
 
 def _patch(image: Pixels, other: Pixels, rng: np.random.Generator) -> None:
-    """Cover a rectangle with a piece of another picture, or with one color."""
+    """Cover a rectangle with a piece of another image, or with one color."""
     size = image.shape[0]
     width, height = (int(v) for v in rng.uniform(0.08, 0.4, 2) * size)
     x, y = int(rng.integers(-width // 2, size - width // 2)), int(rng.integers(-height // 2, size - height // 2))

@@ -73,7 +73,7 @@ class BatchOptions:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Pictures and labels, crops first, then scenes; shapes as in `Sample` with the batch in front.
+    """Images and labels, crops first, then scenes; shapes as in `Sample` with the batch in front.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ class PoseBatches:
     Raises
     ------
     SourceNotFound
-        If labels or pictures are missing.
+        If labels or images are missing.
     """
 
     def __init__(

@@ -24,7 +24,7 @@ def fit_calibration(evaluations: Sequence[Evaluation], absent: Sequence[NDArray[
     Parameters
     ----------
     evaluations : of some sets of people
-    absent : for each set (N, J) bool, joints outside the picture: whatever was found there is wrong
+    absent : for each set (N, J) bool, joints outside the image: whatever was found there is wrong
 
     Returns
     -------

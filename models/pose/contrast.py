@@ -13,7 +13,7 @@ from torch import Tensor, nn
 class LocalContrast(nn.Module):
     """Subtract the weighted mean of each pixel's surroundings and divide by their spread.
 
-    The spread is taken over all colors, and never smaller than the picture's own mean spread, so that flat regions
+    The spread is taken over all colors, and never smaller than the image's own mean spread, so that flat regions
     stay flat instead of becoming noise.
 
     Parameters

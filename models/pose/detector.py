@@ -1,4 +1,4 @@
-"""The paper's part detector: the same window slid over two or three sizes of the picture.
+"""The paper's part detector: the same window slid over two or three sizes of the image.
 
 Owns the network of section 3.1 with its own geometry and widths; `edge` holds the one for real time.
 """
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .contrast import LocalContrast
 
 WINDOW = 64  # pixels that one heat-map cell of a bank sees
-PAD = 30  # on every side, so that the map covers the picture: (picture + 60 - 64) / 4 + 1 = picture / 4
+PAD = 30  # on every side, so that the map covers the image: (image + 60 - 64) / 4 + 1 = image / 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class Bank(nn.Module):
 
 
 class PaperDetector(nn.Module):
-    """Two banks, the second on the half-size picture, point-wise upscaled and summed, then 1 x 1 layers.
+    """Two banks, the second on the half-size image, point-wise upscaled and summed, then 1 x 1 layers.
 
     Input (B, 3, H, W) BGR in [0, 1], H and W multiples of 4 * 2^(banks - 1); output a dictionary with `maps`
     (B, J, H/4, W/4).

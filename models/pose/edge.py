@@ -1,6 +1,6 @@
 """The edge part detector: two banks as in the paper, built from convolutions that are cheap today.
 
-Owns the real-time network. The **fine bank** sees the picture at full size and keeps a small receptive field; the
+Owns the real-time network. The **fine bank** sees the image at full size and keeps a small receptive field; the
 **coarse bank** sees it at half size, looks at all of it, and comes back up; both meet at the heat-map's stride of 4,
 where they are summed as in the paper. What is modern, and why:
 
@@ -120,14 +120,14 @@ class FineBank(nn.Module):
         assert isinstance(plain, nn.Conv2d)
         outputs, inputs = plain.out_channels, plain.in_channels // 4
         folded = nn.Conv2d(inputs, outputs, 6, 4, 2, bias=False).to(plain.weight)
-        # (O, C, dy, dx, ky, kx) -> (O, C, ky, dy, kx, dx): where each weight's pixel lies in the picture
+        # (O, C, dy, dx, ky, kx) -> (O, C, ky, dy, kx, dx): where each weight's pixel lies in the image
         weight = plain.weight.view(outputs, inputs, 2, 2, 3, 3).permute(0, 1, 4, 2, 5, 3)
         folded.weight.copy_(weight.reshape(outputs, inputs, 6, 6))
         self.stem[0] = folded
 
 
 class CoarseBank(nn.Module):
-    """Half-size bank: down to stride 32 of the full picture with a view of all of it, and up again to stride 8."""
+    """Half-size bank: down to stride 32 of the full image with a view of all of it, and up again to stride 8."""
 
     def __init__(self, options: EdgeOptions) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class CoarseBank(nn.Module):
 
 
 class EdgeDetector(nn.Module):
-    """Part maps, person maps and presence of a picture.
+    """Part maps, person maps and presence of an image.
 
     Input: (B, 3, H, W) BGR in [0, 1], H and W multiples of 32. Output: a dictionary of
 

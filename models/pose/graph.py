@@ -1,4 +1,4 @@
-"""The pose network as one graph: a square picture in, joints, presence and people out.
+"""The pose network as one graph: a square image in, joints, presence and people out.
 
 Owns what the exporter sees: decoding, calibration of scores and the search for people's centres, all with fixed
 shapes.
@@ -29,7 +29,7 @@ OUTPUTS = ("keypoints", "presence", "people", "maps")
 
 
 class PoseGraph(nn.Module):
-    """Pose of a square picture, (1, 3, S, S) float32 BGR in [0, 1].
+    """Pose of a square image, (1, 3, S, S) float32 BGR in [0, 1].
 
     Parameters
     ----------
@@ -39,8 +39,8 @@ class PoseGraph(nn.Module):
 
     Returns of the network
     ----------------------
-    keypoints : (1, J, 3), x and y in pixels of the picture, and the score in [0, 1]
-    presence : (1,), chance that a person fills the picture
+    keypoints : (1, J, 3), x and y in pixels of the image, and the score in [0, 1]
+    presence : (1,), chance that a person fills the image
     people : (1, 12, 4), centre x, y, side in pixels, and score of the people in it, best first
     maps : (1, J, S/4, S/4), the heat-maps that were decoded
     """

@@ -29,7 +29,7 @@ class Opinion:
 
     Parameters
     ----------
-    joints : (J, 2) float32, pixels of the picture
+    joints : (J, 2) float32, pixels of the image
     known : (J,) float32, trust of an older label, 0 where nobody marked; 0 or 1 for the teacher (1: `v` is 2)
     scores : (J,) float32 in [0, 1]
     agree : (J,) int, `AGREED`, `SWAPPED`, `APART` or -1 (no older label); only the teacher has it
@@ -64,7 +64,7 @@ def is_upright(joints: Floats, known: Floats, skeleton: Skeleton) -> bool:
 
 
 def is_back_view(joints: Floats, known: Floats, skeleton: Skeleton) -> bool:
-    """Say whether an upright person is seen from behind: their left shoulder is on the left of the picture."""
+    """Say whether an upright person is seen from behind: their left shoulder is on the left of the image."""
     place = {name: index for index, name in enumerate(skeleton.joints)}
     left, right = place["left_shoulder"], place["right_shoulder"]
     if min(known[left], known[right]) <= 0 or not is_upright(joints, known, skeleton):

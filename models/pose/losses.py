@@ -34,7 +34,7 @@ def cell_loss(maps: Tensor, target: Tensor, weight: Tensor, shown: Tensor) -> Te
 
     Parameters
     ----------
-    maps, target : (B, J, H, W); weight : (B, J); shown : (B, J) bool, the joint lies in the picture
+    maps, target : (B, J, H, W); weight : (B, J); shown : (B, J) bool, the joint lies in the image
 
     References
     ----------

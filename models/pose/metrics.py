@@ -1,6 +1,6 @@
 """How good joints are: PCK over torso height, the detection-rate curve, and OKS average precision.
 
-Owns the protocols. Works on arrays in pixels of any picture; pycocotools does the OKS.
+Owns the protocols. Works on arrays in pixels of any image; pycocotools does the OKS.
 """
 
 from __future__ import annotations

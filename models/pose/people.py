@@ -1,6 +1,6 @@
 """Labelled people out of COCO-keypoints files, cut into squares that a training step can index.
 
-Owns reading the label files, finding their pictures and video frames, and the cache of squares. Knows nothing of
+Owns reading the label files, finding their images and video frames, and the cache of squares. Knows nothing of
 networks; the label files may have any joints of `PARENTS`, and each joint that a file lacks is simply unknown.
 """
 
@@ -23,12 +23,12 @@ from rich.progress import track
 
 from ...runtime.bundle.manifest import Skeleton
 from ...runtime.errors import SourceNotFound
-from ...runtime.image import cut_square
+from ...runtime.image import crop_square
 from .labels import SURE, Opinion, merged, taught
 from .skeleton import PARENTS, placed
 
 CONTEXT = 2.0  # side of a stored square over the side of the person's box
-# in box sides: with its parent this near the picture's border, an unmarked joint lies outside (legs are long)
+# in box sides: with its parent this near the image's border, an unmarked joint lies outside (legs are long)
 NEAR_BORDER, NEAR_BORDER_LEGS = 0.12, 0.4
 RULES = 3  # of labels, boxes and caches; raised when they change, so that old caches are left alone
 VIDEOS = (".mp4", ".mkv", ".avi", ".mov")
@@ -40,16 +40,16 @@ class People:
 
     Parameters
     ----------
-    squares : (N, S, S, 3) uint8 BGR; mid-grey outside the picture
+    squares : (N, S, S, 3) uint8 BGR; mid-grey outside the image
     joints : (N, J, 2) float32, x and y in pixels of the square
     known : (N, J) float32, trust in each joint's place, 0 where nobody marked it
-    absent : (N, J) bool, joints that lie outside the picture for certain
+    absent : (N, J) bool, joints that lie outside the image for certain
     extent : (N, 2) float32, width and height of the box in pixels of the square; it is centred
     group : (N,) int32, index into `groups`
-    frame : (N, 3) float32, left, top (pixels of the picture) and scale (picture pixels a square pixel)
+    frame : (N, 3) float32, left, top (pixels of the image) and scale (image pixels a square pixel)
     groups : names, such as `lspet` or a clip
-    image : (N,) int32, number of the picture, equal for people in the same one
-    picture : (N, 4) float32, left, top, right and bottom of the picture in pixels of the square
+    image : (N,) int32, number of the image, equal for people in the same one
+    picture : (N, 4) float32, left, top, right and bottom of the image in pixels of the square
     """
 
     squares: NDArray[np.uint8]
@@ -91,17 +91,17 @@ def load_people(
 
     Parameters
     ----------
-    labels : COCO-keypoints files; pictures are looked for beside each file and then below `root`; an image with a
+    labels : COCO-keypoints files; images are looked for beside each file and then below `root`; an image with a
         `frame` is that frame of a video. A mapping names for each the teacher's opinion of the same people, or None
     skeleton : joints of the result
     size : S, pixels of a square
-    exclude : pictures whose name contains one of these words are left out
+    exclude : images whose name contains one of these words are left out
     in_memory : read all squares at once; else they are mapped, and each waits for the disk when it is first used
 
     Raises
     ------
     SourceNotFound
-        If a label file or a picture is missing.
+        If a label file or an image is missing.
     """
     opinions = labels if isinstance(labels, Mapping) else dict.fromkeys(labels)
     files = [*opinions, *(other for other in opinions.values() if other is not None)]
@@ -135,7 +135,7 @@ def _existing(labels: Sequence[Path]) -> Sequence[Path]:
 def _entries(
     file: Path, skeleton: Skeleton, root: Path, exclude: Sequence[str], opinion: Path | None = None
 ) -> list[dict[str, Any]]:
-    """Give one entry a person: picture, frame, box, joints in the skeleton's order."""
+    """Give one entry a person: image, frame, box, joints in the skeleton's order."""
     content = json.loads(file.read_text())
     order = placed(content["categories"][0]["keypoints"], skeleton)
     images = {image["id"]: image for image in content["images"]}
@@ -195,7 +195,7 @@ def _opinion(person: Mapping[str, Any], order: Sequence[int], sure: int = 1) -> 
 
 
 def _beyond(joints: NDArray[np.float32], size_wh: tuple[int, int]) -> NDArray[np.bool_]:
-    """Say which places (J, 2) lie outside the picture, or at its very border."""
+    """Say which places (J, 2) lie outside the image, or at its very border."""
     slack = 0.02 * max(size_wh)
     return np.asarray((joints < slack).any(1) | (joints > np.array(size_wh) - slack).any(1))
 
@@ -210,7 +210,7 @@ def tight_box(joints: NDArray[np.float32], size_wh: tuple[int, int]) -> list[flo
 
 
 def _group(file: Path, name: str) -> str:
-    """Name the kind of picture: its clip, or the first part of a photo's name, or the label set's folder."""
+    """Name the kind of image: its clip, or the first part of a photo's name, or the label set's folder."""
     stem = Path(name).stem
     if Path(name).suffix in VIDEOS:
         return stem
@@ -221,7 +221,7 @@ def _outside(
     skeleton: Skeleton, joints: NDArray[np.float32], known: NDArray[np.float32], has: NDArray[np.bool_],
     box: Sequence[float], size_wh: tuple[int, int],
 ) -> NDArray[np.bool_]:  # fmt: skip
-    """Say which unmarked joints lie outside the picture: their parent is at its border, or outside itself."""
+    """Say which unmarked joints lie outside the image: their parent is at its border, or outside itself."""
     place = {name: index for index, name in enumerate(skeleton.joints)}
     absent = np.zeros(len(joints), bool)
     for child, parent in PARENTS.items():  # parents come before their children
@@ -254,7 +254,7 @@ def _write(path: Path, entries: list[dict[str, Any]], size: int) -> None:
             x, y, w, h = entries[index]["box"]
             side = max(8, round(CONTEXT * max(w, h)))
             corner = (round(x + w / 2 - side / 2), round(y + h / 2 - side / 2))
-            squares[index] = cut_square(pixels, corner, side, size)
+            squares[index] = crop_square(pixels, corner, side, size)
             frames[index] = (*corner, side / size)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

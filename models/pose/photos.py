@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.errors import SourceNotFound
-from ...runtime.image import cut_square
+from ...runtime.image import crop_square
 from .people import RULES, tight_box
 
 SIDE = 288  # pixels of a letterboxed photo
@@ -31,7 +31,7 @@ class Photos:
 
     Parameters
     ----------
-    squares : (N, S, S, 3) uint8 BGR, mid-grey outside the picture
+    squares : (N, S, S, 3) uint8 BGR, mid-grey outside the image
     boxes : (N, K, 4) float32 centre x, y, width, height of people, pixels of the square; width 0 where there is none
     ignored : (N, L, 4) likewise, of places where somebody may be
     nobody : (N,) bool, nobody is there for certain; crowd : (N,) bool, more people than labelled
@@ -83,7 +83,7 @@ def _write(path: Path, labels: Path, root: Path) -> None:
             raise SourceNotFound(f"{root / image['file_name']} cannot be read")
         side = max(pixels.shape[:2])
         corner = ((pixels.shape[1] - side) // 2, (pixels.shape[0] - side) // 2)
-        square = cut_square(np.asarray(pixels, np.uint8), corner, side, SIDE)
+        square = crop_square(np.asarray(pixels, np.uint8), corner, side, SIDE)
         return square, SIDE / side, np.array(corner, np.float64)
 
     with ThreadPoolExecutor() as pool:
@@ -113,6 +113,6 @@ def _write(path: Path, labels: Path, root: Path) -> None:
 
 
 def _box(person: dict[str, Any], size_wh: tuple[int, int]) -> list[float]:
-    """Give x, y, width and height around the joints inside the picture, as close looks at run time are centred."""
+    """Give x, y, width and height around the joints inside the image, as close looks at run time are centred."""
     marks = np.array(person["keypoints"], np.float32).reshape(-1, 3)
     return tight_box(marks[marks[:, 2] > 0, :2], size_wh) or list(person["bbox"])

@@ -1,7 +1,7 @@
 """The pose network as it was trained, on the runtime's own path, for parity with what was exported.
 
 Owns `TorchSession`: the trained network, with the spatial model's exact convolutions, in the place of an engine.
-Cutting squares out of frames is one implementation for training and run (`runtime.image.cut_square`), and so the task
+Cropping frames is one implementation for training and run (`runtime.image.crop_square`), and so the task
 around the network is the runtime's.
 """
 
@@ -68,7 +68,7 @@ class PoseReference:
         f"{ROLE}.people": 1e-2,
         "people": None,
     }
-    # None: the square that the network sees depends on where a look at the whole picture found somebody.
+    # None: the square that the network sees depends on where a look at the whole image found somebody.
     exact = ()
     result: People
 
@@ -86,11 +86,11 @@ class PoseReference:
         self._processor = Processor(Pose(manifest, TaskSessions({ROLE: self._session})))
 
     def stages(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        """Run one picture, (H, W, 3) BGR, and give every stage under the name it has in the bundle."""
+        """Run one image, (H, W, 3) BGR, and give every stage under the name it has in the bundle."""
         (made,) = self._processor.process(Frame(pixels, independent=True))
         self.result = people = made.output
         return {f"{ROLE}.{name}": value for name, value in self._session.seen.items()} | {"people": people.as_array()}
 
     def reset(self) -> None:
-        """Forget the people of earlier pictures."""
+        """Forget the people of earlier images."""
         self._processor.reset()

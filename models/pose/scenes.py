@@ -1,4 +1,4 @@
-"""Whole pictures for finding people: real ones, composed ones, and ones with nobody in them.
+"""Whole images for finding people: real ones, composed ones, and ones with nobody in them.
 
 Owns how a scene is made and what its person maps should say. A composed scene is a photo without people on which up
 to four cut-outs are laid, people or, so that a pasted edge proves nothing, pieces of other photos.
@@ -25,7 +25,7 @@ _LAID = 4  # things laid on a photo at most
 BOX_UNIT = 64.0  # pixels of a box side whose logarithm the network calls 0
 _AROUND = 1.12  # how much more than the joints' box a cut-out shows: heads and feet reach beyond joints
 _NOBODY = 0.3  # share of composed scenes without people
-_SMALL, _LARGE = 0.1, 0.86  # sides of people's boxes over the side of the picture
+_SMALL, _LARGE = 0.1, 0.86  # sides of people's boxes over the side of the image
 
 
 @dataclass(slots=True)
@@ -144,7 +144,7 @@ class SceneMaker:
     def _lay(
         self, image: Pixels, person: int | None, centre: NDArray[np.float64], side: float, extent: NDArray[np.float64]
     ) -> None:
-        """Blend a person, or a piece of a photo, into the picture in place."""
+        """Blend a person, or a piece of a photo, into the image in place."""
         rng, size = self.cropper.rng, len(image)
         half = np.maximum(extent * rng.uniform(1, 1.35) / 2, 4)
         x0, y0 = np.maximum(np.floor(centre - half * 1.1), 0).astype(int)

@@ -20,7 +20,7 @@ _LEFT, _RIGHT, _MIDDLE = (90, 220, 60), (60, 120, 255), (255, 210, 80)
 
 
 def to_pictures(image: Tensor) -> list[NDArray[np.uint8]]:
-    """Turn (B, 3, H, W) BGR in [0, 1] into pictures."""
+    """Turn (B, 3, H, W) BGR in [0, 1] into images."""
     pixels = image.float().clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return [np.ascontiguousarray(one) for one in pixels]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ...runtime.bundle.manifest import Skeleton
 from ...runtime.errors import BundleError
 
-# child -> parent; drawn as bones, and used to tell a joint outside the picture from one that nobody marked
+# child -> parent; drawn as bones, and used to tell a joint outside the image from one that nobody marked
 PARENTS = {
     "left_eye": "nose", "right_eye": "nose", "left_ear": "left_eye", "right_ear": "right_eye",
     "left_elbow": "left_shoulder", "right_elbow": "right_shoulder",

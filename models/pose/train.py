@@ -81,7 +81,7 @@ def train(options: TrainOptions, console: Console | None = None) -> Path:
     BundleError
         If a stage needs an earlier one that is not there.
     SourceNotFound
-        If labels or pictures are missing.
+        If labels or images are missing.
     """
     number = parallel.join()
     console = console or Console(stderr=True, quiet=not parallel.first())
@@ -141,7 +141,7 @@ def _fresh(options: TrainOptions) -> PoseNet:
 
 
 def _validation_sets(options: TrainOptions) -> dict[str, People]:
-    """Load the people to measure on: human labels of sport, and everyday pictures that no training sees."""
+    """Load the people to measure on: human labels of sport, and everyday images that no training sees."""
     skeleton, data, cache = SKELETONS["union-19"], options.data, options.cache
     size = options.batch.square
     lsp = load_people([data / "pose/lspet/val.json"], skeleton, root=data, size=size, cache=cache)

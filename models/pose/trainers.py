@@ -122,7 +122,7 @@ class NetTrainer:
         self.full_size = batches.options.size
 
     def config(self) -> dict[str, Any]:
-        """Describe network, skeleton and picture size."""
+        """Describe network, skeleton and image size."""
         return self.net.config() | {"joints": list(self.validation.skeleton.joints), "size": self.full_size}
 
     def losses(self, step: int) -> Mapping[str, Tensor]:

@@ -89,7 +89,7 @@ class StylizeReference:
         self._processor = Processor(task, task.make_stage(SteadyOptions(mode="blend")))
 
     def stages(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        """Run one picture, (H, W, 3) BGR, and give every stage under the name it has in the bundle."""
+        """Run one image, (H, W, 3) BGR, and give every stage under the name it has in the bundle."""
         (made,) = self._processor.process(Frame(pixels))
         self.result = made.output
         return {f"{ROLE}.{name}": value for name, value in self._session.seen.items()} | {"image": self.result.pixels}

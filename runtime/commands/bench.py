@@ -165,4 +165,7 @@ def _quality_rows(qualities: dict[str, Quality]) -> list[tuple[str, list[str]]]:
         ("flicker x 1e6, p95 (of off)", [ratio(one.flicker_p95, off.flicker_p95) for one in every]),
         ("PSNR to per-frame, dB", ["same" if math.isinf(one.psnr_db) else f"{one.psnr_db:.1f}" for one in every]),
         ("Delta-E 2000 to per-frame", [f"{one.mean_delta_e:.3f}" for one in every]),
+        ("likeness where things move, mean", [f"{one.likeness.mean:.3f}" for one in every]),
+        ("likeness where things move, p5", [f"{one.likeness.p5:.3f}" for one in every]),
+        ("sharpness of off", [f"{one.likeness.mean_sharpness:.3f}" for one in every]),
     ]

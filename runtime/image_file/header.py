@@ -178,7 +178,7 @@ def is_animated(kind: Kind, content: bytes) -> bool:
 
 
 def _gif_has_two(content: bytes) -> bool:
-    """Count the pictures of a GIF up to two."""
+    """Count the images of a GIF up to two."""
     at, found = 13 + _gif_table(content[10]), 0
     while at < len(content):
         mark = content[at]

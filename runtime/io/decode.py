@@ -140,7 +140,7 @@ class Decoder:
         self._file = target if isinstance(target, GrowingFile) else None
 
     @property
-    def picture_index(self) -> int:
+    def video_index(self) -> int:
         """Index of the video among the streams of its container."""
         return int(self._stream.index)
 
@@ -218,7 +218,7 @@ class Decoder:
             self._file.close()
 
     def _choose_stream(self) -> Any:
-        """Take the best video that is no cover picture."""
+        """Take the best video that is no cover image."""
         videos = [one for one in self._container.streams.video if not int(_disposition(one)) & _ATTACHED_PICTURE]
         if not videos:
             kinds = sorted({one.type for one in self._container.streams})

@@ -43,7 +43,7 @@ _BGR_TAGS = ColorTags(matrix=BT709, full_range=True)  # of what comes as BGR
 _QUALITY = 20  # x264's crf: what is hardly told from the original
 _FALLBACK_FPS = 30.0
 
-# Output suffix -> encoder of its picture.
+# Output suffix -> encoder of its image.
 ENCODERS = {
     ".mp4": "libx264",
     ".m4v": "libx264",
@@ -124,7 +124,7 @@ class VideoWriter:
         except (av.FFmpegError, OSError, ValueError) as error:
             raise self._failed(error) from error
         try:
-            self._stream = self._add_picture(size_wh, fps)
+            self._stream = self._add_video(size_wh, fps)
             if beside is not None:
                 beside.begin(self._container, self._suffix)
             self._container.start_encoding()
@@ -137,9 +137,9 @@ class VideoWriter:
         """FFmpeg's name of the encoder."""
         return str(self._stream.codec_context.name)
 
-    def write(self, picture: Planes | NDArray[np.uint8], time_ns: int) -> None:
+    def write(self, image: Planes | NDArray[np.uint8], time_ns: int) -> None:
         """Append a frame, as planes or (H, W, 3) BGR, at its time on the output's own time line."""
-        frame = self._frame(picture)
+        frame = self._frame(image)
         ticks = round(time_ns / _SECOND / self._time_base)
         if self._last is not None:
             if ticks <= self._last:
@@ -194,8 +194,8 @@ class VideoWriter:
             packet.duration = self._delta if packet.pts == self._last else self._frame_ticks
             self._container.mux(packet)
 
-    def _add_picture(self, size_wh: tuple[int, int], fps: float) -> Any:
-        """Add and set up the stream of the picture."""
+    def _add_video(self, size_wh: tuple[int, int], fps: float) -> Any:
+        """Add and set up the stream of the image."""
         name = ENCODERS[self._suffix]
         if name == "libx264":
             name = HARDWARE[self._plan.encoder]
@@ -238,17 +238,17 @@ class VideoWriter:
             return {"cluster_time_limit": str(round(_FRAGMENT_S * 1e3)), "flush_packets": "1"}
         return {}
 
-    def _frame(self, picture: Planes | NDArray[np.uint8]) -> Any:
+    def _frame(self, image: Planes | NDArray[np.uint8]) -> Any:
         """Bring a frame to the encoder's format; planes of 4:2:0 are taken over as they are."""
         target = self._stream.codec_context.pix_fmt
-        if isinstance(picture, Planes):
-            planes = even_planes(picture)
+        if isinstance(image, Planes):
+            planes = even_planes(image)
             same = _same(planes.tags, self._tags)
             frame = video_frame(replace(planes, tags=self._tags) if same else planes)
             if same and frame.format.name == target:
                 return frame
         else:
-            pixels = even_pixels(picture)
+            pixels = even_pixels(image)
             frame = tag(av.VideoFrame.from_ndarray(pixels, format="bgr24"), _BGR_TAGS)
         full = self._tags.full_range or str(target) == "yuvj420p"
         made = reformatter().reformat(

@@ -34,7 +34,7 @@ class Media:
     target : name for FFmpeg, by which its sound can be read a second time; empty where it cannot (a pipe)
     options : of FFmpeg, for opening it
     start_ns : time stamp that is the zero of its frames' `time_ns`
-    picture : index of its video stream
+    video_index : index of its video stream
     others : kinds of its other streams: ``audio``, ``subtitle``, …
     """
 
@@ -43,7 +43,7 @@ class Media:
     target: str = field(default="", repr=False)
     options: dict[str, str] = field(default_factory=dict, repr=False)
     start_ns: int = 0
-    picture: int = 0
+    video_index: int = 0
     others: tuple[str, ...] = ()
 
 

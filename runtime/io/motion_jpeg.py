@@ -1,4 +1,4 @@
-"""Pictures of a motion-JPEG stream, whatever its server thinks of boundaries, lengths and types.
+"""Images of a motion-JPEG stream, whatever its server thinks of boundaries, lengths and types.
 
 Owns `jpegs_of`. Standard library only.
 """
@@ -12,14 +12,14 @@ from ..image_file.header import jpeg_end
 
 _BEGIN = b"\xff\xd8\xff"
 _READ_BYTES = 1 << 16
-_LARGEST = 64 << 20  # bytes without an end: no stream of pictures
+_LARGEST = 64 << 20  # bytes without an end: no stream of images
 
 
 def jpegs_of(response: Any) -> Iterator[bytes]:
     """Yield each JPEG as soon as its last byte is there, until the stream ends.
 
-    Where a picture ends is read from its own markers, so that lengths, types and boundaries, which cameras get wrong
-    in every way, do not matter. A picture that was cut off is yielded as an empty one.
+    Where an image ends is read from its own markers, so that lengths, types and boundaries, which cameras get wrong
+    in every way, do not matter. An image that was cut off is yielded as an empty one.
 
     Parameters
     ----------

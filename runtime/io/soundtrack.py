@@ -1,6 +1,6 @@
-"""What travels beside the picture of a file: sound, chapters, subtitles, title.
+"""What travels beside the video of a file: sound, chapters, subtitles, title.
 
-Owns `Soundtrack`, which copies them from the input into an output as its picture is written. Sound is encoded anew
+Owns `Soundtrack`, which copies them from the input into an output as its video is written. Sound is encoded anew
 only where the container of the output cannot hold it. Imports PyAV.
 """
 
@@ -45,24 +45,24 @@ class _Track:
 
 
 class Soundtrack:
-    """Copies everything but the picture from an input into an output.
+    """Copies everything but the video from an input into an output.
 
     Parameters
     ----------
     target : name of the input for FFmpeg
     options : of FFmpeg's demuxer and protocol
     start_ns : time stamp of the input that is the output's zero
-    picture : index of the input's video stream
+    video_index : index of the input's video stream
 
     Notes
     -----
-    Where the picture ends before the input's does, since somebody stopped it, the sound ends with it.
+    Where the video ends before the input's does, since somebody stopped it, the sound ends with it.
     """
 
-    def __init__(self, target: str, options: dict[str, str], start_ns: int, picture: int) -> None:
+    def __init__(self, target: str, options: dict[str, str], start_ns: int, video_index: int) -> None:
         self._input = av.open(target, options=options, metadata_errors="replace")
         self._start_ns = start_ns
-        self._picture = picture
+        self._video_index = video_index
         self._tracks: dict[int, _Track] = {}
         self._packets: Iterator[Any] = iter(())
         self._waiting: Any = None
@@ -71,7 +71,7 @@ class Soundtrack:
     def begin(self, output: Any, suffix: str) -> None:
         """Add the streams, the chapters and the title to an output that was not started."""
         for stream in self._input.streams:
-            if stream.index == self._picture:
+            if stream.index == self._video_index:
                 continue
             track = self._track(output, stream, suffix)
             if track is not None:
@@ -135,12 +135,12 @@ class Soundtrack:
         output.set_chapters(chapters)
 
     def follow(self, output: Any, time_ns: int) -> None:
-        """Write what belongs before the picture at `time_ns`; not more, since it may be the last one."""
+        """Write what belongs before the video at `time_ns`; not more, since it may be the last one."""
         self._copy_until(output, time_ns, None)
 
-    def finish(self, output: Any, picture_end_ns: int, slack_ns: int) -> None:
-        """Write the rest; if the input's picture goes on behind `picture_end_ns`, only up to there."""
-        self._copy_until(output, None, picture_end_ns + slack_ns, picture_end_ns)
+    def finish(self, output: Any, video_end_ns: int, slack_ns: int) -> None:
+        """Write the rest; if the input's video goes on behind `video_end_ns`, only up to there."""
+        self._copy_until(output, None, video_end_ns + slack_ns, video_end_ns)
         for track in self._tracks.values():
             if track.encoder is not None:
                 for packet in track.encoder(None):
@@ -152,9 +152,9 @@ class Soundtrack:
         self._input.close()
 
     def _copy_until(
-        self, output: Any, until_ns: int | None, picture_goes_on_ns: int | None, end_ns: int | None = None
+        self, output: Any, until_ns: int | None, video_goes_on_ns: int | None, end_ns: int | None = None
     ) -> None:
-        """Copy packets up to a time; with `picture_goes_on_ns`, a later picture means that all ends at `end_ns`."""
+        """Copy packets up to a time; with `video_goes_on_ns`, a later video means that all ends at `end_ns`."""
         cut_ns = None
         held: list[Any] = []
         while True:
@@ -168,13 +168,13 @@ class Soundtrack:
             if until_ns is not None and at_ns > until_ns:
                 self._waiting = packet
                 return
-            if packet.stream_index == self._picture:
-                if picture_goes_on_ns is not None and at_ns > picture_goes_on_ns:
+            if packet.stream_index == self._video_index:
+                if video_goes_on_ns is not None and at_ns > video_goes_on_ns:
                     cut_ns = end_ns
                     break
                 continue
             if end_ns is not None and at_ns >= end_ns:
-                held.append(packet)  # kept only if the picture really ends here
+                held.append(packet)  # kept only if the video really ends here
             else:
                 self._write(output, packet)
         if cut_ns is None:

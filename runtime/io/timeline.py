@@ -19,9 +19,9 @@ class Timeline:
 
     Parameters
     ----------
-    origin_ns : time stamp at which the file begins; sound that begins earlier than the picture makes it begin earlier
+    origin_ns : time stamp at which the file begins; sound that begins earlier than the video makes it begin earlier
     frame_ns : nominal time from frame to frame
-    gaps : a long gap is a pause of the picture; otherwise, as in transport streams, it is a fault of the clock
+    gaps : a long gap is a pause of the video; otherwise, as in transport streams, it is a fault of the clock
 
     Examples
     --------

@@ -75,8 +75,8 @@ def analyze_motion(pair: FlowPair | None, options: MotionAnalysisOptions) -> Mot
         mask = reliable_smooth(pair.backward, pair.forward.scaled(pair.backward.size_wh))
     else:
         mask = np.asarray(~(uncovered | motion_boundary(pair.backward)), np.float32)
-    carried = sample(pair.previous, positions(pair.backward))
-    change = cv2.subtract(pair.current, carried, dtype=cv2.CV_32F)
+    warped = sample(pair.previous, positions(pair.backward))
+    change = cv2.subtract(pair.current, warped, dtype=cv2.CV_32F)
     change = np.abs(cv2.blur(change, (5, 5), borderType=cv2.BORDER_REPLICATE))
     reliability = np.asarray(mask * (change < options.surface_level), np.float32)
     total = float(reliability.sum())

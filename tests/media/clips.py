@@ -191,7 +191,7 @@ def _long_sound(path: Path, make: Make) -> None:
 
 @clip("late_picture.mkv")
 def _late_picture(path: Path, make: Make) -> None:
-    """Sound begins half a second before the picture."""
+    """Sound begins half a second before the image."""
     ffmpeg(
         "-itsoffset", "0.5", "-i", make("plain.mp4"), *TONE, "-t", "1.5", "-c:v", "copy", "-c:a", "pcm_s16le", path
     )
@@ -199,7 +199,7 @@ def _late_picture(path: Path, make: Make) -> None:
 
 @clip("trimmed.mp4")
 def _trimmed(path: Path, make: Make) -> None:
-    """Begin in the middle of a group of pictures: an edit list hides what lies before."""
+    """Begin in the middle of a group of images: an edit list hides what lies before."""
     whole = encode(path.with_suffix(".whole.mp4"), "-g", "20", "-bf", "0", count=30)
     ffmpeg("-ss", "0.5", "-i", whole, "-c", "copy", path)
 
@@ -211,7 +211,7 @@ def _sound_only(path: Path, make: Make) -> None:
 
 @clip("with_cover.mp4")
 def _with_cover(path: Path, make: Make) -> None:
-    """Two pictures in one file, the cover first."""
+    """Two images in one file, the cover first."""
     cover = path.with_suffix(".png")
     ffmpeg("-f", "lavfi", "-i", "color=yellow:size=400x400", "-frames:v", "1", cover)
     ffmpeg(

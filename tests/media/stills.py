@@ -170,7 +170,7 @@ _still("is_heic.jpg", _heif)
 
 @still("tiled.heic")
 def _tiled(path: Path, make: Make) -> None:
-    """Four tiles of one picture under a grid, as every iPhone stores a photo."""
+    """Four tiles of one image under a grid, as every iPhone stores a photo."""
     side, picture = 256, cards.card(512, 512)
     samples, config = [], b""
     for down in (0, 1):

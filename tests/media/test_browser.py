@@ -1,4 +1,4 @@
-"""A browser plays what is written: right picture, right colors, right length, sound, quick seeking."""
+"""A browser plays what is written: right image, right colors, right length, sound, quick seeking."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TAGGED = ("plain.mp4", "sound.mp4", "vfr.mp4", "bt709.mp4", "bt709_full.mp4", "n
 def written(source: Path, target: Path) -> None:
     decoder = open_path(source, source.name)
     facts = decoder.facts
-    beside = Soundtrack(ffmpeg_name(source), {}, facts.start_ns, decoder.picture_index)
+    beside = Soundtrack(ffmpeg_name(source), {}, facts.start_ns, decoder.video_index)
     writer = None
     for frame in decoder:
         image = frame.planes if frame.planes is not None else frame.pixels

@@ -24,7 +24,7 @@ def copied(source: Path, target: Path, *, limit: int | None = None, quality: int
     """Decode and write again, planes untouched; returns what was not kept."""
     decoder = open_path(source, source.name)
     facts = decoder.facts
-    beside = Soundtrack(ffmpeg_name(source), {}, facts.start_ns, decoder.picture_index)
+    beside = Soundtrack(ffmpeg_name(source), {}, facts.start_ns, decoder.video_index)
     writer = None
     for number, frame in enumerate(decoder):
         if number == limit:

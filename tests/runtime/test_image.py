@@ -9,7 +9,7 @@ from steadyframe.runtime.bundle.manifest import Preprocess
 from steadyframe.runtime.errors import ShapeMismatch
 from steadyframe.runtime.image import (
     crcb_from_ab,
-    cut_square,
+    crop_square,
     luma,
     merge_chroma,
     network_size_wh,
@@ -107,8 +107,8 @@ def test_a_cut_square_is_about_the_average_of_its_areas(side):
     coarse = random.integers(0, 256, (side // 8 + 2, side // 8 + 2, 3), np.uint8)
     image = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
     truth = cv2.resize(image, (192, 192), interpolation=cv2.INTER_AREA).astype(int)
-    error = np.abs(cut_square(image, (0, 0), side, 192) - truth)
+    error = np.abs(crop_square(image, (0, 0), side, 192) - truth)
     assert error.mean() < 1.5 and error.max() <= 16
     noise = random.integers(0, 256, (side, side, 3), np.uint8)
     averaged = cv2.resize(noise, (192, 192), interpolation=cv2.INTER_AREA)
-    assert cut_square(noise, (0, 0), side, 192).std() < 1.35 * averaged.std() + 2, "nothing is skipped"
+    assert crop_square(noise, (0, 0), side, 192).std() < 1.35 * averaged.std() + 2, "nothing is skipped"

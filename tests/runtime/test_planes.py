@@ -1,4 +1,4 @@
-"""Planes and BGR show the same picture, through every path."""
+"""Planes and BGR show the same image, through every path."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from steadyframe.runtime.bundle.manifest import Preprocess
 from steadyframe.runtime.errors import ShapeMismatch
-from steadyframe.runtime.image import cut_square, luma, merge_chroma, preprocess_image, preprocess_luma, resize
+from steadyframe.runtime.image import crop_square, luma, merge_chroma, preprocess_image, preprocess_luma, resize
 from steadyframe.runtime.planes import BT709, ColorTags, Planes, reformatter, stored_chroma, sws_matrix, tag
 
 SMOOTH = np.dstack(
@@ -62,7 +62,7 @@ def test_a_network_sees_the_same_through_planes(tags):
 @pytest.mark.parametrize("corner", [(0, 0), (31, 17), (-20, -30), (200, 150), (400, 400)])
 def test_a_square_is_the_same_through_planes(corner):
     planes = planes_of(SMOOTH, ColorTags(6))
-    found, wanted = (cut_square(image, corner, 131, 64).astype(int) for image in (planes, SMOOTH))
+    found, wanted = (crop_square(image, corner, 131, 64).astype(int) for image in (planes, SMOOTH))
     assert np.abs(found - wanted).mean() <= 3
     assert np.percentile(np.abs(found - wanted), 95) <= 8
 
@@ -75,7 +75,7 @@ def test_grey_planes_are_grey_pixels():
 
 @pytest.mark.parametrize("tags", TAGS, ids=str)
 def test_new_chroma_shows_the_color_that_was_meant_and_leaves_luma_alone(tags):
-    """A grey picture is given chroma in planes, and in BGR by `merge_chroma`: both look alike."""
+    """A grey image is given chroma in planes, and in BGR by `merge_chroma`: both look alike."""
     grey = np.full((64, 64), 128, np.uint8)
     crcb = np.full((32, 32, 2), (150.0, 110.0), np.float32)
     stored = grey if tags.full_range else np.full_like(grey, 126)

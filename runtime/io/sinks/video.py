@@ -138,7 +138,7 @@ class VideoSink:
             self.notes.append(f"{self._path}: {what} not kept: the input is {kind}")
             return None
         try:
-            return Soundtrack(media.target, media.options, media.start_ns, media.picture)
+            return Soundtrack(media.target, media.options, media.start_ns, media.video_index)
         except OSError:
             self.notes.append(f"{self._path}: {what} not kept: it could not be read a second time")
             return None

@@ -1,6 +1,6 @@
 """Live sources: what comes at its own time and may stop.
 
-Owns `LiveSource`: capture stamps, honest loss of signal, the way back, and the notice of a frozen picture. What is
+Owns `LiveSource`: capture stamps, honest loss of signal, the way back, and the notice of a frozen image. What is
 read, and how, is a `Feed`.
 """
 
@@ -25,7 +25,7 @@ from ..info import Media, Signal, SourceInfo
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 _MAX_FPS = 240  # what drivers and containers say beyond is a time base, not a rate
 _FROZEN_NS = 5_000_000_000
-_LOOK = 16  # every so many pixels are compared to see whether the picture stands still
+_LOOK = 16  # every so many pixels are compared to see whether the image stands still
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,8 @@ class LiveSource:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Whether the picture stood still."""
-        return ("the picture stood still for more than 5 s: is the camera frozen?",) if self._was_frozen else ()
+        """Whether the image stood still."""
+        return ("the image stood still for more than 5 s: is the camera frozen?",) if self._was_frozen else ()
 
     def __iter__(self) -> Iterator[Frame]:
         """Deliver frames until `stop`.

@@ -87,7 +87,7 @@ def _remote_file(address: str, shown: str, answer: Answer) -> Source:
 
 
 def _index_is_last(head: bytes) -> bool:
-    """Whether the boxes of an .mp4 begin with the pictures, not with their index."""
+    """Whether the boxes of an .mp4 begin with the images, not with their index."""
     at = 0
     while at + 8 <= len(head) and head[4:8] == b"ftyp":
         if head[at + 4 : at + 8] in (b"mdat", b"moov"):
@@ -124,7 +124,7 @@ class StreamFeed:
 
 
 class MotionJpegFeed:
-    """Pictures of an http camera."""
+    """Images of an http camera."""
 
     fps: float | None = None
     media: Media | None = None
@@ -134,7 +134,7 @@ class MotionJpegFeed:
         self._head = answer.head
 
     def __iter__(self) -> Iterator[Taken]:
-        """Decode each picture as its last byte comes; broken ones are left out."""
+        """Decode each image as its last byte comes; broken ones are left out."""
         decoder: Any = av.CodecContext.create("mjpeg", "r")
         try:
             for content in jpegs_of(_Rest(self._head, self._response)):

@@ -60,7 +60,7 @@ class VideoFile:
                 target=target,
                 options=options or {},
                 start_ns=facts.start_ns,
-                picture=decoder.picture_index,
+                video_index=decoder.video_index,
                 others=decoder.others,
             ),
         )
@@ -128,7 +128,7 @@ def open_video(path: Path, text: str, *, container_format: str | None = None) ->
             raise
         raise SourceNotFound(
             f"{address} cannot be read as a video",
-            expected="a video or picture that FFmpeg can decode",
+            expected="a video or image that FFmpeg can decode",
             found=error.todo if error.todo.startswith("It holds") else None,
             todo="If it is a video, it may be cut off: an .mp4 keeps its index at the end",
             kind=error.kind,

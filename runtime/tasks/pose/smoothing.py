@@ -275,5 +275,5 @@ def _another_scene(previous: NDArray[np.uint8], current: NDArray[np.uint8], flow
     """Whether an image has nothing to do with the one before, wherever the flow seeks it."""
     if float(cv2.absdiff(previous, current).mean()) <= _CUT_LEVEL:
         return False  # nearly always; a quick pan of the camera goes on
-    carried = sample(current, positions(flow))
-    return float(cv2.absdiff(previous, carried).mean()) > _CUT_LEVEL
+    warped = sample(current, positions(flow))
+    return float(cv2.absdiff(previous, warped).mean()) > _CUT_LEVEL

@@ -1,4 +1,4 @@
-"""A small data folder with the real one's layout: some labelled people, their pictures, photos without people."""
+"""A small data folder with the real one's layout: some labelled people, their images, photos without people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PHOTOS = 6
 
 
 def subset(source: Path, target: Path, names: list[str], each: int) -> None:
-    """Write a label file with only the first `each` people whose picture's name contains each of some words."""
+    """Write a label file with only the first `each` people whose image's name contains each of some words."""
     content = json.loads(source.read_text())
     images = {image["id"]: image for image in content["images"]}
     kept = []
@@ -48,7 +48,7 @@ def whole(source: Path, target: Path, names: tuple[str, ...], each: int) -> None
 
 @pytest.fixture(scope="session")
 def pose_data(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small data folder; pictures are links to the real ones."""
+    """The small data folder; images are links to the real ones."""
     root = tmp_path_factory.mktemp("pose-data")
     for name in ("train", "val"):
         subset(data_root / f"pose/lspet/{name}.json", root / f"pose/lspet/{name}.json", ["im"], 6)
