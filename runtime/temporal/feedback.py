@@ -33,9 +33,9 @@ class FeedbackStage(DenseStage):
     """Steadies one dense output of a network that reads its own last output, warped along the motion.
 
     Where the network runs on every frame its outputs are shown as they are: it has seen what was shown before, and
-    has done the blending. Between keyframes the last one is propagated along the flow, and the next comes in over a
-    few frames, as any dense output does; at once, all of the image would take a small step together. With
-    `fade_frames` given, that holds for both modes.
+    has done the blending. Between keyframes the last one is propagated along the flow. Of a file, places where that
+    no longer looks like the frame are painted anew (`repaint`), so the next keyframe is shown at once. With
+    `fade_frames` above 1 it comes in over so many frames instead, in both modes.
 
     Parameters
     ----------
@@ -85,15 +85,13 @@ class FeedbackStage(DenseStage):
             self._since.step(analysis.pair.backward, analysis.reliability)
         path = None if self._since is None else self._since.copy()
         repaint = None
-        if self._repaint is not None and analysis.pair is not None and not motion.keyframe and path is not None:
+        if self._key is None and analysis.pair is not None:
+            self._key = analysis.pair.previous  # the first frame, which has no pair, is the keyframe
+        if analysis.pair is not None and path is not None and not motion.keyframe:
             repaint, motion = self._check(path, analysis.pair.current, motion)
         if motion.keyframe:
             self._since = MotionPath()
             self._key = None if analysis.pair is None else analysis.pair.current
-        elif self._key is None and analysis.pair is not None:
-            self._key = analysis.pair.previous  # the first frame has no pair; it is the keyframe
-            if self._repaint is not None and path is not None:
-                repaint, motion = self._check(path, analysis.pair.current, motion)
         return replace(motion, path=path, repaint=repaint)
 
     def _check(
