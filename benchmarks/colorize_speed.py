@@ -39,8 +39,8 @@ def naive_loop(clip: str, output: str) -> int:
         if not there:
             break
         if frames % 30 == 0:
-            square = cv2.resize(pixels, (224, 224), interpolation=cv2.INTER_AREA)
-            features = describe.run(None, {"frame": square[None]})[0]
+            crop = cv2.resize(pixels, (224, 224), interpolation=cv2.INTER_AREA)
+            features = describe.run(None, {"frame": crop[None]})[0]
         small = cv2.resize(pixels, small_wh, interpolation=cv2.INTER_AREA)
         ab = color.run(None, {"frame": small[None], "global_features": features})[0][0]
         lab = cv2.cvtColor(pixels.astype(np.float32) / 255, cv2.COLOR_BGR2LAB)

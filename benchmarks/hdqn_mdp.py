@@ -74,7 +74,7 @@ def save(figure: pyplot.Figure, path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="holds hdqn.npz and q_learning.npz")
-    parser.add_argument("--pictures", type=Path, default=Path("docs/images"))
+    parser.add_argument("--images", type=Path, default=Path("docs/images"))
     options = parser.parse_args()
     results = {name: np.load(options.folder / f"{name}.npz") for name in NAMES}
     for name, result in results.items():
@@ -84,8 +84,8 @@ def main() -> None:
             f"{NAMES[name]}: {last.mean():.4f} ± {last.std(ddof=1):.4f}, seeds {last.min():.3f} to {last.max():.3f}"
         )
         print(f"  visits of s1 to s6 an episode: {visits}")
-    draw_rewards(results, options.pictures / "hdqn_mdp_reward.png")
-    draw_visits(results["hdqn"], options.pictures / "hdqn_mdp_visits.png")
+    draw_rewards(results, options.images / "hdqn_mdp_reward.png")
+    draw_visits(results["hdqn"], options.images / "hdqn_mdp_visits.png")
 
 
 if __name__ == "__main__":

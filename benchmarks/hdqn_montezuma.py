@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--pixels", action="store_true", help="objects from the screen, exported graphs")
     parser.add_argument("--sticky", type=float, nargs="+", default=[0.0, 0.25])
     parser.add_argument("--history", type=Path, help="history.json of the training, to draw")
-    parser.add_argument("--pictures", type=Path, default=Path("docs/images"))
+    parser.add_argument("--images", type=Path, default=Path("docs/images"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     play = play_pixels if options.pixels else play_memory
@@ -126,7 +126,7 @@ def main() -> None:
         name = f"{'pixels' if options.pixels else 'memory'}, sticky {sticky:g}, epsilon {options.epsilon:g}"
         print(report(name, scores, time.monotonic() - began), flush=True)
     if options.history:
-        draw_history(json.loads(options.history.read_text()), options.pictures / "hdqn_montezuma_goals.png")
+        draw_history(json.loads(options.history.read_text()), options.images / "hdqn_montezuma_goals.png")
 
 
 if __name__ == "__main__":

@@ -30,9 +30,9 @@ def play(clip: str, limit: int) -> dict:
         there, pixels = capture.read()
         if not there:
             break
-        picture = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+        image = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
         begun = time.perf_counter()
-        found = pose.process(picture).pose_landmarks
+        found = pose.process(image).pose_landmarks
         network += time.perf_counter() - begun
         height, width = pixels.shape[:2]
         marks = None if found is None else [found.landmark[i] for i in COCO]

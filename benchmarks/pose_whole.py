@@ -63,7 +63,7 @@ def similarity(found: np.ndarray, person: dict[str, Any]) -> float:
 @click.option("--bundle", default="pose", show_default=True)
 @click.option("--set", "settings", multiple=True, metavar="NAME=NUMBER", help="Override a setting.")
 @click.option("--curve", is_flag=True, help="Also over thresholds of a person's score.")
-@click.option("--sheet", type=click.Path(path_type=Path), help="Picture with the people who were found.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Image with the people who were found.")
 def main(data: Path, bundle: str, settings: tuple[str, ...], curve: bool, sheet: Path | None) -> None:
     """Measure a pose bundle on whole photos."""
     loaded, labels = Bundle.load(bundle), truth(data)

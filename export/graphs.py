@@ -87,12 +87,12 @@ def of_colorize(checkpoint: Checkpoint) -> TaskGraphs:
     """Graphs `global` and `color` of a colorizer."""
     net = load_weights(colorize_net.build(checkpoint.config), checkpoint)
     side = colorize_net.GLOBAL_SIZE
-    square = torch.randint(0, 256, (1, side, side, 3), dtype=torch.uint8)
+    small = torch.randint(0, 256, (1, side, side, 3), dtype=torch.uint8)
     frame = torch.randint(0, 256, (1, 192, 256, 3), dtype=torch.uint8)
     features = torch.rand(1, net.global_features)
     return TaskGraphs(
         graphs={
-            "global": GraphSource(module=GlobalGraph(net), example={"frame": square}, outputs=["global_features"]),
+            "global": GraphSource(module=GlobalGraph(net), example={"frame": small}, outputs=["global_features"]),
             "color": GraphSource(
                 module=ColorGraph(net), example={"frame": frame, "global_features": features}, outputs=["ab"],
                 dynamic={"frame": {1: ("height", 8), 2: ("width", 8)}},
@@ -169,9 +169,9 @@ def of_pose(checkpoint: Checkpoint) -> TaskGraphs:
     pose = pose_graph.of_checkpoint(checkpoint)
     pose.detector.fine.fold()
     graph = PoseFrameGraph(pose)
-    square = torch.randint(0, 256, (1, size, size, 3), dtype=torch.uint8)
+    frame = torch.randint(0, 256, (1, size, size, 3), dtype=torch.uint8)
     return TaskGraphs(
-        graphs={"pose": GraphSource(module=graph, example={"frame": square}, outputs=pose_graph.OUTPUTS)},
+        graphs={"pose": GraphSource(module=graph, example={"frame": frame}, outputs=pose_graph.OUTPUTS)},
         preprocess={"pose": Preprocess("area", size_hw=(size, size))},
         layouts={"frame": "NHWC", "maps": "NCHW"},
         skeleton=pose_graph.skeleton_of(checkpoint),

@@ -1,4 +1,4 @@
-"""Any folder of photos, decoded once into squares that a training step can index.
+"""Any folder of photos, decoded once into crops that a training step can index.
 
 Owns finding, decoding and caching of photos. Knows nothing of color spaces or losses.
 """
@@ -23,7 +23,7 @@ from ..runtime.errors import SourceNotFound
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 _MEMORY_SHARE = 1 / 3
-_LONG = 1.25  # a photo longer than this gives two squares, one from each end
+_LONG = 1.25  # a photo longer than this gives two crops, one from each end
 
 
 def find_photos(folders: Sequence[Path]) -> list[Path]:
@@ -44,13 +44,13 @@ def find_photos(folders: Sequence[Path]) -> list[Path]:
 
 
 @dataclass(frozen=True, slots=True)
-class Squares:
-    """Photos as squares, decoded once, in a file that is memory-mapped.
+class PhotoCrops:
+    """Photos as crops, decoded once, in a file that is memory-mapped.
 
     Parameters
     ----------
     pixels : (N, side, side, 3) uint8 BGR, read-only
-    names : the photo of each square, as `folder/file`
+    names : the photo of each crop, as `folder/file`
     path : the file they lie in; its name changes with the photos
     """
 
@@ -59,13 +59,13 @@ class Squares:
     path: Path
 
     @classmethod
-    def of_folders(cls, folders: Sequence[Path], *, side: int, cache: Path) -> Squares:
+    def of_folders(cls, folders: Sequence[Path], *, side: int, cache: Path) -> PhotoCrops:
         """Decode every photo below some folders, or read what an earlier run has decoded.
 
         Parameters
         ----------
         folders : any folders of photos
-        side : pixels; the short side of each photo is scaled to it, long photos give a square from each end
+        side : pixels; the short side of each photo is scaled to it, long photos give a crop from each end
         cache : folder of the cache
 
         Raises
@@ -75,14 +75,14 @@ class Squares:
         """
         photos = find_photos(folders)
         stamp = "".join(f"{p.name}{p.stat().st_size}{p.stat().st_mtime_ns}" for p in photos)
-        path = cache / f"squares-{side}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}.npy"
+        path = cache / f"crops-{side}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}.npy"
         names_path = path.with_suffix(".txt")
         if not path.exists():
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                jobs = pool.map(lambda photo: photo_squares(photo, side), photos)
+                jobs = pool.map(lambda photo: photo_crops(photo, side), photos)
                 found = list(track(jobs, "decoding photos", total=len(photos), console=Console(stderr=True)))
-            squares = [square for group in found for square in group]
-            if not squares:
+            crops = [crop for group in found for crop in group]
+            if not crops:
                 raise SourceNotFound("None of the photos could be decoded", found=f"{len(photos)} files")
             cache.mkdir(parents=True, exist_ok=True)
             names = [
@@ -90,13 +90,13 @@ class Squares:
             ]
             names_path.write_text("\n".join(names), encoding="utf-8")
             temporary = path.with_suffix(f".{os.getpid()}.tmp.npy")
-            np.save(temporary, np.stack(squares))
+            np.save(temporary, np.stack(crops))
             temporary.replace(path)
         return cls(np.load(path, mmap_mode="r"), tuple(names_path.read_text(encoding="utf-8").split("\n")), path)
 
 
-def photo_squares(path: Path, side: int) -> list[NDArray[np.uint8]]:
-    """Cut one or two squares, (side, side, 3) uint8 BGR, of a photo; none if it cannot be decoded."""
+def photo_crops(path: Path, side: int) -> list[NDArray[np.uint8]]:
+    """Cut one or two crops, (side, side, 3) uint8 BGR, of a photo; none if it cannot be decoded."""
     pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if pixels is None:
         return []
@@ -120,7 +120,7 @@ def prefix_weights(names: Sequence[str], factors: Mapping[str, float]) -> NDArra
 
 
 class BatchSource:
-    """Random batches out of a stack of squares, as tensors on a device.
+    """Random batches out of a stack of crops, as tensors on a device.
 
     On a GPU the whole stack is moved there once. On a CPU it is held in memory if it takes less than a third of it,
     else it stays memory-mapped; the next batch is fetched while the present one is trained on.
@@ -128,9 +128,9 @@ class BatchSource:
     Parameters
     ----------
     pixels : (N, side, side, 3) uint8 BGR
-    batch_size : squares a batch
+    batch_size : crops a batch
     device : torch device
-    weights : (N,) sampling weights; None is uniform, 0 leaves a square out
+    weights : (N,) sampling weights; None is uniform, 0 leaves a crop out
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class BatchSource:
         return batch.flip(-1).permute(0, 3, 1, 2).float().div(255), indices
 
     def _read(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw indices and fetch their squares, (B, side, side, 3) uint8 BGR."""
+        """Draw indices and fetch their crops, (B, side, side, 3) uint8 BGR."""
         if self._chances is None:
             chosen = self._random.integers(0, len(self._pixels), self._size)
         else:

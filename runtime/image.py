@@ -113,7 +113,7 @@ def preprocess_pixels(pixels: NDArray[np.uint8], preprocess: Preprocess) -> NDAr
     return resize(pixels, network_size_wh((width, height), preprocess), preprocess.kernel)
 
 
-def crop_square(
+def crop_roi(
     pixels: NDArray[np.uint8] | Planes, corner_xy: tuple[int, int], side: int, size: int
 ) -> NDArray[np.uint8]:
     """Crop an ROI and resize it; outside the image it is mid-grey.
@@ -130,16 +130,16 @@ def crop_square(
     (size, size, 3) uint8
     """
     if not isinstance(pixels, Planes):
-        return _fit_square(_square(pixels, corner_xy, side, OUTSIDE), size)
-    y = _fit_square(_square(pixels.y, corner_xy, side, _stored_grey(pixels.tags)), size)
+        return _fit(_crop(pixels, corner_xy, side, OUTSIDE), size)
+    y = _fit(_crop(pixels.y, corner_xy, side, _stored_grey(pixels.tags)), size)
     if pixels.u is None or pixels.v is None:
         return np.asarray(cv2.cvtColor(stretched(y, pixels.tags), cv2.COLOR_GRAY2BGR), np.uint8)
     # Chroma of half a size begins and ends on half a pixel; color may lie so much beside its edge.
     wide, high = (-(-whole // small) for whole, small in zip(pixels.size_wh, pixels.u.shape[::-1], strict=True))
     if wide != high:
-        return crop_square(pixels.to_bgr(), corner_xy, side, size)
+        return crop_roi(pixels.to_bgr(), corner_xy, side, size)
     corner, extent = (corner_xy[0] // wide, corner_xy[1] // wide), max(1, round(side / wide))
-    u, v = (_fit_square(_square(plane, corner, extent, int(NEUTRAL)), size) for plane in (pixels.u, pixels.v))
+    u, v = (_fit(_crop(plane, corner, extent, int(NEUTRAL)), size) for plane in (pixels.u, pixels.v))
     return Planes(y, u, v, pixels.tags).to_bgr()
 
 
@@ -148,26 +148,26 @@ def _stored_grey(tags: ColorTags) -> int:
     return OUTSIDE if tags.full_range else round(16 + OUTSIDE * 219 / 255)
 
 
-def _square(plane: NDArray[np.uint8], corner_xy: tuple[int, int], side: int, outside: int) -> NDArray[np.uint8]:
+def _crop(plane: NDArray[np.uint8], corner_xy: tuple[int, int], side: int, outside: int) -> NDArray[np.uint8]:
     """Crop a square ROI of (H, W[, C]); outside the image it has one level. Copies only where some of it does."""
     height, width = plane.shape[:2]
     left, top = corner_xy
     x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
     if (x0, y0, x1, y1) == (left, top, left + side, top + side):
         return plane[y0:y1, x0:x1]
-    square = np.full((side, side, *plane.shape[2:]), outside, np.uint8)
+    crop = np.full((side, side, *plane.shape[2:]), outside, np.uint8)
     if x1 > x0 and y1 > y0:
-        square[y0 - top : y1 - top, x0 - left : x1 - left] = plane[y0:y1, x0:x1]
-    return square
+        crop[y0 - top : y1 - top, x0 - left : x1 - left] = plane[y0:y1, x0:x1]
+    return crop
 
 
-def _fit_square(square: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def _fit(crop: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Resize a crop. Averaging areas of whole pixels is far faster, so it is resized to such a size first."""
-    side = square.shape[0]
+    side = crop.shape[0]
     if side > size:
         whole = max(2, side // size) * size
-        square = resize(square, (whole, whole), "linear")
-    return resize(square, (size, size), "area")
+        crop = resize(crop, (whole, whole), "linear")
+    return resize(crop, (size, size), "area")
 
 
 def luma(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

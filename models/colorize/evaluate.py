@@ -105,8 +105,8 @@ def _thumbnail(pixels: Pixels) -> Pixels:
     height, width = pixels.shape[:2]
     side = min(height, width)
     y, x = (height - side) // 2, (width - side) // 2
-    square = pixels[y : y + side, x : x + side]
-    return np.asarray(cv2.resize(square, (_SHEET_SIDE, _SHEET_SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+    crop = pixels[y : y + side, x : x + side]
+    return np.asarray(cv2.resize(crop, (_SHEET_SIDE, _SHEET_SIDE), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _gap() -> Pixels:

@@ -18,18 +18,18 @@ from rich.console import Console
 from rich.progress import track
 
 from ...runtime.errors import UsageError
-from ..data import Squares
+from ..data import PhotoCrops
 
 LABEL_SIDE = 160  # what a classifier sees; soft labels need no more, and cost half of what 224 does
 _Item = TypeVar("_Item")
 
 
-def mean_chroma(squares: Squares) -> NDArray[np.float32]:
-    """Mean distance from grey of every square, (N,) in CIELAB units."""
-    path = squares.path.with_suffix(".chroma.npy")
+def mean_chroma(crops: PhotoCrops) -> NDArray[np.float32]:
+    """Mean distance from grey of every crop, (N,) in CIELAB units."""
+    path = crops.path.with_suffix(".chroma.npy")
     if not path.exists():
-        chroma = np.empty(len(squares.pixels), np.float32)
-        watched = _watched(squares.pixels, len(squares.pixels), "measuring chroma")
+        chroma = np.empty(len(crops.pixels), np.float32)
+        watched = _watched(crops.pixels, len(crops.pixels), "measuring chroma")
         for i, pixels in enumerate(watched):
             small = cv2.resize(pixels, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
             chroma[i] = np.linalg.norm(cv2.cvtColor(small, cv2.COLOR_BGR2LAB)[..., 1:], axis=-1).mean()
@@ -38,19 +38,19 @@ def mean_chroma(squares: Squares) -> NDArray[np.float32]:
     return found
 
 
-def of_classifier(squares: Squares, model: Path) -> NDArray[np.float16]:
-    """Ask a classifier for its opinion on every square, in color.
+def of_classifier(crops: PhotoCrops, model: Path) -> NDArray[np.float16]:
+    """Ask a classifier for its opinion on every crop, in color.
 
     Parameters
     ----------
-    squares : photos
+    crops : photos
     model : ONNX file; first input (n, 3, h, w) float32 RGB in [0, 1], last output (n, N) scores
 
     Returns
     -------
     (N photos, N classes) float16, each row sums to 1
     """
-    path = squares.path.with_suffix(f".{model.stem}.npy")
+    path = crops.path.with_suffix(f".{model.stem}.npy")
     if not path.exists():
         import onnxruntime as ort
 
@@ -66,14 +66,14 @@ def of_classifier(squares: Squares, model: Path) -> NDArray[np.float16]:
             return _softmax(scores).astype(np.float16)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            answers = pool.map(ask, squares.pixels)
-            rows = list(_watched(answers, len(squares.pixels), "asking the classifier"))
+            answers = pool.map(ask, crops.pixels)
+            rows = list(_watched(answers, len(crops.pixels), "asking the classifier"))
         _save(path, np.stack(rows))
     found: NDArray[np.float16] = np.load(path)
     return found
 
 
-def of_folders(squares: Squares) -> NDArray[np.float16]:
+def of_folders(crops: PhotoCrops) -> NDArray[np.float16]:
     """Take the folder that each photo lies in as its class, as the Places data set is laid out.
 
     Returns
@@ -85,7 +85,7 @@ def of_folders(squares: Squares) -> NDArray[np.float16]:
     UsageError
         If there is only one folder.
     """
-    folders = [name.partition("/")[0] for name in squares.names]
+    folders = [name.partition("/")[0] for name in crops.names]
     classes = sorted(set(folders))
     if len(classes) < 2:
         raise UsageError("All photos lie in one folder", expected="a folder for each class", found=classes[0])

@@ -50,13 +50,13 @@ class ColorizeReference:
     @torch.no_grad()
     def stages(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Run one image, (H, W, 3) BGR, and give every stage under the name it has in the bundle."""
-        square = preprocess_pixels(pixels, GLOBAL_PREPROCESS)
+        crop = preprocess_pixels(pixels, GLOBAL_PREPROCESS)
         small = preprocess_pixels(pixels, COLOR_PREPROCESS)
-        features, _ = self._net.describe(_luma(square))
+        features, _ = self._net.describe(_luma(crop))
         ab = self._net.predict_ab(_luma(small), features)[0].permute(1, 2, 0).numpy()
         self.result = Image(compose(pixels, small, np.ascontiguousarray(ab * self._saturation)))
         return {
-            "global.frame": square[None],
+            "global.frame": crop[None],
             "global.global_features": features.numpy(),
             "color.frame": small[None],
             "color.ab": ab[None],

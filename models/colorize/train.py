@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ...runtime.errors import UsageError
 from ..checkpoint import Checkpoint
-from ..data import BatchSource, Squares, prefix_weights
+from ..data import BatchSource, PhotoCrops, prefix_weights
 from ..schedule import Budget, one_cycle
 from ..training import LoopOptions, fit, seed_all
 from . import labels as photo_labels
@@ -83,15 +83,15 @@ class ColorizeTrainer:
     def __init__(self, options: ColorizeOptions, loop: LoopOptions) -> None:
         self.options, self.device, self.batch_size = options, loop.device, options.batch_size
         side = _SMALL_SIDE if max(options.crop, options.last_crop) <= _SMALL_CROP else 256
-        squares = Squares.of_folders(options.data, side=side, cache=options.cache)
-        colorful = photo_labels.mean_chroma(squares) >= LEAST_CHROMA
-        weights = prefix_weights(squares.names, options.prefixes) * colorful
+        crops = PhotoCrops.of_folders(options.data, side=side, cache=options.cache)
+        colorful = photo_labels.mean_chroma(crops) >= LEAST_CHROMA
+        weights = prefix_weights(crops.names, options.prefixes) * colorful
         self.photos = BatchSource(
-            squares.pixels, batch_size=options.batch_size, device=loop.device, seed=loop.seed, weights=weights
+            crops.pixels, batch_size=options.batch_size, device=loop.device, seed=loop.seed, weights=weights
         )
         self.labels: Tensor | None = None
         net_options = options.net
-        labels = _labels(squares, options)
+        labels = _labels(crops, options)
         if labels is not None:
             self.labels = torch.from_numpy(labels).to(loop.device)
             net_options = dataclasses.replace(net_options, classes=labels.shape[1])
@@ -159,13 +159,13 @@ class ColorizeTrainer:
         self.net.log_weights.copy_(rarity(count, mix=1 - self.options.rebalance).log())
 
 
-def _labels(squares: Squares, options: ColorizeOptions) -> NDArray[np.float16] | None:
+def _labels(crops: PhotoCrops, options: ColorizeOptions) -> NDArray[np.float16] | None:
     """Find the class labels that the options ask for, (N, classes), or none."""
     if options.classifier is not None and options.class_folders:
         raise UsageError("Labels come from a classifier or from folders", expected="one of the two")
     if options.classifier is not None:
-        return photo_labels.of_classifier(squares, options.classifier)
-    return photo_labels.of_folders(squares) if options.class_folders else None
+        return photo_labels.of_classifier(crops, options.classifier)
+    return photo_labels.of_folders(crops) if options.class_folders else None
 
 
 def parse_prefixes(words: Sequence[str]) -> dict[str, float]:

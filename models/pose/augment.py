@@ -20,7 +20,7 @@ BOX_MARGIN = 1.25  # side of a crop over the side of the person's box, in traini
 _UPPER = ("nose", "shoulder", "elbow", "wrist", "hip", "head_top")
 _CHEST = ("nose", "shoulder", "elbow", "head_top", "neck")
 _HEAD = ("nose", "eye", "ear", "head_top", "neck", "shoulder")
-_SHRINK_FROM = 1.75  # square pixels a crop pixel beyond which plain sampling would be jagged
+_SHRINK_FROM = 1.75  # stored pixels a crop pixel beyond which plain sampling would be jagged
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -54,12 +54,12 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A view of a square: its point `centre` comes to the middle of the crop.
+    """A view of a stored crop: its point `centre` comes to the middle of the crop.
 
     Parameters
     ----------
-    centre : (2,) pixels of the square
-    scale : square pixels a crop pixel
+    centre : (2,) pixels of the stored crop
+    scale : stored pixels a crop pixel
     angle : radians; mirror : whether left and right are exchanged
     """
 
@@ -69,7 +69,7 @@ class Look:
     mirror: bool = False
 
     def matrix(self, size: int, at: tuple[float, float] | None = None) -> NDArray[np.float64]:
-        """Give the (2, 3) matrix from square pixels to crop pixels; `at` is another place than the middle."""
+        """Give the (2, 3) matrix from stored pixels to crop pixels; `at` is another place than the middle."""
         cos, sin = np.cos(self.angle) / self.scale, np.sin(self.angle) / self.scale
         flip = -1.0 if self.mirror else 1.0
         linear = np.array([[flip * cos, flip * sin], [-sin, cos]])
@@ -82,19 +82,19 @@ def moved(matrix: NDArray[np.float64], points: Floats) -> Floats:
     return (points @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
 
 
-def sampled(square: Pixels, matrix: NDArray[np.float64], size_wh: tuple[int, int]) -> Pixels:
-    """Warp a square by a (2, 3) matrix; it is averaged first where it shrinks much, and grey outside."""
+def sampled(image: Pixels, matrix: NDArray[np.float64], size_wh: tuple[int, int]) -> Pixels:
+    """Warp an image by a (2, 3) matrix; it is averaged first where it shrinks much, and grey outside."""
     scale = 1 / np.hypot(matrix[0, 0], matrix[1, 0])
     factor = 1
     while scale / factor > _SHRINK_FROM:
         factor *= 2
     if factor > 1:
-        side = max(1, square.shape[0] // factor)
-        square = np.asarray(cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+        side = max(1, image.shape[0] // factor)
+        image = np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
         middle = (factor - 1) / 2  # the first small pixel's middle, in large pixels
         matrix = np.column_stack((matrix[:, :2] * factor, matrix[:, 2] + matrix[:, :2].sum(1) * middle))
     border = (OUTSIDE, OUTSIDE, OUTSIDE)
-    return np.asarray(cv2.warpAffine(square, matrix, size_wh, flags=cv2.INTER_LINEAR, borderValue=border), np.uint8)
+    return np.asarray(cv2.warpAffine(image, matrix, size_wh, flags=cv2.INTER_LINEAR, borderValue=border), np.uint8)
 
 
 @dataclass(slots=True)
@@ -115,11 +115,11 @@ class Cropper:
         self.upper = np.array([any(part in name for part in _UPPER) for name in joints])
         self.chest = np.array([any(part in name for part in _CHEST) for name in joints])
         self.head = np.array([any(part in name for part in _HEAD) for name in joints])
-        self.side = self.people.squares.shape[1] / CONTEXT
+        self.side = self.people.crops.shape[1] / CONTEXT
 
     def middle(self) -> Floats:
-        """Centre of every square, and of every box."""
-        return np.full(2, (self.people.squares.shape[1] - 1) / 2, np.float32)
+        """Centre of every stored crop, and of every box."""
+        return np.full(2, (self.people.crops.shape[1] - 1) / 2, np.float32)
 
     def plain(self, index: int, size: int) -> Sample:
         """Cut a person's box x 1.25 without any change, for validation."""
@@ -169,8 +169,8 @@ class Cropper:
         """Show a photo without people where the person's image ends, instead of grey."""
         assert self.backgrounds is not None
         size, rng = len(sample.image), self.rng
-        left, top, right, bottom = self.people.picture[index]
-        mask = np.zeros(self.people.squares.shape[1:3], np.uint8)
+        left, top, right, bottom = self.people.image_box[index]
+        mask = np.zeros(self.people.crops.shape[1:3], np.uint8)
         mask[max(0, round(top)) : max(0, round(bottom)), max(0, round(left)) : max(0, round(right))] = 255
         inside = cv2.warpAffine(mask, look.matrix(size), (size, size), flags=cv2.INTER_LINEAR)
         if inside.min() == 255:
@@ -189,14 +189,14 @@ class Cropper:
         extent = self.people.extent[other] / self.side * side
         x = size / 2 + rng.choice((-1, 1)) * (size * rng.uniform(0.3, 0.5) + extent[0] * 0.3)
         y = size * rng.uniform(0.35, 0.75)
-        patch = sampled(self.people.squares[other], matrix.matrix(size, (x, y)), (size, size))
+        patch = sampled(self.people.crops[other], matrix.matrix(size, (x, y)), (size, size))
         steps = np.arange(size, dtype=np.float32)
         dx, dy = ((steps - c) / (e * 0.55 + 2) for c, e in zip((x, y), extent, strict=True))
         alpha = np.clip((1.1 - (np.abs(dx)[None] ** 4 + np.abs(dy)[:, None] ** 4) ** 0.25) * 8, 0, 1)[..., None]
         sample.image = (sample.image + (patch.astype(np.float32) - sample.image) * alpha).astype(np.uint8)
 
     def _patch_source(self) -> Pixels:
-        return self.people.squares[self.rng.integers(len(self.people))]
+        return self.people.crops[self.rng.integers(len(self.people))]
 
     def _part(self, index: int, part: NDArray[np.bool_]) -> tuple[Floats, float, bool]:
         """Box of the joints `part` (J,), if enough of them are marked; else the person's own box and False."""
@@ -219,7 +219,7 @@ class Cropper:
         inside = ((joints >= 0) & (joints <= size - 1)).all(1)
         box = clipped(moved(matrix, self.middle()[None])[0], people.extent[index] / look.scale, (size, size))
         weight = np.where(absent, np.float32(0.5), known)
-        image = sampled(people.squares[index], matrix, (size, size))
+        image = sampled(people.crops[index], matrix, (size, size))
         return Sample(image, joints, weight, (known > 0) & inside, box[None])
 
     def _cut_below(self, sample: Sample, part: NDArray[np.bool_]) -> None:

@@ -55,7 +55,7 @@ class BatchOptions:
 
     Parameters
     ----------
-    size : pixels of the network's crops; square : pixels of a stored square
+    size : pixels of the crops that the network sees; stored_size : pixels of a stored crop
     crops, scenes : of each a batch
     wild : share of crops from people in any posture, upright ones twice as often as others; video : share from
         clips; `NEW` are drawn as it says; the rest are photos
@@ -63,7 +63,7 @@ class BatchOptions:
     """
 
     size: int = 192
-    square: int = 320
+    stored_size: int = 320
     crops: int = 36
     scenes: int = 12
     wild: float = 0.23
@@ -138,8 +138,8 @@ class PoseBatches:
         self.options, self.skeleton = options, skeleton
         labels = {data / name: other and data / other for name, other in TRAIN_LABELS.items()}
         self.people = load_people(
-            labels | dict.fromkeys(extra), skeleton, root=data, size=options.square, cache=cache, exclude=HELD_OUT,
-            in_memory=True,
+            labels | dict.fromkeys(extra), skeleton, root=data, size=options.stored_size, cache=cache,
+            exclude=HELD_OUT, in_memory=True,
         )  # fmt: skip
         self.wild = self.people.in_groups(WILD)
         self.cumulated = np.cumsum(_weights(self.people, skeleton, options))
@@ -164,7 +164,7 @@ class PoseBatches:
         maker = None
         if self.options.scenes:
             maker = SceneMaker(cropper, self.photos, np.cumsum(_nobody_weights(self.photos)))
-            cropper.backgrounds = self.photos.squares[self.photos.nobody][:: max(1, self.photos.nobody.sum() // 400)]
+            cropper.backgrounds = self.photos.images[self.photos.nobody][:: max(1, self.photos.nobody.sum() // 400)]
         try:
             while True:
                 self._ready.put(self._make(cropper, maker))

@@ -1,6 +1,6 @@
-"""Labelled people out of COCO-keypoints files, cut into squares that a training step can index.
+"""Labelled people out of COCO-keypoints files, cropped with context for what a training step can index.
 
-Owns reading the label files, finding their images and video frames, and the cache of squares. Knows nothing of
+Owns reading the label files, finding their images and video frames, and the cache of crops. Knows nothing of
 networks; the label files may have any joints of `PARENTS`, and each joint that a file lacks is simply unknown.
 """
 
@@ -23,11 +23,11 @@ from rich.progress import track
 
 from ...runtime.bundle.manifest import Skeleton
 from ...runtime.errors import SourceNotFound
-from ...runtime.image import crop_square
+from ...runtime.image import crop_roi
 from .labels import SURE, Opinion, merged, taught
 from .skeleton import PARENTS, placed
 
-CONTEXT = 2.0  # side of a stored square over the side of the person's box
+CONTEXT = 2.0  # side of a stored crop over the side of the person's box
 # in box sides: with its parent this near the image's border, an unmarked joint lies outside (legs are long)
 NEAR_BORDER, NEAR_BORDER_LEGS = 0.12, 0.4
 RULES = 3  # of labels, boxes and caches; raised when they change, so that old caches are left alone
@@ -36,23 +36,23 @@ VIDEOS = (".mp4", ".mkv", ".avi", ".mov")
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """N people, each in a square twice as large as their box.
+    """N people, each in a square crop twice as large as their box.
 
     Parameters
     ----------
-    squares : (N, S, S, 3) uint8 BGR; mid-grey outside the image
-    joints : (N, J, 2) float32, x and y in pixels of the square
+    crops : (N, S, S, 3) uint8 BGR; mid-grey outside the image
+    joints : (N, J, 2) float32, x and y in pixels of the crop
     known : (N, J) float32, trust in each joint's place, 0 where nobody marked it
     absent : (N, J) bool, joints that lie outside the image for certain
-    extent : (N, 2) float32, width and height of the box in pixels of the square; it is centred
+    extent : (N, 2) float32, width and height of the box in pixels of the crop; it is centred
     group : (N,) int32, index into `groups`
-    frame : (N, 3) float32, left, top (pixels of the image) and scale (image pixels a square pixel)
+    frame : (N, 3) float32, left, top (pixels of the image) and scale (image pixels a crop pixel)
     groups : names, such as `lspet` or a clip
     image : (N,) int32, number of the image, equal for people in the same one
-    picture : (N, 4) float32, left, top, right and bottom of the image in pixels of the square
+    image_box : (N, 4) float32, left, top, right and bottom of the image in pixels of the crop
     """
 
-    squares: NDArray[np.uint8]
+    crops: NDArray[np.uint8]
     joints: NDArray[np.float32]
     known: NDArray[np.float32]
     absent: NDArray[np.bool_]
@@ -60,7 +60,7 @@ class People:
     group: NDArray[np.int32]
     frame: NDArray[np.float32]
     image: NDArray[np.int32]
-    picture: NDArray[np.float32]
+    image_box: NDArray[np.float32]
     groups: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -87,16 +87,16 @@ def load_people(
     exclude: Sequence[str] = (),
     in_memory: bool = False,
 ) -> People:
-    """Read label files and cut every person, once; a second call takes the squares from `cache`.
+    """Read label files and cut every person, once; a second call takes the crops from `cache`.
 
     Parameters
     ----------
     labels : COCO-keypoints files; images are looked for beside each file and then below `root`; an image with a
         `frame` is that frame of a video. A mapping names for each the teacher's opinion of the same people, or None
     skeleton : joints of the result
-    size : S, pixels of a square
+    size : S, pixels of a stored crop
     exclude : images whose name contains one of these words are left out
-    in_memory : read all squares at once; else they are mapped, and each waits for the disk when it is first used
+    in_memory : read all crops at once; else they are mapped, and each waits for the disk when it is first used
 
     Raises
     ------
@@ -116,10 +116,10 @@ def load_people(
 
 
 def _stored(path: Path, *, in_memory: bool) -> People:
-    """Read a cache, its squares mapped or whole."""
+    """Read a cache, its crops mapped or whole."""
     small = np.load(path.with_suffix(".npz"))
     return People(
-        squares=np.load(path.with_suffix(".npy"), mmap_mode=None if in_memory else "r"),
+        crops=np.load(path.with_suffix(".npy"), mmap_mode=None if in_memory else "r"),
         groups=tuple(str(name) for name in small["groups"]),
         **{name: small[name] for name in small.files if name != "groups"},
     )
@@ -151,7 +151,7 @@ def _entries(
         path = next((p / name for p in (file.parent, root) if (p / name).is_file()), None)
         if path is None:
             raise SourceNotFound(
-                f"{file.name} names a picture that is not there", found=name, expected=f"below {root}"
+                f"{file.name} names an image that is not there", found=name, expected=f"below {root}"
             )
         own, box, unsure = _opinion(person, order), person["bbox"], np.zeros(len(order), bool)
         if "spread" in person or "sure" in person:  # the teacher's: it names every joint, the ones outside too
@@ -238,33 +238,33 @@ def _outside(
 
 
 def _write(path: Path, entries: list[dict[str, Any]], size: int) -> None:
-    """Cut all squares into `path`.npy and write the rest into `path`.npz."""
+    """Cut all crops into `path`.npy and write the rest into `path`.npz."""
     if not entries:
         raise SourceNotFound("The label files hold no person")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    squares = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(entries), size, size, 3))
+    crops = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(entries), size, size, 3))
     frames = np.zeros((len(entries), 3), np.float32)
-    by_picture: dict[Path, list[int]] = defaultdict(list)
+    by_image: dict[Path, list[int]] = defaultdict(list)
     for index, entry in enumerate(entries):
-        by_picture[entry["path"]].append(index)
+        by_image[entry["path"]].append(index)
 
     def cut(item: tuple[Path, list[int]]) -> None:
-        for index, pixels in _pictures(item[0], entries, item[1]):
+        for index, pixels in _read_images(item[0], entries, item[1]):
             x, y, w, h = entries[index]["box"]
             side = max(8, round(CONTEXT * max(w, h)))
             corner = (round(x + w / 2 - side / 2), round(y + h / 2 - side / 2))
-            squares[index] = crop_square(pixels, corner, side, size)
+            crops[index] = crop_roi(pixels, corner, side, size)
             frames[index] = (*corner, side / size)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in track(pool.map(cut, by_picture.items()), "cutting people", total=len(by_picture), transient=True):
+        for _ in track(pool.map(cut, by_image.items()), "cutting people", total=len(by_image), transient=True):
             pass
-    squares.flush()
+    crops.flush()
     limits = np.array([(0, 0, *e["size"]) for e in entries], np.float32)
     limits = (limits - np.tile(frames[:, :2], 2)) / frames[:, 2:]
     names = sorted({entry["group"] for entry in entries})
-    pictures = {name: number for number, name in enumerate(dict.fromkeys(entry["image"] for entry in entries))}
+    images = {name: number for number, name in enumerate(dict.fromkeys(entry["image"] for entry in entries))}
     # cv2 resizes by pixel areas: the middle of the first pixel is at 0.5, labels count it as 0
     joints = np.stack([e["joints"] for e in entries]) + 0.5
     joints = (joints - frames[:, None, :2]) / frames[:, None, 2:] - 0.5
@@ -273,12 +273,12 @@ def _write(path: Path, entries: list[dict[str, Any]], size: int) -> None:
         absent=np.stack([e["absent"] for e in entries]), frame=frames,
         extent=np.array([e["box"][2:] for e in entries], np.float32) / frames[:, 2:],
         group=np.array([names.index(e["group"]) for e in entries], np.int32), groups=np.array(names),
-        image=np.array([pictures[e["image"]] for e in entries], np.int32), picture=limits,
+        image=np.array([images[e["image"]] for e in entries], np.int32), image_box=limits,
     )  # fmt: skip
     temporary.replace(path.with_suffix(".npy"))
 
 
-def _pictures(
+def _read_images(
     path: Path, entries: Sequence[Mapping[str, Any]], indices: list[int]
 ) -> list[tuple[int, NDArray[np.uint8]]]:
     """Decode a photo, or the wanted frames of a video in one pass, for the entries that need them."""

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...runtime.errors import SourceNotFound
-from ...runtime.image import crop_square
+from ...runtime.image import crop_roi
 from .people import RULES, tight_box
 
 SIDE = 288  # pixels of a letterboxed photo
@@ -27,28 +27,28 @@ PEOPLE, IGNORED = 10, 16  # boxes of each kind that are kept of a photo, the lar
 
 @dataclass(frozen=True, slots=True)
 class Photos:
-    """N photos, each letterboxed into a square.
+    """N photos, each letterboxed into a square image.
 
     Parameters
     ----------
-    squares : (N, S, S, 3) uint8 BGR, mid-grey outside the image
-    boxes : (N, K, 4) float32 centre x, y, width, height of people, pixels of the square; width 0 where there is none
+    images : (N, S, S, 3) uint8 BGR, mid-grey outside the image
+    boxes : (N, K, 4) float32 centre x, y, width, height of people, pixels of that image; width 0 where there is none
     ignored : (N, L, 4) likewise, of places where somebody may be
     nobody : (N,) bool, nobody is there for certain; crowd : (N,) bool, more people than labelled
-    picture : (N, 4) float32, left, top, right and bottom of the photo in its square
+    photo_box : (N, 4) float32, left, top, right and bottom of the photo in that image
     group : (N,) str, the first part of the file's name
     """
 
-    squares: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     boxes: NDArray[np.float32]
     ignored: NDArray[np.float32]
     nobody: NDArray[np.bool_]
     crowd: NDArray[np.bool_]
-    picture: NDArray[np.float32]
+    photo_box: NDArray[np.float32]
     group: NDArray[np.str_]
 
     def __len__(self) -> int:
-        return len(self.squares)
+        return len(self.images)
 
 
 def load_photos(labels: Path, *, root: Path, cache: Path) -> Photos:
@@ -66,8 +66,8 @@ def load_photos(labels: Path, *, root: Path, cache: Path) -> Photos:
     if not path.with_suffix(".npy").exists():
         _write(path, labels, root)
     small = np.load(path.with_suffix(".npz"))
-    squares = np.load(path.with_suffix(".npy"))
-    return Photos(squares, **{name: small[name] for name in small.files})
+    images = np.load(path.with_suffix(".npy"))
+    return Photos(images, **{name: small[name] for name in small.files})
 
 
 def _write(path: Path, labels: Path, root: Path) -> None:
@@ -83,17 +83,17 @@ def _write(path: Path, labels: Path, root: Path) -> None:
             raise SourceNotFound(f"{root / image['file_name']} cannot be read")
         side = max(pixels.shape[:2])
         corner = ((pixels.shape[1] - side) // 2, (pixels.shape[0] - side) // 2)
-        square = crop_square(np.asarray(pixels, np.uint8), corner, side, SIDE)
-        return square, SIDE / side, np.array(corner, np.float64)
+        image = crop_roi(np.asarray(pixels, np.uint8), corner, side, SIDE)
+        return image, SIDE / side, np.array(corner, np.float64)
 
     with ThreadPoolExecutor() as pool:
         found = list(pool.map(letterboxed, kept))
     boxes = np.zeros((len(kept), PEOPLE, 4), np.float32)
     ignored = np.zeros((len(kept), IGNORED, 4), np.float32)
-    picture = np.zeros((len(kept), 4), np.float32)
+    photo_box = np.zeros((len(kept), 4), np.float32)
     for n, (image, (_, scale, corner)) in enumerate(zip(kept, found, strict=True)):
         sides = np.tile(corner, 2)
-        picture[n] = (np.array([0, 0, image["width"], image["height"]]) - sides) * scale
+        photo_box[n] = (np.array([0, 0, image["width"], image["height"]]) - sides) * scale
         sure = [_box(p, (image["width"], image["height"])) for p in people.get(image["id"], []) if p.get("sure")]
         unsure = [p["bbox"] for p in people.get(image["id"], []) if not p.get("sure")]
         for rows, store in ((sure, boxes), (unsure, ignored)):
@@ -104,11 +104,11 @@ def _write(path: Path, labels: Path, root: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     group = np.array([Path(i["file_name"]).name.split("_")[0] for i in kept])
     np.savez(
-        path.with_suffix(".npz"), boxes=boxes, ignored=ignored, picture=picture, group=group,
+        path.with_suffix(".npz"), boxes=boxes, ignored=ignored, photo_box=photo_box, group=group,
         nobody=np.array([bool(i["nobody"]) for i in kept]), crowd=np.array([bool(i.get("crowd")) for i in kept]),
     )  # fmt: skip
     temporary = path.with_suffix(".tmp.npy")
-    np.save(temporary, np.stack([square for square, _, _ in found]))
+    np.save(temporary, np.stack([image for image, _, _ in found]))
     temporary.replace(path.with_suffix(".npy"))
 
 

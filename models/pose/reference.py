@@ -1,7 +1,7 @@
 """The pose network as it was trained, on the runtime's own path, for parity with what was exported.
 
 Owns `TorchSession`: the trained network, with the spatial model's exact convolutions, in the place of an engine.
-Cropping frames is one implementation for training and run (`runtime.image.crop_square`), and so the task
+Cropping frames is one implementation for training and run (`runtime.image.crop_roi`), and so the task
 around the network is the runtime's.
 """
 
@@ -68,7 +68,7 @@ class PoseReference:
         f"{ROLE}.people": 1e-2,
         "people": None,
     }
-    # None: the square that the network sees depends on where a look at the whole image found somebody.
+    # None: the crop that the network sees depends on where a look at the whole image found somebody.
     exact = ()
     result: People
 

@@ -77,7 +77,7 @@ class SceneMaker:
     def _view(self, index: int, size: int) -> Sample:
         """Look at a photo, moved, rotated a little, and often close."""
         rng, photos = self.cropper.rng, self.photos
-        left, top, right, bottom = photos.picture[index]
+        left, top, right, bottom = photos.photo_box[index]
         longer = max(right - left, bottom - top)
         if rng.random() < 0.5:  # all of it, as the first look of a stream
             side = longer * float(np.exp(np.clip(rng.normal(0.03, 0.1), -0.15, 0.35)))
@@ -107,7 +107,7 @@ class SceneMaker:
             else:  # hardly anything of them is to be seen: neither asked for nor forbidden
                 lost.append(np.array([[*at, *extent]], np.float32))
         ignored = np.concatenate(lost)
-        image = sampled(photos.squares[index], matrix, (size, size))
+        image = sampled(photos.images[index], matrix, (size, size))
         image = disturb(image, self._background(), rng)
         nobody = bool(photos.nobody[index])
         sample = self._sample(image, boxes, sure=nobody or not photos.crowd[index], empty=nobody)
@@ -126,8 +126,8 @@ class SceneMaker:
     def _background(self) -> Pixels:
         """Draw a photo without people, without the grey around it."""
         index = self._draw()
-        left, top, right, bottom = (round(float(v)) for v in self.photos.picture[index])
-        return self.photos.squares[index, max(0, top) : bottom, max(0, left) : right]
+        left, top, right, bottom = (round(float(v)) for v in self.photos.photo_box[index])
+        return self.photos.images[index, max(0, top) : bottom, max(0, left) : right]
 
     def _window(self, width: int, height: int) -> Pixels:
         """Cut a random window out of a photo without people, mirrored now and then."""
@@ -152,11 +152,11 @@ class SceneMaker:
         if person is None:
             patch = self._window(x1 - x0, y1 - y0)
         else:
-            scale = self.cropper.people.squares.shape[1] / CONTEXT / side
+            scale = self.cropper.people.crops.shape[1] / CONTEXT / side
             angle = float(np.clip(rng.normal(0, 0.1), -0.2, 0.2))
             look = Look(self.cropper.middle(), scale, angle, bool(rng.random() < 0.5))
             matrix = look.matrix(size, (centre[0] - x0, centre[1] - y0))
-            patch = sampled(self.cropper.people.squares[person], matrix, (x1 - x0, y1 - y0))
+            patch = sampled(self.cropper.people.crops[person], matrix, (x1 - x0, y1 - y0))
         power = 3.0 if rng.random() < 0.5 else 8.0
         dx = np.abs((np.arange(x0, x1) - centre[0]) / half[0]) ** power
         dy = np.abs((np.arange(y0, y1) - centre[1]) / half[1]) ** power

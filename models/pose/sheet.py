@@ -19,14 +19,14 @@ from .targets import decode, to_pixels
 _LEFT, _RIGHT, _MIDDLE = (90, 220, 60), (60, 120, 255), (255, 210, 80)
 
 
-def to_pictures(image: Tensor) -> list[NDArray[np.uint8]]:
+def to_images(image: Tensor) -> list[NDArray[np.uint8]]:
     """Turn (B, 3, H, W) BGR in [0, 1] into images."""
     pixels = image.float().clamp(0, 1).mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return [np.ascontiguousarray(one) for one in pixels]
 
 
 def draw_skeleton(
-    picture: NDArray[np.uint8],
+    image: NDArray[np.uint8],
     joints: NDArray[np.float32],
     scores: NDArray[np.float32],
     skeleton: Skeleton,
@@ -37,10 +37,10 @@ def draw_skeleton(
         if min(scores[a], scores[b]) >= least:
             name = skeleton.joints[b]
             color = _LEFT if name.startswith("left") else _RIGHT if name.startswith("right") else _MIDDLE
-            cv2.line(picture, *(tuple(round(float(v)) for v in joints[i]) for i in (a, b)), color, 2, cv2.LINE_AA)
+            cv2.line(image, *(tuple(round(float(v)) for v in joints[i]) for i in (a, b)), color, 2, cv2.LINE_AA)
     for i in range(len(joints)):
         if scores[i] >= least:
-            cv2.circle(picture, tuple(round(float(v)) for v in joints[i]), 2, (255, 255, 255), -1, cv2.LINE_AA)
+            cv2.circle(image, tuple(round(float(v)) for v in joints[i]), 2, (255, 255, 255), -1, cv2.LINE_AA)
 
 
 def crop_sheet(
@@ -51,12 +51,12 @@ def crop_sheet(
     joints, scores = to_pixels(cells, STRIDE).cpu().numpy(), peaks.cpu().numpy()
     size = image.shape[-1]
     tiles = []
-    for picture, at, score, heat in zip(
-        to_pictures(image), joints, scores, maps.float().amax(1).cpu().numpy(), strict=True
+    for shown, at, score, heat in zip(
+        to_images(image), joints, scores, maps.float().amax(1).cpu().numpy(), strict=True
     ):
         grey = cv2.resize((np.clip(heat, 0, 1) * 255).astype(np.uint8), (size, size), interpolation=cv2.INTER_NEAREST)
-        draw_skeleton(picture, at, score, skeleton, least)
-        tiles.append(np.vstack((picture, cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO))))
+        draw_skeleton(shown, at, score, skeleton, least)
+        tiles.append(np.vstack((shown, cv2.applyColorMap(grey, cv2.COLORMAP_INFERNO))))
     return tile(tiles, columns)
 
 
@@ -66,7 +66,7 @@ def scene_sheet(
     """Draw scenes (B, 3, S, S) with the boxes of the people found; brighter boxes have higher scores."""
     heat = torch.sigmoid(centre.float())
     peak = (heat == torch.nn.functional.max_pool2d(heat, 3, 1, 1)) & (heat >= least)
-    tiles = to_pictures(image)
+    tiles = to_images(image)
     for index, _, row, column in peak.nonzero().tolist():
         log_side, dx, dy = box[index, :, row, column].float().tolist()
         half = BOX_UNIT * float(np.exp(log_side)) / 2

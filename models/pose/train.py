@@ -143,7 +143,7 @@ def _fresh(options: TrainOptions) -> PoseNet:
 def _validation_sets(options: TrainOptions) -> dict[str, People]:
     """Load the people to measure on: human labels of sport, and everyday images that no training sees."""
     skeleton, data, cache = SKELETONS["union-19"], options.data, options.cache
-    size = options.batch.square
+    size = options.batch.stored_size
     lsp = load_people([data / "pose/lspet/val.json"], skeleton, root=data, size=size, cache=cache)
     new = load_people([data / "pose/teacher/people_val.json"], skeleton, root=data, size=size, cache=cache)
     pseudo = load_people(

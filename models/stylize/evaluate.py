@@ -40,7 +40,7 @@ class HeldOut:
 
     @classmethod
     def of_clips(cls, paths: Many[Path], *, size: int, cache: Path, device: str) -> HeldOut:
-        """Decode the middle of some clips and cut squares of `size` pixels, a multiple of 8, out of them."""
+        """Decode the middle of some clips and cut square crops of `size` pixels, a multiple of 8, out of them."""
         found = clip_cache(paths, frames=FRAMES, cache=cache)
         source = ClipSource(found, device=device)
         whole = {name: start for name, (start, end) in found.starts.items() if end - start == FRAMES}

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
-from ..data import BatchSource, Squares, prefix_weights
+from ..data import BatchSource, PhotoCrops, prefix_weights
 from .clips import ClipSource, clip_cache
 from .motion import Sequence, synthesize
 from .targets import StyleTarget
@@ -71,12 +71,12 @@ class LiveScenes:
     def __init__(self, options: SceneOptions, *, device: str, seed: int) -> None:
         self.options, self.device = options, device
         self.num_clips = options.num_clips if options.clips else 0
-        squares = Squares.of_folders(options.photos, side=256, cache=options.cache)
+        crops = PhotoCrops.of_folders(options.photos, side=256, cache=options.cache)
         self.photos = BatchSource(
-            squares.pixels, batch_size=options.batch_size - self.num_clips, device=device, seed=seed,
-            weights=prefix_weights(squares.names, PREFIXES),
+            crops.pixels, batch_size=options.batch_size - self.num_clips, device=device, seed=seed,
+            weights=prefix_weights(crops.names, PREFIXES),
         )  # fmt: skip
-        self.stamp = squares.path.name
+        self.stamp = crops.path.name
         if self.num_clips:
             cache = clip_cache(options.clips, frames=options.clip_frames, cache=options.cache)
             self.clips = ClipSource(cache, device=device, seed=seed)

@@ -54,12 +54,12 @@ def card(width: int, height: int, number: int = 0) -> Pixels:
     across = (np.arange(width)[None, :] + 3 * number) * (512 / max(width, 2))
     ramp = np.abs((across % 510) - 255) * 0.6 + 40  # a triangle wave: no edge where it begins anew
     down = np.linspace(40, 200, height)[:, None]
-    picture = np.stack(np.broadcast_arrays(ramp, down, (ramp + down) / 2), axis=2).astype(np.uint8)
+    image = np.stack(np.broadcast_arrays(ramp, down, (ramp + down) / 2), axis=2).astype(np.uint8)
     for place, color in enumerate(CORNERS):
-        picture[layout.corner(place)] = color
+        image[layout.corner(place)] = color
     for place in range(BITS):
-        picture[layout.bit(place)] = 255 * (number >> (BITS - 1 - place) & 1)
-    return picture
+        image[layout.bit(place)] = 255 * (number >> (BITS - 1 - place) & 1)
+    return image
 
 
 def number_of(bgr: Pixels) -> int:

@@ -189,8 +189,8 @@ def _long_sound(path: Path, make: Make) -> None:
     ffmpeg("-i", make("plain.mp4"), *TONE, "-t", "3", "-c:v", "copy", "-c:a", "aac", path)
 
 
-@clip("late_picture.mkv")
-def _late_picture(path: Path, make: Make) -> None:
+@clip("late_video.mkv")
+def _late_video(path: Path, make: Make) -> None:
     """Sound begins half a second before the image."""
     ffmpeg(
         "-itsoffset", "0.5", "-i", make("plain.mp4"), *TONE, "-t", "1.5", "-c:v", "copy", "-c:a", "pcm_s16le", path

@@ -171,11 +171,11 @@ _still("is_heic.jpg", _heif)
 @still("tiled.heic")
 def _tiled(path: Path, make: Make) -> None:
     """Four tiles of one image under a grid, as every iPhone stores a photo."""
-    side, picture = 256, cards.card(512, 512)
+    side, image = 256, cards.card(512, 512)
     samples, config = [], b""
     for down in (0, 1):
         for across in (0, 1):
-            tile = picture[down * side : (down + 1) * side, across * side : (across + 1) * side]
+            tile = image[down * side : (down + 1) * side, across * side : (across + 1) * side]
             clip = path.with_suffix(".tile.mp4")
             ffmpeg(
                 "-f",

@@ -42,7 +42,7 @@ TIMES = {
     "slow.mp4": steps(0, 2.0, 4),
     "fast_1200.mkv": steps(0, 1 / 1200, 24),
     "one_frame.mp4": [0.0],
-    "late_picture.mkv": steps(0.5, 0.05, 20),
+    "late_video.mkv": steps(0.5, 0.05, 20),
     "size_change.ts": steps(0, 0.05, 20),
     "long_sound.mp4": steps(0, 0.05, 20),
     "with_cover.mp4": steps(0, 0.05, 20),
@@ -151,7 +151,7 @@ def test_interlaced_frames_are_made_whole_and_said(odd):
     assert np.abs(y[1:-1] - (y[:-2] + y[2:]) / 2).mean() < 2.0
 
 
-def test_frames_that_are_only_flagged_as_interlaced_keep_their_picture(odd):
+def test_frames_that_are_only_flagged_as_interlaced_keep_their_image(odd):
     decoder, frames = decoded(odd("flagged_only.mp4"))
     assert [cards.number_of(bgr(frame)) for frame in frames] == list(range(20))
     assert cards.worst_corner(bgr(frames[0])) <= 8

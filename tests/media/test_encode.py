@@ -45,7 +45,7 @@ def times_of(facts: dict) -> list[float]:
     return sorted(float(packet["pts_time"]) for packet in facts["packets"])
 
 
-def picture_of(facts: dict) -> dict:
+def video_of(facts: dict) -> dict:
     return next(stream for stream in facts["streams"] if stream["codec_type"] == "video")
 
 
@@ -63,9 +63,9 @@ def test_h264_in_420_with_the_times_of_the_source(odd, ffprobe, tmp_path, name):
     target = tmp_path / "out.mp4"
     copied(odd(name), target)
     facts = ffprobe(target)
-    picture = picture_of(facts)
-    assert picture["codec_name"] == "h264"
-    assert picture["pix_fmt"] in ("yuv420p", "yuvj420p")
+    video = video_of(facts)
+    assert video["codec_name"] == "h264"
+    assert video["pix_fmt"] in ("yuv420p", "yuvj420p")
     source = open_path(odd(name), name)
     wanted = np.array([frame.time_ns for frame in source]) / 1e9
     assert np.abs(np.array(times_of(facts)) - wanted).max() <= 0.0005
@@ -83,7 +83,7 @@ def test_the_index_comes_first(odd, tmp_path):
 
 def test_a_dvd_keeps_its_shape(odd, ffprobe, tmp_path):
     copied(odd("dvd_pal.mpg"), tmp_path / "out.mp4")
-    assert picture_of(ffprobe(tmp_path / "out.mp4"))["sample_aspect_ratio"] == "64:45"
+    assert video_of(ffprobe(tmp_path / "out.mp4"))["sample_aspect_ratio"] == "64:45"
 
 
 @pytest.mark.parametrize(
@@ -94,8 +94,8 @@ def test_a_dvd_keeps_its_shape(odd, ffprobe, tmp_path):
 def test_colors_are_tagged_and_right(odd, ffprobe, tmp_path, name, matrix, spread):
     target = tmp_path / "out.mp4"
     copied(odd(name), target, quality=4)
-    picture = picture_of(ffprobe(target))
-    assert (picture["color_space"], picture["color_range"]) == (matrix, spread)
+    video = video_of(ffprobe(target))
+    assert (video["color_space"], video["color_range"]) == (matrix, spread)
     frame = next(iter(open_path(target, name)))
     assert cards.worst_corner(frame.planes.to_bgr()) <= 6
 
@@ -135,17 +135,17 @@ def test_copied_sound_is_the_same_bytes(odd, tmp_path):
     assert sound(target) == sound(odd("sound.mp4")) != b""
 
 
-def test_a_late_picture_stays_late(odd, ffprobe, tmp_path):
-    copied(odd("late_picture.mkv"), tmp_path / "out.mkv")
+def test_a_late_video_stays_late(odd, ffprobe, tmp_path):
+    copied(odd("late_video.mkv"), tmp_path / "out.mkv")
     assert times_of(ffprobe(tmp_path / "out.mkv"))[0] == pytest.approx(0.5, abs=0.01)
 
 
-def test_sound_ends_with_a_picture_that_was_ended_early(odd, ffprobe, tmp_path):
+def test_sound_ends_with_video_that_was_ended_early(odd, ffprobe, tmp_path):
     copied(odd("sound.mp4"), tmp_path / "out.mp4", limit=10)
     assert float(ffprobe(tmp_path / "out.mp4")["format"]["duration"]) == pytest.approx(0.5, abs=0.06)
 
 
-def test_sound_that_is_longer_than_the_picture_is_kept_whole(odd, ffprobe, tmp_path):
+def test_sound_that_is_longer_than_the_video_is_kept_whole(odd, ffprobe, tmp_path):
     copied(odd("long_sound.mp4"), tmp_path / "out.mp4")
     assert float(ffprobe(tmp_path / "out.mp4")["format"]["duration"]) == pytest.approx(3.0, abs=0.06)
 

@@ -9,7 +9,7 @@ from steadyframe.runtime.bundle.manifest import Preprocess
 from steadyframe.runtime.errors import ShapeMismatch
 from steadyframe.runtime.image import (
     crcb_from_ab,
-    crop_square,
+    crop_roi,
     luma,
     merge_chroma,
     network_size_wh,
@@ -102,13 +102,13 @@ def test_luma_and_ab_of_two_sizes_are_refused():
 
 
 @pytest.mark.parametrize("side", [193, 300, 384, 450, 640, 1000])
-def test_a_cut_square_is_about_the_average_of_its_areas(side):
+def test_a_crop_is_about_the_average_of_its_areas(side):
     random = np.random.default_rng(side)
     coarse = random.integers(0, 256, (side // 8 + 2, side // 8 + 2, 3), np.uint8)
     image = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC)
     truth = cv2.resize(image, (192, 192), interpolation=cv2.INTER_AREA).astype(int)
-    error = np.abs(crop_square(image, (0, 0), side, 192) - truth)
+    error = np.abs(crop_roi(image, (0, 0), side, 192) - truth)
     assert error.mean() < 1.5 and error.max() <= 16
     noise = random.integers(0, 256, (side, side, 3), np.uint8)
     averaged = cv2.resize(noise, (192, 192), interpolation=cv2.INTER_AREA)
-    assert crop_square(noise, (0, 0), side, 192).std() < 1.35 * averaged.std() + 2, "nothing is skipped"
+    assert crop_roi(noise, (0, 0), side, 192).std() < 1.35 * averaged.std() + 2, "nothing is skipped"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from steadyframe.runtime.bundle.manifest import Preprocess
 from steadyframe.runtime.errors import ShapeMismatch
-from steadyframe.runtime.image import crop_square, luma, merge_chroma, preprocess_image, preprocess_luma, resize
+from steadyframe.runtime.image import crop_roi, luma, merge_chroma, preprocess_image, preprocess_luma, resize
 from steadyframe.runtime.planes import BT709, ColorTags, Planes, reformatter, stored_chroma, sws_matrix, tag
 
 SMOOTH = np.dstack(
@@ -46,7 +46,7 @@ def far(one: np.ndarray, other: np.ndarray) -> float:
 
 @pytest.mark.parametrize("layout", ["yuv420p", "yuv422p", "yuv444p"])
 @pytest.mark.parametrize("tags", TAGS, ids=str)
-def test_planes_show_the_same_picture(tags, layout):
+def test_planes_show_the_same_image(tags, layout):
     planes = planes_of(SMOOTH, tags, layout)
     assert planes.format == layout
     assert far(planes.to_bgr(), SMOOTH) <= 6
@@ -60,9 +60,9 @@ def test_a_network_sees_the_same_through_planes(tags):
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (31, 17), (-20, -30), (200, 150), (400, 400)])
-def test_a_square_is_the_same_through_planes(corner):
+def test_a_crop_is_the_same_through_planes(corner):
     planes = planes_of(SMOOTH, ColorTags(6))
-    found, wanted = (crop_square(image, corner, 131, 64).astype(int) for image in (planes, SMOOTH))
+    found, wanted = (crop_roi(image, corner, 131, 64).astype(int) for image in (planes, SMOOTH))
     assert np.abs(found - wanted).mean() <= 3
     assert np.percentile(np.abs(found - wanted), 95) <= 8
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ...bundle.manifest import Manifest
 from ...errors import BundleError, UsageError
 from ...frame import Frame
-from ...image import crop_square
+from ...image import crop_roi
 from ...motion.flow import Flow
 from ...motion.warp import warp_points
 from ...planes import Planes, size_wh_of
@@ -111,7 +111,7 @@ class Pose:
         if manifest.skeleton is None or size_hw is None or size_hw[0] != size_hw[1]:
             raise BundleError(
                 f"Bundle {manifest.name!r} is not complete",
-                expected=f"a skeleton, and a graph {ROLE!r} whose input is a square",
+                expected=f"a skeleton, and a graph {ROLE!r} whose input is square",
                 found=f"graphs {sorted(manifest.graphs)}, size {size_hw}",
                 todo="Export it again with `steadyframe export`",
             )
@@ -224,7 +224,7 @@ class Pose:
     def _look(self, pixels: NDArray[np.uint8] | Planes, roi: Roi) -> tuple[NDArray[np.float32], float]:
         """Look at a crop: joints (J, 3) in pixels of the frame, and the chance that a person is there."""
         corner, side = roi.cut(MARGIN)
-        crop = crop_square(pixels, corner, side, self._size)
+        crop = crop_roi(pixels, corner, side, self._size)
         keypoints, score = self._in_frame(self._sessions.run(ROLE, {"frame": crop[None]}), corner, side)
         if not self.settings.mirror:
             return keypoints, score
@@ -321,7 +321,7 @@ class Pose:
     def _places(self, pixels: NDArray[np.uint8] | Planes, tile: Roi) -> tuple[list[Roi], NDArray[np.float32], float]:
         """Candidates in a tile, the highest score first; and the tile itself as an ROI (`_look`)."""
         corner, side = tile.cut(1.0)
-        outputs = self._sessions.run(ROLE, {"frame": crop_square(pixels, corner, side, self._size)[None]})
+        outputs = self._sessions.run(ROLE, {"frame": crop_roi(pixels, corner, side, self._size)[None]})
         scale = side / self._size
         places = [
             Roi((x + 0.5) * scale - 0.5 + corner[0], (y + 0.5) * scale - 0.5 + corner[1], extent * scale)

@@ -10,17 +10,17 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from steadyframe.models.colorize.labels import mean_chroma, of_classifier
-from steadyframe.models.data import Squares
+from steadyframe.models.data import PhotoCrops
 
 BGR = {"blue": (200, 0, 0), "green": (0, 200, 0), "red": (0, 0, 200), "grey": (90, 90, 90)}
 
 
 @pytest.fixture
-def squares(tmp_path: Path) -> Squares:
+def crops(tmp_path: Path) -> PhotoCrops:
     (tmp_path / "photos").mkdir()
     for name, color in BGR.items():
         cv2.imwrite(str(tmp_path / "photos" / f"{name}.png"), np.full((32, 32, 3), color, np.uint8))
-    return Squares.of_folders([tmp_path / "photos"], side=32, cache=tmp_path / "cache")
+    return PhotoCrops.of_folders([tmp_path / "photos"], side=32, cache=tmp_path / "cache")
 
 
 @pytest.fixture
@@ -41,19 +41,19 @@ def classifier(tmp_path: Path) -> Path:
     return path
 
 
-def test_the_classifier_sees_rgb_between_0_and_1(squares: Squares, classifier: Path) -> None:
-    labels = of_classifier(squares, classifier).astype(np.float64)
-    names = [name.rpartition("/")[2].removesuffix(".png") for name in squares.names]
+def test_the_classifier_sees_rgb_between_0_and_1(crops: PhotoCrops, classifier: Path) -> None:
+    labels = of_classifier(crops, classifier).astype(np.float64)
+    names = [name.rpartition("/")[2].removesuffix(".png") for name in crops.names]
     np.testing.assert_allclose(labels.sum(1), 1, atol=2e-3)
     rows = dict(zip(names, labels, strict=True))
     assert (rows["red"].argmax(), rows["green"].argmax(), rows["blue"].argmax()) == (0, 1, 2)
     share = np.exp(10 * 200 / 255)
     assert rows["red"][0] == pytest.approx(share / (share + 2), abs=1e-3)
     classifier.unlink()
-    assert np.array_equal(of_classifier(squares, classifier), labels.astype(np.float16))  # from the file beside
+    assert np.array_equal(of_classifier(crops, classifier), labels.astype(np.float16))  # from the file beside
 
 
-def test_chroma_tells_grey_photos_from_colored_ones(squares: Squares) -> None:
-    chroma = dict(zip((name.rpartition("/")[2] for name in squares.names), mean_chroma(squares), strict=True))
+def test_chroma_tells_grey_photos_from_colored_ones(crops: PhotoCrops) -> None:
+    chroma = dict(zip((name.rpartition("/")[2] for name in crops.names), mean_chroma(crops), strict=True))
     assert chroma["grey.png"] < 0.1
     assert min(chroma["red.png"], chroma["green.png"], chroma["blue.png"]) > 40

@@ -19,7 +19,7 @@ from steadyframe.models.colorize.labels import of_folders
 from steadyframe.models.colorize.net import ColorizerOptions
 from steadyframe.models.colorize.train import ColorizeOptions, ColorizeTrainer
 from steadyframe.models.commands import train
-from steadyframe.models.data import BatchSource, Squares, find_photos, prefix_weights
+from steadyframe.models.data import BatchSource, PhotoCrops, find_photos, prefix_weights
 from steadyframe.models.training import LoopOptions
 from steadyframe.runtime.errors import BundleError, SourceNotFound, UsageError
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -58,7 +58,7 @@ def test_training_learns_and_resumes(photos: Path, tmp_path: Path) -> None:
     assert "learning_rate 0.001 (was 0.002)" in said
     assert "batch_size" not in said
     losses = [event.value for event in _log(out).Scalars("train/loss")]
-    assert losses[-1] < losses[0]
+    assert np.mean(losses[-4:]) < np.mean(losses[:2])  # a single batch says little
     assert second.config["net"]["width"] == 0.125
     sheets = sorted((out / "sheets").glob("*.png"))
     assert [int(path.stem) for path in sheets] == [4, 40]
@@ -140,17 +140,17 @@ def test_photos_are_found_or_missed_aloud(photos: Path, tmp_path: Path) -> None:
         find_photos([tmp_path])
     (tmp_path / "broken.jpg").write_bytes(b"not an image")
     with pytest.raises(SourceNotFound, match="could be decoded"):
-        Squares.of_folders([tmp_path], side=64, cache=tmp_path / "cache")
+        PhotoCrops.of_folders([tmp_path], side=64, cache=tmp_path / "cache")
 
 
-def test_long_photos_give_a_square_from_each_end(tmp_path: Path) -> None:
+def test_long_photos_give_a_crop_from_each_end(tmp_path: Path) -> None:
     ramp = np.repeat(np.linspace(0, 255, 128, dtype=np.uint8)[None, :, None], 32, 0).repeat(3, 2)
     cv2.imwrite(str(tmp_path / "ramp.png"), ramp)
-    squares = Squares.of_folders([tmp_path], side=32, cache=tmp_path / "cache")
-    assert squares.names == (f"{tmp_path.name}/ramp.png",) * 2
-    assert np.array_equal(squares.pixels[0], ramp[:, :32])
-    assert np.array_equal(squares.pixels[1], ramp[:, -32:])
-    batch, indices = BatchSource(squares.pixels, batch_size=4, device="cpu", weights=np.array([0.0, 1.0])).draw()
+    crops = PhotoCrops.of_folders([tmp_path], side=32, cache=tmp_path / "cache")
+    assert crops.names == (f"{tmp_path.name}/ramp.png",) * 2
+    assert np.array_equal(crops.pixels[0], ramp[:, :32])
+    assert np.array_equal(crops.pixels[1], ramp[:, -32:])
+    batch, indices = BatchSource(crops.pixels, batch_size=4, device="cpu", weights=np.array([0.0, 1.0])).draw()
     assert batch.shape == (4, 3, 32, 32)
     assert set(indices.tolist()) == {1}
 
@@ -160,11 +160,11 @@ def test_folders_are_classes(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         for i in range(count):
             cv2.imwrite(str(tmp_path / folder / f"{i}.png"), np.full((32, 32, 3), 90, np.uint8))
-    squares = Squares.of_folders([tmp_path], side=32, cache=tmp_path / "cache")
-    assert of_folders(squares).tolist() == [[1, 0], [1, 0], [0, 1]]
-    assert prefix_weights(squares.names, {"1": 3.0}).tolist() == [1.0, 3.0, 1.0]
+    crops = PhotoCrops.of_folders([tmp_path], side=32, cache=tmp_path / "cache")
+    assert of_folders(crops).tolist() == [[1, 0], [1, 0], [0, 1]]
+    assert prefix_weights(crops.names, {"1": 3.0}).tolist() == [1.0, 3.0, 1.0]
     with pytest.raises(UsageError, match="one folder"):
-        of_folders(Squares.of_folders([tmp_path / "attic"], side=32, cache=tmp_path / "cache"))
+        of_folders(PhotoCrops.of_folders([tmp_path / "attic"], side=32, cache=tmp_path / "cache"))
 
 
 def test_checkpoints_are_data_and_say_what_is_wrong(tmp_path: Path) -> None:

@@ -102,12 +102,12 @@ def test_a_deeper_network_begins_with_what_a_trained_one_finds():
 def test_a_folded_stem_gives_the_same_features():
     torch.manual_seed(0)
     bank = EdgeDetector().fine.eval()
-    picture = torch.rand(2, 3, 64, 96)
+    image = torch.rand(2, 3, 64, 96)
     with torch.no_grad():
-        before = bank(picture)
+        before = bank(image)
         bank.fold()
         assert bank.stem[0].in_channels == 3
-        assert torch.allclose(bank(picture), before, atol=1e-5)
+        assert torch.allclose(bank(image), before, atol=1e-5)
 
 
 def test_a_network_is_built_again_from_its_configuration():

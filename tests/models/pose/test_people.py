@@ -28,7 +28,7 @@ def test_a_person_is_cut_twice_as_large_as_the_box_and_labels_come_along(pose_da
     people = load(pose_data, tmp_path, "pose/lspet/train.json")
     labels = json.loads((pose_data / "pose/lspet/train.json").read_text())
     names = labels["categories"][0]["keypoints"]
-    assert len(people) == 6 and people.squares.shape == (6, 160, 160, 3)
+    assert len(people) == 6 and people.crops.shape == (6, 160, 160, 3)
     for index, person in enumerate(labels["annotations"]):
         marked = np.array(person["keypoints"]).reshape(-1, 3)
         left, top, scale = people.frame[index]
@@ -41,16 +41,16 @@ def test_a_person_is_cut_twice_as_large_as_the_box_and_labels_come_along(pose_da
     assert not people.known[:, PLACE["nose"]].any(), "LSP has no nose"
 
 
-def test_the_pixels_under_a_joint_are_the_pictures(pose_data, tmp_path):
+def test_the_pixels_under_a_joint_are_the_images(pose_data, tmp_path):
     people = load(pose_data, tmp_path, "pose/pseudo/photos.json")
     labels = json.loads((pose_data / "pose/pseudo/photos.json").read_text())
-    picture = cv2.imread(str(pose_data / labels["images"][0]["file_name"]))
+    image = cv2.imread(str(pose_data / labels["images"][0]["file_name"]))
     joint = PLACE["left_hip"]
     x, y = np.array(labels["annotations"][0]["keypoints"]).reshape(-1, 3)[joint, :2]
     u, v = people.joints[0, joint]
     size = round(6 / people.frame[0, 2])
-    there = picture[round(y) - 3 : round(y) + 4, round(x) - 3 : round(x) + 4].mean((0, 1))
-    here = people.squares[0][
+    there = image[round(y) - 3 : round(y) + 4, round(x) - 3 : round(x) + 4].mean((0, 1))
+    here = people.crops[0][
         round(v) - size // 2 : round(v) + size // 2 + 1, round(u) - size // 2 : round(u) + size // 2 + 1
     ]
     assert np.abs(here.mean((0, 1)) - there).max() < 12
@@ -59,14 +59,14 @@ def test_the_pixels_under_a_joint_are_the_pictures(pose_data, tmp_path):
 def test_frames_of_clips_are_decoded_and_trust_is_the_score(pose_data, tmp_path):
     people = load(pose_data, tmp_path, "pose/pseudo/videos.json")
     assert set(people.groups) == {"bedroom", "webcam_brother", "webcam_hungry"}
-    assert (people.squares.reshape(6, -1).std(1) > 10).all()
+    assert (people.crops.reshape(6, -1).std(1) > 10).all()
     assert 0.5 < people.known[people.known > 0].min() <= people.known.max() <= 1
     webcam = people.in_groups(["webcam"])
-    assert people.absent[webcam][:, PLACE["left_knee"]].all(), "the picture ends above the knees"
+    assert people.absent[webcam][:, PLACE["left_knee"]].all(), "the image ends above the knees"
     assert not people.absent[~webcam][:, PLACE["left_knee"]].any()
 
 
-def test_held_out_pictures_stay_out(pose_data, tmp_path):
+def test_held_out_images_stay_out(pose_data, tmp_path):
     people = load(pose_data, tmp_path, "pose/pseudo/videos.json", exclude=("webcam_hungry",))
     assert len(people) == 4 and "webcam_hungry" not in people.groups
 
@@ -76,16 +76,16 @@ def test_the_second_call_reads_the_cache(pose_data, tmp_path):
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     second = load(pose_data, tmp_path, "pose/lspet/val.json")
     assert stamps == {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} and len(stamps) == 2
-    assert (first.squares == second.squares).all() and (first.joints == second.joints).all()
+    assert (first.crops == second.crops).all() and (first.joints == second.joints).all()
 
 
-def test_missing_labels_and_pictures_are_named(pose_data, tmp_path):
+def test_missing_labels_and_images_are_named(pose_data, tmp_path):
     with pytest.raises(SourceNotFound, match="no label file"):
         load(pose_data, tmp_path, "pose/none.json")
     labels = json.loads((pose_data / "pose/lspet/val.json").read_text())
     labels["images"][0]["file_name"] = "images/none.webp"
     (tmp_path / "broken.json").write_text(json.dumps(labels))
-    with pytest.raises(SourceNotFound, match="picture that is not there") as raised:
+    with pytest.raises(SourceNotFound, match="image that is not there") as raised:
         load_people([tmp_path / "broken.json"], UNION, root=tmp_path, size=64, cache=tmp_path)
     assert raised.value.found == "images/none.webp"
 
@@ -102,11 +102,11 @@ def test_a_look_puts_its_centre_into_the_middle_and_is_undone_by_its_inverse():
 
 @pytest.mark.parametrize("scale", [0.7, 1.3, 2.5, 6.0])
 def test_a_dot_lands_where_its_label_does(scale):
-    square = np.zeros((320, 320, 3), np.uint8)
-    cv2.circle(square, (210, 130), round(5 * scale), (255, 255, 255), -1)
+    ground = np.zeros((320, 320, 3), np.uint8)
+    cv2.circle(ground, (210, 130), round(5 * scale), (255, 255, 255), -1)
     matrix = Look(np.array([190, 150], np.float32), scale, 0.3, True).matrix(96)
-    picture = sampled(square, matrix, (96, 96))
-    rows, columns = np.nonzero(picture[..., 0] > 200)
+    image = sampled(ground, matrix, (96, 96))
+    rows, columns = np.nonzero(image[..., 0] > 200)
     expected = moved(matrix, np.array([[210, 130]], np.float32))[0]
     assert (columns.mean(), rows.mean()) == pytest.approx(tuple(expected), abs=0.6)
 
@@ -134,12 +134,12 @@ def test_random_crops_keep_their_labels_inside_or_call_them_hidden(pose_data, tm
         assert ((at >= 0) & (at <= 95)).all()
         assert (sample.weight[sample.shown] > 0).all()
         shown += int(sample.shown.sum())
-    assert shown > 60 * 6, "most joints stay in the picture"
+    assert shown > 60 * 6, "most joints stay in the image"
 
 
-def test_disturbance_changes_pictures_and_is_drawn_from_its_own_generator(pose_data, tmp_path):
+def test_disturbance_changes_images_and_is_drawn_from_its_own_generator(pose_data, tmp_path):
     people = load(pose_data, tmp_path, "pose/lspet/val.json")
-    image, other = people.squares[0], people.squares[1]
+    image, other = people.crops[0], people.crops[1]
     cv2.setRNGSeed(0)
     one = [disturb(image.copy(), other, np.random.default_rng(i)) for i in range(12)]
     assert all(np.abs(o.astype(int) - image).mean() > 1 for o in one)
@@ -249,8 +249,8 @@ def test_a_neighbour_and_a_photo_behind_leave_the_middle_of_the_crop(pose_data, 
     look = Look(cropper.middle(), 2.0)
     plain, filled = cropper._cut(0, look, 80), cropper._cut(0, look, 80)
     cropper._fill(filled, 0, look)
-    left, top, right, bottom = moved(look.matrix(80), people.picture[0].reshape(2, 2)).ravel()
-    assert tuple(filled.image[1, 1]) == (255, 0, 0) and top > 4, "outside the picture"
+    left, top, right, bottom = moved(look.matrix(80), people.image_box[0].reshape(2, 2)).ravel()
+    assert tuple(filled.image[1, 1]) == (255, 0, 0) and top > 4, "outside the image"
     inside = np.s_[int(top) + 2 : int(bottom) - 2, max(0, int(left) + 2) : int(right) - 2]
     assert (filled.image[inside] == plain.image[inside]).all()
     crowded = cropper._cut(0, look, 80)

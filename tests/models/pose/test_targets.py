@@ -76,7 +76,7 @@ def test_person_maps_say_where_and_how_large():
     assert (heat == 1).sum() == 2
 
 
-def test_beside_a_person_in_a_picture_that_is_not_fully_labelled_nothing_is_known():
+def test_beside_a_person_in_an_image_that_is_not_fully_labelled_nothing_is_known():
     box = torch.zeros(1, 1, 4)
     box[0, 0] = torch.tensor([60.0, 60.0, 40.0, 80.0])
     _, weight, _, _ = person_targets(box, torch.tensor([False]), 192)

@@ -17,7 +17,7 @@ from steadyframe.models.pose.net import PoseNet, build
 from steadyframe.models.pose.skeleton import SKELETONS
 from steadyframe.models.pose.trainers import NetTrainer, Validation
 
-SMALL = BatchOptions(size=64, square=96, crops=4, scenes=3)
+SMALL = BatchOptions(size=64, stored_size=96, crops=4, scenes=3)
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ def test_teachers_paint_as_in_onnx_runtime(data_root: Path, name: str) -> None:
     assert np.abs(found.numpy()[:, ::-1] * 255 - expected).max() < 0.05  # grey levels
 
 
-def test_the_backbone_passes_gradients_to_the_picture_and_keeps_its_weights(data_root: Path) -> None:
+def test_the_backbone_passes_gradients_to_the_image_and_keeps_its_weights(data_root: Path) -> None:
     backbone = load_backbone(str(data_root / "teachers" / "perceptual" / "darknet_tiny.onnx"))
     image = torch.rand(1, 3, 32, 32, requires_grad=True)
     layers = backbone(image)

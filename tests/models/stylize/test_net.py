@@ -27,7 +27,7 @@ def trained(norm: str = "batch") -> StylizeNet:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_gives_a_picture_of_the_frames_size(norm: str) -> None:
+def test_gives_an_image_of_the_frames_size(norm: str) -> None:
     net = StylizeNet(StylizeOptions(norm=norm)).eval()
     with torch.no_grad():
         styled = net(torch.rand(1, 3, 48, 64), torch.rand(1, 3, 48, 64), torch.ones(1, 1, 48, 64))
@@ -72,7 +72,7 @@ def test_folding_changes_nothing_but_the_normalization(norm: str) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("level", [0.0, 1.0, "noise"])
-def test_black_white_and_noise_give_finite_pictures(level: float | str) -> None:
+def test_black_white_and_noise_give_finite_images(level: float | str) -> None:
     frame = torch.rand(1, 3, 64, 64) if level == "noise" else torch.full((1, 3, 64, 64), level)
     for norm in NORMS:
         net = trained(norm)

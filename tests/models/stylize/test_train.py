@@ -61,7 +61,7 @@ def test_trains_from_a_painting_by_name_of_file(small_data: Path, data_root: Pat
     assert (tmp_path / "run" / "starry_night.pt").exists()
 
 
-def test_a_pool_keeps_scenes_and_the_teachers_pictures(small_data: Path, data_root: Path, tmp_path: Path) -> None:
+def test_a_pool_keeps_scenes_and_the_teachers_images(small_data: Path, data_root: Path, tmp_path: Path) -> None:
     teacher = data_root / "teachers" / "style" / "udnie.onnx"
     train(teacher, small_data, tmp_path / "run", data_root, "--pool", "6")
     assert (tmp_path / "run" / "udnie.pt").exists()

@@ -114,7 +114,7 @@ def test_passes_alternate_and_blend_with_the_neighbor_just_done(
     assert where.mean() > 0.5 and np.allclose(start[where], half[where], atol=1e-3)
 
 
-def test_a_cut_run_goes_on_to_the_same_pictures(
+def test_a_cut_run_goes_on_to_the_same_images(
     frames: list[NDArray[np.uint8]], objective: Objective, tmp_path: Path
 ) -> None:
     whole = painter(frames[:3], objective, tmp_path / "whole").paint()
