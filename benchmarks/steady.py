@@ -37,7 +37,7 @@ from steadyframe.runtime.temporal.options import MODES, SteadyOptions
 class InMemory:
     """A source of frames that were decoded before, played to and fro."""
 
-    signal = Signal.GOOD
+    signal = Signal.LIVE
 
     def __init__(self, frames: list[Frame], played: int) -> None:
         self.info = SourceInfo(address="memory")

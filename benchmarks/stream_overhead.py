@@ -30,7 +30,7 @@ class Still:
 
     def __init__(self, frames: int) -> None:
         self.info = SourceInfo("still", fps=30.0, count=frames)
-        self.signal = Signal.GOOD
+        self.signal = Signal.LIVE
         self._pixels = np.zeros((480, 640, 3), np.uint8)
 
     def __iter__(self):

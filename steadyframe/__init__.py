@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     )
     from .runtime.frame import Frame
     from .runtime.image_file import read_image
+    from .runtime.io.failures import Failure
+    from .runtime.io.live.signal import Signal, SignalEvent, SignalLog
     from .runtime.io.sinks import open_sink
     from .runtime.io.sources import open_source
     from .runtime.opening import open_processor, open_stream, open_task
@@ -58,6 +60,7 @@ __all__ = [
     "CalibrationError",
     "DeviceError",
     "DeviceUnavailable",
+    "Failure",
     "Frame",
     "Image",
     "NamedArrays",
@@ -68,6 +71,9 @@ __all__ = [
     "Processor",
     "Result",
     "ShapeMismatch",
+    "Signal",
+    "SignalEvent",
+    "SignalLog",
     "SignalLost",
     "SinkError",
     "SourceError",
@@ -101,6 +107,8 @@ _HOMES = {
     ),
     "runtime.frame": ("Frame",),
     "runtime.image_file": ("read_image",),
+    "runtime.io.failures": ("Failure",),
+    "runtime.io.live.signal": ("Signal", "SignalEvent", "SignalLog"),
     "runtime.io.sinks": ("open_sink",),
     "runtime.io.sources": ("open_source",),
     "runtime.opening": ("open_processor", "open_stream", "open_task"),

@@ -50,7 +50,7 @@ class Darker:
 
 class Ramp:
     info = SourceInfo("ramp://", fps=25.0, count=4)
-    signal = Signal.GOOD
+    signal = Signal.LIVE
 
     def __iter__(self):
         for index in range(4):

@@ -23,6 +23,8 @@ class Failure(Enum):
     NOT_MEDIA = "not a video"
     CODEC = "codec not readable"
     LOST = "connection lost"
+    STALLED = "stalled"  # it is connected, and no frame comes
+    FROZEN = "frozen"  # frames come, and all of them are the same
     OTHER = "failed"
 
 
@@ -36,6 +38,8 @@ _TODO = {
     Failure.NOT_MEDIA: "See the address in a browser",
     Failure.CODEC: "Convert it with ffmpeg, for example to H.264",
     Failure.LOST: "See the cable, the power and the network",
+    Failure.STALLED: "See the camera's load and the network",
+    Failure.FROZEN: "Restart the camera, or allow still images with --frozen-after 0",
     Failure.OTHER: "See that the address is right",
 }
 _BY_CLASS = {

@@ -1,26 +1,19 @@
 """What every source of frames offers.
 
-Owns the `Source` protocol, its facts and its states.
+Owns the `Source` protocol and its facts; the states are those of `live.signal`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import Enum
 from fractions import Fraction
 from typing import Protocol
 
 from ..frame import Frame
+from .live.signal import Signal
 
-
-class Signal(Enum):
-    """Whether frames are coming."""
-
-    GOOD = "good"
-    FROZEN = "frozen"  # frames come, and all are the same
-    NO_SIGNAL = "no_signal"
-    ENDED = "ended"
+__all__ = ["Media", "Signal", "Source", "SourceInfo"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +69,8 @@ class SourceInfo:
 class Source(Protocol):
     """Frames, one after the other; iterated once, in one thread.
 
-    A source may have `notes`, lines of text that say what was done to the frames or what is missing.
+    A source may have `notes`, lines of text that say what was done to the frames or what is missing, and
+    `signal_log`, a `SignalLog` with the events behind its `signal`.
 
     Raises
     ------
@@ -92,7 +86,7 @@ class Source(Protocol):
 
     @property
     def signal(self) -> Signal:
-        """Whether frames are coming right now; may be read from any thread."""
+        """State right now; may be read from any thread."""
 
     def __iter__(self) -> Iterator[Frame]:
         """Decode the frames in order. Their `index` counts every frame that was decoded."""

@@ -76,6 +76,8 @@ class Stats:
     dropped : frames that a newer one replaced before they were worked on
     late : frames thrown away because they were older than the budget
     sink_dropped : address of a sink -> results that it was too slow for
+    signal, cause : state of the source, as the value of a `Signal`, and the name of its `Failure` or nothing
+    stalls, reconnects : losses and returns of a live source's signal in the last hour
     first_ms : from the start of the stream to the first result
     seconds : from the start of the stream to its last result
     fps : results a second, once the queues have settled; of a short stream, its results by its whole time
@@ -89,6 +91,10 @@ class Stats:
     dropped: int = 0
     late: int = 0
     sink_dropped: Mapping[str, int] = field(default_factory=dict)
+    signal: str = ""
+    cause: str = ""
+    stalls: int = 0
+    reconnects: int = 0
     first_ms: float = math.nan
     seconds: float = 0.0
     fps: float = math.nan
@@ -117,6 +123,10 @@ class Stats:
             "dropped": self.dropped,
             "late": self.late,
             "sink_dropped": dict(self.sink_dropped),
+            "signal": self.signal,
+            "cause": self.cause,
+            "stalls": self.stalls,
+            "reconnects": self.reconnects,
             "seconds": round(self.seconds, 4),
             "fps": round(self.fps, 3),
             "first_ms": round(self.first_ms, 3),

@@ -7,13 +7,13 @@ Owns `Stream`: how a stream is used, how it ends, and what becomes of its output
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 from ..errors import NothingYoungEnough, UsageError
-from ..io.info import Signal
+from ..io.live.signal import Signal, SignalLog
 from ..io.sinks import open_sink
 from ..io.sinks.sink import Sink, StopStream
 from ..io.sources import open_source
@@ -103,8 +103,14 @@ class Stream:
 
     @property
     def signal(self) -> Signal:
-        """Whether the source delivers right now; may be read from any thread."""
+        """State of the source right now; may be read from any thread."""
         return self.source.signal
+
+    @property
+    def signal_log(self) -> SignalLog | None:
+        """Events of a live source, with causes; None for sources that have none. May be read from any thread."""
+        found: SignalLog | None = getattr(self.source, "signal_log", None)
+        return found
 
     @property
     def stats(self) -> Stats:
@@ -113,7 +119,13 @@ class Stream:
 
     def snapshot(self) -> Stats:
         """Return the current figures, immutable; may be called from any thread."""
-        return self._recorder.snapshot({queue.address: queue.dropped for queue in self._pipeline.sink_queues})
+        dropped = {queue.address: queue.dropped for queue in self._pipeline.sink_queues}
+        figures = self._recorder.snapshot(dropped)
+        log = self.signal_log
+        if log is None:
+            return replace(figures, signal=self.signal.value)
+        cause = "" if log.event.cause is None else log.event.cause.name
+        return replace(figures, signal=self.signal.value, cause=cause, stalls=log.stalls, reconnects=log.reconnects)
 
     def run(self, on_result: Callable[[Result[Any]], None] | None = None) -> Stats:
         """Run to the end; `on_result` is called in this thread, with every result, in order."""
@@ -143,7 +155,7 @@ class Stream:
             self._start(unattended=True)
         result = self._pipeline.newest(_FIRST_RESULT_S)
         self._raise_errors()
-        age_ms = float("inf") if result is None else (time.monotonic_ns() - result.frame.captured_ns) / 1e6
+        age_ms = float("inf") if result is None else result.age_now_ms()
         if result is None or age_ms > max_age_ms:
             raise NothingYoungEnough(
                 "There is no result that is young enough",

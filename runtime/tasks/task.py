@@ -7,6 +7,7 @@ of one stream.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -108,6 +109,10 @@ class Result(Generic[Output]):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "timings_ms", MappingProxyType(dict(self.timings_ms)))
+
+    def age_now_ms(self) -> float:
+        """Age at this moment, in milliseconds: what a control loop must know when it acts on the result."""
+        return (time.monotonic_ns() - self.frame.captured_ns) / 1e6
 
     def draw(self) -> NDArray[np.uint8]:
         """Return the image to show, (H, W, 3) uint8 BGR: the output's own, or the frame with it drawn on."""

@@ -103,7 +103,7 @@ class AleSource:
         self._ale.loadROM(path)
         self._answers: queue.Queue[str] = queue.Queue()
         self._stopped = False
-        self.signal = Signal.GOOD
+        self.signal = Signal.LIVE
         self.info = SourceInfo(address=address, fps=_FRAMES_A_SECOND / self._skip)
 
     def __iter__(self) -> Iterator[Frame]:

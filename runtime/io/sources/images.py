@@ -39,7 +39,7 @@ class ImageSet:
         self._paths = sorted(paths, key=lambda path: natural_key(str(path)))
         self._stopped = False
         self._notes: list[str] = []
-        self.signal = Signal.GOOD
+        self.signal = Signal.LIVE
         self.info = SourceInfo(
             address=shown(address),
             independent=not sequence,
@@ -122,7 +122,7 @@ class ImagesInMemory:
         self._times_ns = times_ns if times_ns is not None else [0] * len(images)
         self._stopped = False
         self.notes = tuple(notes)
-        self.signal = Signal.GOOD
+        self.signal = Signal.LIVE
         moving = times_ns is not None
         spread = self._times_ns[-1] - self._times_ns[0]
         fps = 1e9 * (len(images) - 1) / spread if spread > 0 else SEQUENCE_FPS

@@ -19,7 +19,9 @@ from ...errors import SignalLost, SourceError, SourceNotFound
 from ...frame import Frame
 from ...planes import Planes
 from ..address import redact
-from ..info import Media, Signal, SourceInfo
+from ..failures import Failure
+from ..info import Media, SourceInfo
+from ..live.signal import Signal, SignalLog
 
 # Waits between attempts to reconnect; after the last one the signal counts as lost for good (62 s in all).
 BACKOFF_S = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
@@ -88,7 +90,7 @@ class LiveSource:
         self._stop = threading.Event()
         self._still = _Stillness()
         self._was_frozen = False
-        self.signal = Signal.GOOD
+        self.signal_log = SignalLog()
         self.reconnects = 0
         fps = self._feed.fps
         self.info = SourceInfo(
@@ -97,6 +99,11 @@ class LiveSource:
             fps=fps if fps is not None and 0 < fps <= _MAX_FPS else None,
             media=self._feed.media,
         )
+
+    @property
+    def signal(self) -> Signal:
+        """State right now."""
+        return self.signal_log.signal
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -118,8 +125,8 @@ class LiveSource:
                     if self._stop.is_set():
                         break
                     attempts = 0
-                    self.signal = Signal.FROZEN if self._still.since(taken) else Signal.GOOD
-                    self._was_frozen |= self.signal is Signal.FROZEN
+                    self.signal_log.change(Signal.LIVE)
+                    self._was_frozen |= self._still.since(taken)
                     yield Frame(
                         taken.image, index, taken.captured_ns, self.info.address, taken.captured_ns, independent=False
                     )
@@ -128,11 +135,11 @@ class LiveSource:
                 pass  # told below, if it does not come back
             if not self._stop.is_set():
                 attempts = self._reconnect(index, attempts)
-        self.signal = Signal.ENDED
+        self.signal_log.change(Signal.ENDED)
 
     def _reconnect(self, delivered: int, attempts: int) -> int:
         """Open the source again, with growing waits; returns how many attempts were made since the last frame."""
-        self.signal = Signal.NO_SIGNAL
+        self.signal_log.change(Signal.NO_SIGNAL, Failure.LOST)
         self.close()
         reason = ""
         for wait_s in self._backoff_s[attempts:]:
@@ -146,7 +153,7 @@ class LiveSource:
                 continue
             self.reconnects += 1
             return attempts
-        self.signal = Signal.ENDED
+        self.signal_log.change(Signal.ENDED)
         raise SignalLost(
             f"{self.info.address} stopped delivering and did not come back",
             found=f"{delivered} frames, then {len(self._backoff_s)} failed attempts to open it again"

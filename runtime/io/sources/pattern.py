@@ -41,7 +41,7 @@ class TestPattern:
         fps = whole_number(options, "fps", 30, low=1, high=1000)
         count = whole_number(options, "frames", 300)
         self._stopped = False
-        self.signal = Signal.GOOD
+        self.signal = Signal.LIVE
         self.info = SourceInfo(address=address, fps=float(fps), count=count or None)
         width, height = self._size_wh
         bar_of_column = np.arange(width) * len(_BARS) // width

@@ -65,7 +65,7 @@ class SampleCamera:
         count = whole_number(options, "frames", 300)
         self._photos = [(_enlarge(read_image(path), self._size_wh), _PHOTOS[path.name]) for path in _photo_paths()]
         self._stopped = False
-        self.signal = Signal.GOOD
+        self.signal = Signal.LIVE
         self.info = SourceInfo(address=address, fps=float(fps), count=count or None)
 
     def __iter__(self) -> Iterator[Frame]:

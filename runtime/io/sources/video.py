@@ -44,7 +44,7 @@ class VideoFile:
     ) -> None:
         self._decoder = decoder
         self._stopped = False
-        self.signal = Signal.GOOD
+        self.signal = Signal.LIVE
         facts = decoder.facts
         count = facts.count
         if count is None and facts.fps and facts.duration_s:

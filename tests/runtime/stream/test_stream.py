@@ -33,7 +33,7 @@ class Camera:
 
     def __init__(self, *, fps=200.0, frames=None, error=None, small_from=None, gap_at=None):
         self.info = SourceInfo("camera", live=True, fps=fps)
-        self.signal = Signal.GOOD
+        self.signal = Signal.LIVE
         self.closed = False
         self._frames, self._error, self._small_from, self._gap_at = frames, error, small_from, gap_at
         self._stop = threading.Event()

@@ -61,7 +61,7 @@ class Live:
 
     def __init__(self, images: list[np.ndarray], period_s: float = 0.02) -> None:
         self.info = SourceInfo("live", live=True, fps=1 / period_s)
-        self.signal = Signal.GOOD
+        self.signal = Signal.LIVE
         self._images, self._period_s, self._stopped = images, period_s, False
 
     def __iter__(self) -> Iterator[Frame]:

@@ -70,7 +70,7 @@ def test_a_loss_of_signal_is_a_state_and_the_source_comes_back(camera_server):
     source.close()
     assert source.reconnects == 1
     assert states[0] == states[1]  # while there is no signal, there is no frame: no black one, no old one
-    assert source.signal is Signal.GOOD
+    assert source.signal is Signal.LIVE
     assert [frame.index for frame in frames] == list(range(len(frames)))
     assert all(frame.pixels.mean() > 40 for frame in frames)
 

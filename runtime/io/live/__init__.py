@@ -1,0 +1,1 @@
+"""Live sources: their states, their supervision, and the clock of their frames."""
