@@ -209,7 +209,7 @@ class StatsRecorder:
     def snapshot(self, sink_dropped: Mapping[str, int] | None = None) -> Stats:
         """Return the current figures."""
         with self._lock:
-            counts = dict(self._counts)
+            counts: dict[str, Any] = dict(self._counts)
             ages = tuple(self._ages)
             stages = {stage: tuple(samples) for stage, samples in self._stages.items()}
             started_ns, settled_ns, last_ns = self._started_ns, self._settled_ns, self._last_ns
