@@ -18,6 +18,7 @@ from .engines.registry import open_sessions
 from .engines.session import Session
 from .errors import BundleError
 from .frame import Frame
+from .io.live.policy import LivePolicy
 from .io.sources import open_source
 from .processor import Processor
 from .stream.stream import Stream
@@ -139,6 +140,7 @@ def open_stream(
     steady: str | SteadyOptions = "auto",
     limit: int | None = None,
     max_age_ms: float | None = None,
+    policy: LivePolicy | None = None,
     **opening: Unpack[TaskOpening],
 ) -> Stream:
     """Open a source, a bundle and sinks as one stream, which owns and closes them all.
@@ -152,6 +154,7 @@ def open_stream(
         ``keyframe``, or options
     limit : end after so many results
     max_age_ms : live sources only: a frame or a result that is older is thrown away, and counted as late
+    policy : of a live source: how long it is waited for
     opening : as of `open_task`
 
     Raises
@@ -166,7 +169,7 @@ def open_stream(
     [(120, 160, 3), (120, 160, 3), (120, 160, 3)]
     """
     loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
-    opened = open_source(source)
+    opened = open_source(source, policy=policy)
     try:
         task = open_task(loaded, **opening)
         try:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .runtime.frame import Frame
     from .runtime.image_file import read_image
     from .runtime.io.failures import Failure
+    from .runtime.io.live.policy import LivePolicy
     from .runtime.io.live.signal import Signal, SignalEvent, SignalLog
     from .runtime.io.sinks import open_sink
     from .runtime.io.sources import open_source
@@ -63,6 +64,7 @@ __all__ = [
     "Failure",
     "Frame",
     "Image",
+    "LivePolicy",
     "NamedArrays",
     "NothingYoungEnough",
     "ParityError",
@@ -108,6 +110,7 @@ _HOMES = {
     "runtime.frame": ("Frame",),
     "runtime.image_file": ("read_image",),
     "runtime.io.failures": ("Failure",),
+    "runtime.io.live.policy": ("LivePolicy",),
     "runtime.io.live.signal": ("Signal", "SignalEvent", "SignalLog"),
     "runtime.io.sinks": ("open_sink",),
     "runtime.io.sources": ("open_source",),

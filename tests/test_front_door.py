@@ -16,7 +16,7 @@ PUBLIC = {
     *("BackendNotInstalled", "Bundle", "BundleError", "CalibrationError", "DeviceError", "DeviceUnavailable"),
     *("Frame", "Image", "NamedArrays", "NothingYoungEnough", "ParityError", "People", "Person", "Processor"),
     *("Result", "ShapeMismatch", "SignalLost", "SinkError", "SourceError", "SourceNotFound", "Stats"),
-    *("Failure", "Signal", "SignalEvent", "SignalLog"),
+    *("Failure", "LivePolicy", "Signal", "SignalEvent", "SignalLog"),
     *("SteadyOptions", "SteadyframeError", "Stream", "Task", "UsageError", "__version__"),
     *("compare", "export", "open_processor", "open_sink", "open_source", "open_stream", "open_task"),
     *("read_image", "shipped_bundles"),

@@ -16,6 +16,7 @@ from ..errors import UsageError
 from ..files import prove_writable
 from ..io.encode import HARDWARE
 from ..io.info import Source
+from ..io.live.policy import LivePolicy
 from ..io.sinks import open_sink, refuse_doubles
 from ..io.sinks.sink import Sink
 from ..io.sinks.video_options import VideoOptions
@@ -49,6 +50,9 @@ class RunOptions:
     precision: str
     limit: int | None
     max_age_ms: float | None
+    wait: bool
+    give_up_after_s: float | None
+    frozen_frames: int | None
     steady: str
     every: str | None
     flow: str | None
@@ -130,6 +134,21 @@ def read_settings(texts: Sequence[str]) -> dict[str, str]:
 @click.option(
     "--max-age", "max_age_ms", type=click.FloatRange(min=1.0), metavar="MS", help="Live: drop what is older."
 )
+@click.option("--wait", is_flag=True, help="Live: wait for a source that is not there yet.")
+@click.option(
+    "--give-up-after",
+    "give_up_after_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="Live: end so many seconds after a loss. [default: never]",
+)
+@click.option(
+    "--frozen-after",
+    "frozen_frames",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Live: so many equal frames are a frozen camera; 0 is never. [default: by its kind]",
+)
 @click.option(
     "--steady",
     default="auto",
@@ -180,7 +199,10 @@ def _open(options: RunOptions, stack: contextlib.ExitStack) -> tuple[Stream, dic
     sinks = options.sinks()
     refuse_doubles(sinks)
     video = VideoOptions(quality=options.quality, encoder=options.encoder)
-    source = open_source(options.source(), sequence=options.sequence)
+    policy = LivePolicy(
+        wait=options.wait, give_up_after_s=options.give_up_after_s, frozen_frames=options.frozen_frames
+    )
+    source = open_source(options.source(), sequence=options.sequence, policy=policy)
     stack.callback(source.close)
     steady = _steady(options, bundle.manifest.task, independent=source.info.independent)
     precision = choose_precision(

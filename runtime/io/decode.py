@@ -36,6 +36,8 @@ _CONTAINERS_WITH_CLOCK_FAULTS = ("mpegts", "mpeg", "flv", "hls")
 _CUT_SLACK_S = 0.5  # a container's duration may be so much too long
 _CUT_SLACK_SHARE = 0.01
 _DEFAULT_FPS = 25.0
+_UNDECODED = 64  # packets whose frames have not left the decoder, at most
+_PRODUCER_TIME = struct.Struct("<qi")  # AVProducerReferenceTime: microseconds on the UNIX clock, flags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,19 +66,40 @@ class VideoFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Arrival:
+    """How a packet of a live stream arrived.
+
+    Parameters
+    ----------
+    at_ns, wall_ns : when it was here, on the monotonic and on the UNIX clock
+    waited_ns : for how long it was waited for
+    stamp_ns : its time stamp; None if it has none
+    sender_ns : capture by the sender's UNIX clock, where it tells it (RTCP); None otherwise
+    """
+
+    at_ns: int
+    wall_ns: int
+    waited_ns: int
+    stamp_ns: int | None
+    sender_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Decoded:
     """One upright frame: `planes` of a YUV or grey video, else `pixels`, (H, W, 3) uint8 BGR; and its times.
 
     Parameters
     ----------
     time_ns : on the video's own time line
-    taken_ns : monotonic clock when its packet had arrived, before it was decoded
+    taken_ns : monotonic clock when its own packet had arrived, before it was decoded
+    arrival : of its packet, for live sources; None for files
     """
 
     planes: Planes | None
     pixels: NDArray[np.uint8] | None
     time_ns: int
     taken_ns: int = 0
+    arrival: Arrival | None = None
 
 
 class Decoder:
@@ -137,6 +160,8 @@ class Decoder:
         self._timeline = self._new_timeline()
         self._deinterlacer: Deinterlacer | None = None
         self._taken_ns = 0
+        self._low_delay = low_delay
+        self._arrivals: dict[int | None, Arrival] = {}  # by the time stamps of packets that were not decoded yet
         self._file = target if isinstance(target, GrowingFile) else None
 
     @property
@@ -285,6 +310,7 @@ class Decoder:
     def _demux(self) -> Iterator[Any]:
         """Packets of the video; those of other streams only show how far the file goes."""
         packets = self._container.demux()
+        asked_ns = time.monotonic_ns()
         while True:
             try:
                 packet = next(packets)
@@ -300,7 +326,18 @@ class Decoder:
             if packet.stream_index == self._stream.index:
                 self._taken_ns = time.monotonic_ns()
                 self._packets += packet.size > 0
+                if self._low_delay:
+                    self._note_arrival(packet, self._taken_ns - asked_ns)
                 yield packet
+                asked_ns = time.monotonic_ns()
+
+    def _note_arrival(self, packet: Any, waited_ns: int) -> None:
+        """Note when a packet came: its frame may leave the decoder with a later one."""
+        base = packet.time_base
+        stamp_ns = round(packet.pts * base * _SECOND) if packet.pts is not None and base else None
+        while len(self._arrivals) >= _UNDECODED:
+            del self._arrivals[next(iter(self._arrivals))]
+        self._arrivals[packet.pts] = Arrival(self._taken_ns, time.time_ns(), waited_ns, stamp_ns, _sender_ns(packet))
 
     def _progressive(self, frame: Any) -> list[Any]:
         """Send interlaced frames through the filter, and from the first of them on all others too."""
@@ -324,9 +361,11 @@ class Decoder:
         if is_hdr(tags.transfer):
             self._say("HDR was brought to BT.709")
         image = planes_or_pixels(frame, tags, code)
+        arrival = self._arrivals.pop(frame.pts, None)
+        taken_ns = self._taken_ns if arrival is None else arrival.at_ns
         if isinstance(image, Planes):
-            return Decoded(image, None, time_ns, self._taken_ns)
-        return Decoded(None, image, time_ns, self._taken_ns)
+            return Decoded(image, None, time_ns, taken_ns, arrival)
+        return Decoded(None, image, time_ns, taken_ns, arrival)
 
     def _say(self, note: str) -> None:
         self._said.setdefault(note)
@@ -359,6 +398,14 @@ def _incomplete(problem: str, expected: str, found: str, *, todo: str = "") -> S
 def _detail(error: BaseException) -> str:
     """FFmpeg's own words, without the address, which may hold a password."""
     return (getattr(error, "strerror", None) or type(error).__name__).rstrip(".")
+
+
+def _sender_ns(packet: Any) -> int | None:
+    """Capture by the sender's UNIX clock, which FFmpeg puts beside a packet where RTCP tells it."""
+    if not hasattr(packet, "has_sidedata") or not packet.has_sidedata("prft"):
+        return None
+    beside = bytes(packet.get_sidedata("prft"))
+    return None if len(beside) < _PRODUCER_TIME.size else int(_PRODUCER_TIME.unpack_from(beside)[0]) * 1000
 
 
 def _disposition(stream: Any) -> int:

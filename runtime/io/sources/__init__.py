@@ -16,13 +16,14 @@ from ...descriptors import find_descriptor, names_of
 from ...errors import SourceNotFound, UsageError
 from ..address import scheme_of
 from ..info import Source
+from ..live.policy import LivePolicy
 from ..names import is_stdin
 from .descriptor import SourceDescriptor
 
 GROUP = "steadyframe.sources"
 
 
-def open_source(address: object, *, sequence: bool = False) -> Source:
+def open_source(address: object, *, sequence: bool = False, policy: LivePolicy | None = None) -> Source:
     """Open a source by its address.
 
     Parameters
@@ -32,6 +33,7 @@ def open_source(address: object, *, sequence: bool = False) -> Source:
         ``sample://`` or ``test://``; or a `Path`, the number of a camera, an (H, W, 3) image, an (N, H, W, 3) video,
         an open binary file; a source that is open already is given back
     sequence : the images of a folder or pattern are frames of one video
+    policy : of live sources: how long one is waited for, and when it counts as lost
 
     Raises
     ------
@@ -48,23 +50,26 @@ def open_source(address: object, *, sequence: bool = False) -> Source:
     if isinstance(address, os.PathLike):
         return _by_scheme("file", os.fsdecode(address), sequence=sequence)
     if not isinstance(address, str):
-        return _from_object(address)
+        return _from_object(address, policy)
     if is_stdin(address):
         return _by_scheme("file", address, sequence=sequence)
     scheme = scheme_of(address)
     if scheme in ("", "file"):
         path = address.split("://", 1)[1] if scheme else address
-        camera = path.startswith("/dev/video") or (path.isdecimal() and not _is_only_a_file(path))
-        return _by_scheme("v4l2" if camera else "file", path, sequence=sequence)
-    return _by_scheme(scheme, address, sequence=sequence)
+        number = path.partition("?")[0]
+        camera = path.startswith("/dev/video") or (number.isdecimal() and not _is_only_a_file(path))
+        return _by_scheme("v4l2" if camera else "file", path, sequence=sequence, policy=policy)
+    return _by_scheme(scheme, address, sequence=sequence, policy=policy)
 
 
-def _by_scheme(scheme: str, address: str, *, sequence: bool = False) -> Source:
+def _by_scheme(scheme: str, address: str, *, sequence: bool = False, policy: LivePolicy | None = None) -> Source:
     descriptor: SourceDescriptor | None = find_descriptor(GROUP, scheme)
     if descriptor is None:
         raise SourceNotFound(
             f"There is no kind of source {scheme}://", available=[f"{name}://" for name in names_of(GROUP)]
         )
+    if descriptor.live:
+        return descriptor.open(address, sequence=sequence, policy=policy)
     return descriptor.open(address, sequence=sequence)
 
 
@@ -73,10 +78,10 @@ def _is_only_a_file(number: str) -> bool:
     return os.path.exists(number) and not os.path.exists(f"/dev/video{number}")
 
 
-def _from_object(given: object) -> Source:
+def _from_object(given: object, policy: LivePolicy | None) -> Source:
     """Open an object that a program passes instead of an address."""
     if isinstance(given, int) and not isinstance(given, bool):
-        return _by_scheme("v4l2", str(given))
+        return _by_scheme("v4l2", str(given), policy=policy)
     if isinstance(given, np.ndarray):
         return _from_array(given)
     if hasattr(given, "info") and hasattr(given, "__iter__"):

@@ -5,17 +5,10 @@ Owns `SourceDescriptor`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from ..info import Source
-
-
-class OpenSource(Protocol):
-    """Opens a source by its address."""
-
-    def __call__(self, address: str, *, sequence: bool = False) -> Source:
-        """Open it; `sequence` says that images are frames of one video, which other kinds ignore."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +17,10 @@ class SourceDescriptor:
 
     Parameters
     ----------
-    open : opens an address
+    open : ``open(address, sequence=False)`` opens an address; `sequence` says that images are frames of one video,
+        which other kinds ignore. With `live` it takes ``policy=`` as well, a `LivePolicy` or None
+    live : whether it opens live sources that take a policy
     """
 
-    open: OpenSource
+    open: Callable[..., Source]
+    live: bool = False

@@ -5,7 +5,9 @@ Owns `open_network`, which distinguishes them by the answer of the server, and t
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import socket
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -20,19 +22,34 @@ from ..decode import Decoder, planes_or_pixels
 from ..failures import Failure, not_opened
 from ..http import Answer, Content, ask
 from ..info import Media, Source
+from ..live.clock import CaptureClock, Settling
+from ..live.feed import Feed, Taken
+from ..live.policy import LivePolicy
+from ..live.source import LiveSource
 from ..motion_jpeg import jpegs_of
 from .descriptor import SourceDescriptor
 from .images import ImagesInMemory
-from .live import LiveSource, Taken
 from .video import VideoFile
 
-_OPEN_S, _READ_S = 8.0, 5.0
+_OPEN_S, _READ_S = 8.0, 5.0  # of a file behind http
+# Of a stream: an abandoned connection ends itself after so long. What counts as a loss is told by `LivePolicy`.
+_CONNECT_S, _SILENCE_S = 6.0, 3.0
 _MICROS = 1_000_000
 _LOW_DELAY = {"fflags": "nobuffer", "flags": "low_delay"}
+# The description of an RTSP stream holds all that is needed: FFmpeg need not watch it for a second.
+_UNWATCHED = {"analyzeduration": "0", "probesize": "32"}
+_PAUSE_NS = 2_000_000  # bytes of one image follow each other faster
+_BUFFERED = ("http", "https")  # playlists come in segments, which are no backlog
 
 
-def open_network(address: str, *, sequence: bool = False) -> Source:
+def open_network(address: str, *, sequence: bool = False, policy: LivePolicy | None = None) -> Source:
     """Open a stream, or a whole file behind http, which is read as a file and drops nothing.
+
+    Parameters
+    ----------
+    address : of the network
+    sequence : of no use here
+    policy : how long a live source is waited for
 
     Raises
     ------
@@ -46,19 +63,44 @@ def open_network(address: str, *, sequence: bool = False) -> Source:
         codes = ", ".join(f"{letter} as %{ord(letter):02X}" for letter in letters)
         raise not_opened(shown, Failure.AUTH, "the password holds letters of an address", todo=f"Write {codes} in it")
     if scheme_of(address) not in ("http", "https"):
-        return LiveSource(address, lambda: StreamFeed(address, shown))
+        return LiveSource(address, lambda: StreamFeed(address, shown), policy=policy)
+    if policy is not None and policy.wait:
+        return LiveSource(address, lambda: _http_feed(address, shown, ask(address, shown)), policy=policy)
     answer = ask(address, shown)
-    if answer.content is Content.MOTION_JPEG:
-        first = MotionJpegFeed(answer)
-        return LiveSource(address, lambda: MotionJpegFeed(ask(address, shown)), first=first)
     if answer.content is Content.IMAGE:
         return _image(answer, shown)
+    if not _is_live(answer):
+        answer.response.close()
+        return _remote_file(address, shown, answer)
+    answers = [answer]
+
+    def connect() -> Feed:
+        return _http_feed(address, shown, answers.pop() if answers else ask(address, shown))
+
+    return LiveSource(address, connect, policy=policy)
+
+
+def _is_live(answer: Answer) -> bool:
+    """Whether what stands behind an http address comes at its own pace."""
+    endless = answer.content is Content.PLAYLIST and b"#EXT-X-ENDLIST" not in answer.head
+    return endless or answer.content in (Content.MOTION_JPEG, Content.STREAM)
+
+
+def _http_feed(address: str, shown: str, answer: Answer) -> Feed:
+    """Open the feed of a live stream behind http.
+
+    Raises
+    ------
+    SourceNotFound
+        If it is a file or an image.
+    """
+    if answer.content is Content.MOTION_JPEG:
+        return MotionJpegFeed(answer)
+    live = _is_live(answer)
     answer.response.close()
-    if answer.content is Content.STREAM:
-        return LiveSource(address, lambda: StreamFeed(address, shown))
-    if answer.content is Content.PLAYLIST and b"#EXT-X-ENDLIST" not in answer.head:
-        return LiveSource(address, lambda: StreamFeed(address, shown))
-    return _remote_file(address, shown, answer)
+    if not live:
+        raise not_opened(shown, Failure.NOT_MEDIA, f"it is no live stream but one {answer.content.value}")
+    return StreamFeed(address, shown)
 
 
 def _image(answer: Answer, shown: str) -> Source:
@@ -97,13 +139,20 @@ def _index_is_last(head: bytes) -> bool:
 
 
 class StreamFeed:
-    """A connection that FFmpeg makes: RTSP, RTMP, SRT, UDP, HLS, transport streams."""
+    """A connection that FFmpeg makes: RTSP, RTMP, SRT, UDP, HLS, transport streams.
+
+    Frames of a backlog, which a server may begin with, are left out; the others are stamped by the sender's clock.
+    """
+
+    frozen_frames = 150  # an encoder may repeat a still image until its next keyframe
 
     def __init__(self, address: str, shown: str) -> None:
         options = dict(_LOW_DELAY)
         if scheme_of(address) in ("rtsp", "rtsps"):
-            options |= {"rtsp_transport": "tcp", "timeout": str(round(_READ_S * _MICROS))}
-        self._decoder = Decoder(address, shown, options=options, timeout_s=(_OPEN_S, _READ_S), low_delay=True)
+            options |= {"rtsp_transport": "tcp", "timeout": str(round(_SILENCE_S * _MICROS)), **_UNWATCHED}
+        self._decoder = Decoder(address, shown, options=options, timeout_s=(_CONNECT_S, _SILENCE_S), low_delay=True)
+        self._clock = CaptureClock()
+        self._settling = None if scheme_of(address) in _BUFFERED else Settling()
         self.fps = self._decoder.facts.fps
         self.media: Media | None = Media(
             time_base=self._decoder.facts.time_base,
@@ -111,12 +160,27 @@ class StreamFeed:
             others=self._decoder.others,
         )
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to the frames, and whose clock stamps them."""
+        clock = ("capture times are those of the sender's clock",) if self._clock.of_sender else ()
+        return (*self._decoder.notes, *clock)
+
     def __iter__(self) -> Iterator[Taken]:
         """Take the frames as they are decoded."""
         for decoded in self._decoder:
             image = decoded.planes if decoded.planes is not None else decoded.pixels
             assert image is not None  # one of the two
-            yield Taken(image, decoded.taken_ns)
+            arrival = decoded.arrival
+            if arrival is None:  # a frame that has no packet of its own, such as a field of an interlaced one
+                yield Taken(image, decoded.taken_ns)
+                continue
+            captured_ns = self._clock.captured(
+                arrival.stamp_ns, arrival.at_ns, sender_ns=arrival.sender_ns, wall_ns=arrival.wall_ns
+            )
+            settling = self._settling
+            if settling is None or settling.is_current(arrival.stamp_ns, arrival.at_ns, arrival.waited_ns):
+                yield Taken(image, captured_ns)
 
     def close(self) -> None:
         """Hang up."""
@@ -128,17 +192,22 @@ class MotionJpegFeed:
 
     fps: float | None = None
     media: Media | None = None
+    frozen_frames = 60
 
     def __init__(self, answer: Answer) -> None:
         self._response = answer.response
         self._head = answer.head
+        socket_of = _socket_of(answer.response)
+        if socket_of is not None:
+            socket_of.settimeout(_SILENCE_S)
 
     def __iter__(self) -> Iterator[Taken]:
         """Decode each image as its last byte comes; broken ones are left out."""
         decoder: Any = av.CodecContext.create("mjpeg", "r")
+        rest = _Rest(self._head, self._response)
         try:
-            for content in jpegs_of(_Rest(self._head, self._response)):
-                captured_ns = time.monotonic_ns()
+            for content in jpegs_of(rest):
+                captured_ns = rest.began_ns
                 if not content:
                     continue
                 try:
@@ -147,26 +216,52 @@ class MotionJpegFeed:
                     continue
                 for frame in frames:
                     yield Taken(planes_or_pixels(frame, ColorTags(matrix=5, full_range=True)), captured_ns)
+        except TimeoutError as error:
+            raise SourceError("The stream stalled", kind=Failure.STALLED.name) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise SourceError("The stream ended", kind=Failure.LOST.name) from error
+
+    def cancel(self) -> None:
+        """Wake the thread that waits for an image."""
+        connection = _socket_of(self._response)
+        if connection is not None:
+            with contextlib.suppress(OSError):  # it has ended already
+                connection.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Hang up."""
         self._response.close()
 
 
+def _socket_of(response: Any) -> socket.socket | None:
+    """Socket that a response is read from; None where there is none any more."""
+    found = getattr(getattr(getattr(response, "fp", None), "raw", None), "_sock", None)
+    return found if isinstance(found, socket.socket) else None
+
+
 class _Rest:
-    """What was read off a response already, and the rest of it."""
+    """What was read off a response already, and the rest of it; and when an image began to arrive.
+
+    Attributes
+    ----------
+    began_ns : when the first byte came after a wait: the beginning of the newest image, on the monotonic clock
+    """
 
     def __init__(self, head: bytes, response: Any) -> None:
         self._head, self._response = head, response
+        self.began_ns = time.monotonic_ns()
 
     def read1(self, size: int) -> bytes:
         """Read what is there."""
         if self._head:
             head, self._head = self._head, b""
             return head
-        return bytes(self._response.read1(size))
+        asked_ns = time.monotonic_ns()
+        found = bytes(self._response.read1(size))
+        now_ns = time.monotonic_ns()
+        if now_ns - asked_ns > _PAUSE_NS:
+            self.began_ns = now_ns
+        return found
 
 
-descriptor = SourceDescriptor(open=open_network)
+descriptor = SourceDescriptor(open=open_network, live=True)
