@@ -86,10 +86,10 @@ def parse(command: click.Command, context: click.Context, words: list[str]) -> N
 def test_the_python_runs(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no camera here, so a test pattern that is played as a camera takes its place."""
 
-    def open_or_play(address: str, *, sequence: bool = False) -> Any:
+    def open_or_play(address: str, *, sequence: bool = False, policy: Any = None) -> Any:
         if address == "0":
             return PacedSource(open_source("test://?size=160x120&frames=60"), fps=20.0, count=60)
-        return open_source(address, sequence=sequence)
+        return open_source(address, sequence=sequence, policy=policy)
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(opening, "open_source", open_or_play)
