@@ -3,8 +3,8 @@
     python benchmarks/serve_clients.py clip.mp4 --seconds 60 --clients 200
 
 The server is `steadyframe serve` in a process of its own. First comes one client behind a line of 1 Mbit/s (a relay
-in this process), then so many clients on loopback. Ages are the server's own: from the capture of a frame to the arrival
-of the acknowledgement that it is on the client's screen, so an upper bound.
+in this process), then so many clients on loopback. Ages are the server's own: from the capture of a frame to the
+arrival of the acknowledgement that it is on the client's screen, so an upper bound.
 """
 
 from __future__ import annotations

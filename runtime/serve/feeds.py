@@ -16,7 +16,8 @@ from ..frame import Frame
 from ..image_file import Kind, sniff
 from ..image_file.header import announced_wh
 from ..image_file.read import decode_image
-from ..io.info import Signal, Source, SourceInfo
+from ..io.info import Source, SourceInfo
+from ..io.live.signal import Signal, SignalLog
 from ..io.sources import open_source
 from ..stream.channel import Channel, Ended
 
@@ -39,6 +40,11 @@ class Tap:
     def signal(self) -> Signal:
         """State of the source behind it."""
         return Signal.ENDED if self._origin is None else self._origin.signal
+
+    @property
+    def signal_log(self) -> SignalLog | None:
+        """Events of the source behind it."""
+        return None if self._origin is None else self._origin.signal_log
 
     def put(self, frame: Frame) -> None:
         """Hand in the next frame."""
@@ -103,7 +109,21 @@ class Feed:
         if self.trouble:
             return Signal.NO_SIGNAL
         # Between two rounds of a clip nothing is wrong.
-        return self._source.signal if self._source.info.live else Signal.GOOD
+        return self._source.signal if self._source.info.live else Signal.LIVE
+
+    @property
+    def signal_log(self) -> SignalLog | None:
+        """Events of the source, with causes; None for files."""
+        found: SignalLog | None = getattr(self._source, "signal_log", None)
+        return found
+
+    @property
+    def reason(self) -> str:
+        """Why there is no signal, in words; empty while there is one."""
+        log = self.signal_log
+        if self.trouble or log is None or log.signal is Signal.LIVE:
+            return self.trouble
+        return log.event.detail or (log.event.cause.value if log.event.cause is not None else "")
 
     def tap(self) -> Tap:
         """Give everything that comes from now on to another reader."""
@@ -186,7 +206,7 @@ class Upload:
 
     def __init__(self, most_pixels: int) -> None:
         self.info = SourceInfo(address="browser", live=True)
-        self.signal = Signal.GOOD
+        self.signal = Signal.LIVE
         self.refused = 0
         self.reason = ""
         self._most_pixels = most_pixels

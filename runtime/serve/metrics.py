@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from ..io.live.signal import SignalLog
 from .figures import temperature_c
 from .room import Room
 
@@ -33,6 +34,7 @@ class Metrics(Collector):
     rooms : gives name -> room
     clients : gives the number of connections
     refused : gives reason -> requests that were refused
+    signal_log : gives the events of the server's source, or None
     """
 
     def __init__(
@@ -40,8 +42,9 @@ class Metrics(Collector):
         rooms: Callable[[], Iterable[tuple[str, Room]]],
         clients: Callable[[], int],
         refused: Callable[[], dict[str, int]],
+        signal_log: Callable[[], SignalLog | None],
     ) -> None:
-        self._rooms, self._clients, self._refused = rooms, clients, refused
+        self._rooms, self._clients, self._refused, self._signal_log = rooms, clients, refused, signal_log
         self._registry = CollectorRegistry()
         self.images = Counter("steadyframe_images_sent", "Images sent to clients", registry=self._registry)
         self.sent_bytes = Counter("steadyframe_sent_bytes", "Bytes of images sent", registry=self._registry)
@@ -70,6 +73,10 @@ class Metrics(Collector):
         for reason, count in self._refused().items():
             refused.add_metric([reason], count)
         yield refused
+        log = self._signal_log()
+        if log is not None:
+            yield _gauge("steadyframe_stalls_last_hour", "Losses of the signal in the last hour", log.stalls)
+            yield _gauge("steadyframe_reconnects_last_hour", "Returns of the signal in the last hour", log.reconnects)
         yield from self._of_rooms()
 
     def _of_rooms(self) -> Iterator[Metric]:

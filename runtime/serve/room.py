@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import SteadyframeError, UsageError
-from ..io.info import Signal, Source
+from ..io.info import Source
+from ..io.live.signal import Signal
 from ..processor import Processor
 from ..stream.stream import Stream
 from ..tasks.task import Result

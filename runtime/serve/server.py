@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from ..errors import UsageError
-from ..io.info import Signal
+from ..io.live.signal import Signal
 from .access import Access, Limits
 from .client import Client
 from .feeds import Feed, Upload
@@ -77,7 +77,9 @@ class Server:
         self._clients = self._cameras = 0
         self._history: deque[dict[str, Any]] = deque(maxlen=_HISTORY)
         self.room = self._make_room(choice, feed.tap)
-        self.metrics = Metrics(self._named_rooms, lambda: self._clients, lambda: dict(access.refused))
+        self.metrics = Metrics(
+            self._named_rooms, lambda: self._clients, lambda: dict(access.refused), lambda: feed.signal_log
+        )
 
     def application(self) -> web.Application:
         """Make the application that a runner serves."""
@@ -116,7 +118,7 @@ class Server:
         return {
             **room.figures.as_json(),
             "signal": room.signal.name,
-            "trouble": room.trouble or (self._feed.trouble if room is self.room else ""),
+            "trouble": room.trouble or (self._feed.reason if room is self.room else ""),
             "dropped": room.dropped,
             "clients": self._clients,
             "celsius": temperature_c(),
@@ -290,7 +292,7 @@ class Server:
         good = age_s is not None and age_s < _STALE_S and not self.room.trouble
         facts = {
             "ok": good,
-            "signal": signal.name if signal is not Signal.GOOD or good else "STALLED",
+            "signal": signal.name if signal is not Signal.LIVE or good else "STALLED",
             "age_ms": None if age_s is None else round(age_s * 1000),
         }
         return web.json_response(facts, status=200 if good else 503)

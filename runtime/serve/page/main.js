@@ -88,7 +88,7 @@ const handlers = {
 
 function signal(stats) {
   const silent = performance.now() - lastImage > 2500;
-  const good = ['GOOD', 'LIVE'].includes(stats.signal) && !stats.trouble;
+  const good = stats.signal === 'LIVE' && !stats.trouble;
   if (good && !silent) {
     state('live', 'live');
     stage.notice('', '');
@@ -96,7 +96,7 @@ function signal(stats) {
   }
   const name = stats.signal.toLowerCase().replaceAll('_', ' ');
   state(good ? 'wait' : 'lost', good ? 'waiting' : name);
-  if (!good) stage.notice(name === 'good' || name === 'live' ? 'no images' : name, stats.trouble);
+  if (!good) stage.notice(name === 'live' ? 'no images' : name, stats.trouble);
   else if (lastImage) stage.notice('Waiting', camera.on ? 'No image of your camera arrives.' : 'The source gives no image.');
 }
 

@@ -307,7 +307,7 @@ def test_a_source_that_goes_away_is_said_and_comes_back(served, camera_server):
             await socket.send_json({"type": "view", "images": True})
             await next_image(socket)
             camera.unplug()
-            await site.until(lambda: site.server.room.signal.name not in ("GOOD", "LIVE"))
+            await site.until(lambda: site.server.room.signal.name != "LIVE")
             camera_server(port=camera.port, fps=30.0)
             await site.lives_on()
             assert (await site.health())["status"] == 200
