@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
@@ -132,10 +132,21 @@ class Processor:
         step = self.prepare(frame)
         return self.finish(step, self.infer(step) if step.runs else None)
 
-    def process_all(self, frames: Iterable[Frame]) -> Iterator[Result[Any]]:
-        """Give the result of every frame, in order, and flush at the end."""
+    def process_all(
+        self, frames: Iterable[Frame], *, until: Callable[[Step], bool] | None = None
+    ) -> Iterator[Result[Any]]:
+        """Give the result of every frame, in order, and flush at the end.
+
+        Parameters
+        ----------
+        frames : in order
+        until : asked about every frame when it is prepared; the frames end before the first one that it says True to
+        """
         for frame in frames:
-            yield from self.process(frame)
+            step = self.prepare(frame)
+            if until is not None and until(step):
+                break
+            yield from self.finish(step, self.infer(step) if step.runs else None)
         yield from self.flush()
 
     def prepare(self, frame: Frame, *, may_run: bool = True) -> Step:

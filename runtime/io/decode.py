@@ -236,6 +236,15 @@ class Decoder:
         if self._file is not None:
             self._file.stopped = True
 
+    def stamps(self) -> list[tuple[int | None, bool]]:
+        """Read to the end without decoding: time stamp and keyframe flag of every packet, in the file's order."""
+        return [(packet.pts, packet.is_keyframe) for packet in self._demux() if packet.size and not packet.is_discard]
+
+    def seek(self, stamp: int) -> None:
+        """Go on at the last keyframe that is not later than a time stamp, in units of `facts.time_base`."""
+        self._container.seek(stamp, stream=self._stream)
+        self._timeline = self._new_timeline()
+
     def close(self) -> None:
         """Close the file or the connection."""
         self._container.close()

@@ -22,6 +22,7 @@ from ..image_file import read_image
 from ..motion.flow import FlowOptions
 from ..planes import Planes, stored_chroma
 from ..temporal.dense import make_dense_stage
+from ..temporal.forgetting import stage_forgets
 from ..temporal.options import PropagatedOutput, SteadyOptions
 from ..temporal.stage import Motion, Outputs, Stage
 from .sessions import TaskSessions
@@ -96,6 +97,11 @@ class Colorize:
     def device(self) -> str:
         """The device in use."""
         return self._sessions.device
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether another image's global features are used."""
+        return self._fixed is not None
 
     def make_stage(self, options: SteadyOptions, *, live: bool = False) -> Stage:
         """Make the temporal stage of one stream, which propagates the chroma."""
@@ -197,6 +203,11 @@ def _preprocess_of(manifest: Manifest, role: str) -> Preprocess:
     return graph.preprocess
 
 
+def forgets(task: Colorize, motion: Motion, feeds: Feeds) -> bool:
+    """Whether neither the chroma nor the global features depend on earlier frames any more."""
+    return stage_forgets(motion) and (task.has_reference or bool(feeds.get("cut", False)))
+
+
 def open_colorize(manifest: Manifest, sessions: TaskSessions, options: Mapping[str, Any]) -> Colorize:
     """Open the task from plain options, as a command line has them.
 
@@ -233,6 +244,7 @@ descriptor = TaskDescriptor(
         "reference": "path of an image whose mood of colors is used",
     },
     steady="keyframe",
+    forgets=forgets,
     reference="steadyframe.models.colorize.reference:ColorizeReference",
     quality_metric="steadyframe.calibration.quality:DELTA_E",
 )

@@ -18,6 +18,7 @@ from ..errors import BundleError, UsageError
 from ..frame import Frame
 from ..image import preprocess_image, resize
 from ..temporal.dense import make_dense_stage
+from ..temporal.forgetting import stage_forgets
 from ..temporal.options import PropagatedOutput, SteadyOptions
 from ..temporal.stage import EveryFrame, Motion, Outputs, Stage
 from .sessions import TaskSessions
@@ -140,5 +141,6 @@ descriptor = TaskDescriptor(
     name="custom",
     open=open_custom,
     steady="off",
+    forgets=lambda task, motion, feeds: stage_forgets(motion),
     quality_metric="steadyframe.calibration.quality:SIGNAL",
 )

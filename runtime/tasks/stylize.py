@@ -21,6 +21,7 @@ from ..image import preprocess_image, resize
 from ..motion.flow import Flow, FlowOptions
 from ..motion.warp import warp
 from ..temporal.feedback import FeedbackStage
+from ..temporal.forgetting import stage_forgets
 from ..temporal.options import PropagatedOutput, SteadyOptions
 from ..temporal.repaint import Repaint
 from ..temporal.stage import EveryFrame, Motion, Outputs, Stage
@@ -233,6 +234,8 @@ descriptor = TaskDescriptor(
         "keep_colors": "keep the frame's own colors, and take only light and shade from the painting",
     },
     steady="blend",
+    # Without a motion path the network is shown nothing of what it painted before.
+    forgets=lambda task, motion, feeds: stage_forgets(motion) and "flow" not in feeds,
     reference="steadyframe.models.stylize.reference:StylizeReference",
     quality_metric="steadyframe.calibration.quality:PSNR",
 )

@@ -181,6 +181,8 @@ class TaskDescriptor:
     steady : what `--steady auto` means for a stream; independent images are never steadied
     reference : ``module:attribute`` of the PyTorch side that parity compares with; empty if there is none
     quality_metric : ``module:attribute`` of the `QualityMetric` that judges cheaper precisions; empty if none
+    forgets : task, motion and feeds of a frame -> whether nothing of earlier frames has any influence from this frame
+        on, on the task or on its stage: a video may be cut there. None where the task never forgets within a video
     """
 
     name: str
@@ -189,3 +191,4 @@ class TaskDescriptor:
     steady: str = "off"
     reference: str = ""
     quality_metric: str = ""
+    forgets: Callable[[Any, Motion, Feeds], bool] | None = None
