@@ -33,6 +33,7 @@ MOVING_KINDS = frozenset({
 # Inputs that the standard wants in float32 whatever the data are: roi and scales of Resize.
 _ALWAYS_FLOAT = {"Resize": (1, 2)}
 LARGEST = 65504 / 8  # float16's largest number, with room for frames that were not measured
+LEAST = 2.0**-14  # 6.1e-5; below it float16 loses digits, and a constant that keeps a quotient finite becomes 0
 
 
 def to_half(
@@ -100,7 +101,8 @@ def _fits(name: str, weights: Mapping[str, TensorProto], ranges: Mapping[str, Ra
     """Whether a tensor's values are far from the ends of float16."""
     if name in weights:
         values = np.abs(numpy_helper.to_array(weights[name]))
-        return values.size == 0 or float(values.max()) <= LARGEST
+        largest = float(values.max()) if values.size else 0.0
+        return largest == 0 or LEAST <= largest <= LARGEST
     return name in ranges and ranges[name].finite and max(-ranges[name].low, ranges[name].high) <= LARGEST
 
 

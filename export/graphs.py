@@ -119,14 +119,14 @@ def load_weights(net: _Net, checkpoint: Checkpoint) -> _Net:
 
 
 class StylizeGraph(nn.Module):
-    """Frame, last output warped to it and mask, all (1, H, W, C) uint8, to `styled` (1, H, W, 3) uint8 BGR."""
+    """Frame, last output warped to it and mask, all (B, H, W, C) uint8, to `styled` (B, H, W, 3) uint8 BGR."""
 
     def __init__(self, net: stylize_net.StylizeNet) -> None:
         super().__init__()
         self.net, self.to_tensor = stylize_net.fold(net), FrameToTensor()
 
     def forward(self, frame: Tensor, previous: Tensor, mask: Tensor) -> Tensor:
-        """Stylize `frame` by `previous`, (1, H, W, 3) uint8 BGR each, and `mask`, (1, H, W, 1) uint8."""
+        """Stylize `frame` by `previous`, (B, H, W, 3) uint8 BGR each, and `mask`, (B, H, W, 1) uint8."""
         styled = self.net(self.to_tensor(frame), self.to_tensor(previous), self.to_tensor(mask))
         # A mix of sigmoids and of pixels stays within 0..1, so that adding a half and cutting off is rounding.
         # The cast comes last, because TensorRT gives 8-bit values at the border of a graph only.
@@ -138,17 +138,22 @@ def of_stylize(checkpoint: Checkpoint) -> TaskGraphs:
     net = stylize_net.StylizeNet(stylize_net.StylizeOptions(**checkpoint.config["net"]))
     module = StylizeGraph(load_weights(net, checkpoint))
     channels = {"frame": 3, "previous": 3, "mask": 1}
-    example = {
-        name: torch.randint(0, 256, (1, 480, 640, count), dtype=torch.uint8) for name, count in channels.items()
+    example = {  # an example of one would fix the batch axis
+        name: torch.randint(0, 256, (2, 480, 640, count), dtype=torch.uint8) for name, count in channels.items()
     }
     multiple = stylize_net.MULTIPLE
-    dynamic = {name: {1: ("height", multiple), 2: ("width", multiple)} for name in example}
+    dynamic = {name: {0: ("batch", 1), 1: ("height", multiple), 2: ("width", multiple)} for name in example}
+    scales = {f"net.{name}": scale for name, scale in stylize_net.folding_scales(net).items()}
     return TaskGraphs(
-        graphs={"stylize": GraphSource(module=module, example=example, outputs=["styled"], dynamic=dynamic)},
+        graphs={
+            "stylize": GraphSource(
+                module=module, example=example, outputs=["styled"], dynamic=dynamic, scales=scales,
+            ),
+        },
         preprocess={"stylize": STYLIZE_PREPROCESS},
         layouts=dict.fromkeys((*channels, "styled"), "NHWC"),
         state={"styled": "previous"},
-    )
+    )  # fmt: skip
 
 
 class PoseFrameGraph(nn.Module):

@@ -50,6 +50,7 @@ class GraphSource:
     outputs : names of the outputs
     dynamic : input name -> {axis: (axis name, multiple)}; axes of the same name are equal
     prove : looks at the graph before it is used, and raises if it does not hold
+    scales : weight -> (O,) factors that folding has already multiplied its first axis by; see `pack_weights`
     """
 
     module: nn.Module
@@ -57,16 +58,17 @@ class GraphSource:
     outputs: Sequence[str]
     dynamic: Mapping[str, Mapping[int, tuple[str, int]]] = field(default_factory=dict)
     prove: Callable[[onnx.ModelProto], None] | None = None
+    scales: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 class FrameToTensor(nn.Module):
-    """First nodes of every graph: (1, H, W, 3) uint8 BGR to (1, 3, H, W) float32 BGR in [0, 1].
+    """First nodes of every graph: (B, H, W, 3) uint8 BGR to (B, 3, H, W) float32 BGR in [0, 1].
 
     The cast comes first, because TensorRT takes 8-bit values at the border of a graph only.
     """
 
     def forward(self, frame: Tensor) -> Tensor:
-        """Convert (1, H, W, 3) uint8 to (1, 3, H, W) float32 in [0, 1]."""
+        """Convert (B, H, W, 3) uint8 to (B, 3, H, W) float32 in [0, 1]."""
         return frame.to(torch.float32).permute(0, 3, 1, 2) * (1 / 255)
 
 
@@ -83,7 +85,7 @@ def export_onnx(source: GraphSource, *, half_weights: bool = False) -> onnx.Mode
         If the module cannot be exported, a random node remains, or the model is too large for one file.
     """
     module = copy.deepcopy(source.module).eval()
-    scales = fold_scales(module)
+    scales = {**fold_scales(module), **source.scales}
     fold_batch_norm(module)
     dims: dict[str, Any] = {}
     shapes: dict[str, dict[int, Any] | None] = {}

@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 NORMS = ("batch", "standardized", "instance")
@@ -192,6 +194,18 @@ def fold(net: StylizeNet) -> StylizeNet:
             elif isinstance(module.conv, StandardizedConv2d):
                 module.conv = _plain(module.conv)
     return folded
+
+
+@torch.no_grad()
+def folding_scales(net: StylizeNet) -> dict[str, NDArray[np.float32]]:
+    """Compute by what `fold` multiplies each kernel's outputs, (C,) float32 by the weight's name; 1 is left out."""
+    scales = {}
+    for name, module in net.named_modules():
+        if isinstance(module, ConvNorm) and isinstance(module.norm, nn.BatchNorm2d):
+            assert module.norm.running_var is not None
+            scale = torch.rsqrt(module.norm.running_var + module.norm.eps) * module.norm.weight
+            scales[f"{name}.conv.weight"] = scale.cpu().numpy()
+    return scales
 
 
 def _plain(conv: StandardizedConv2d) -> nn.Conv2d:

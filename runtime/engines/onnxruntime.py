@@ -36,6 +36,8 @@ class OnnxRuntimeSession:
     threads : threads of one run; 0 lets ONNX Runtime take every core
     """
 
+    any_size = True
+
     def __init__(self, content: bytes, graph: Graph, *, name: str = "graph", threads: int = 0) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads

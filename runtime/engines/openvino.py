@@ -42,6 +42,8 @@ class OpenVinoSession:
         If bfloat16 is requested and the processor has none; OpenVINO would use float32 without notice.
     """
 
+    any_size = True
+
     def __init__(
         self,
         content: bytes,

@@ -20,7 +20,8 @@ Tensors = Mapping[str, NDArray[Any]]
 class Session(Protocol):
     """A graph that is loaded on a device. Immutable, and so shared freely between streams.
 
-    Memory that belongs to one stream never lives here.
+    Memory that belongs to one stream never lives here. A session may say `any_size = True`: the sizes of what `run`
+    takes may then change from run to run, at no cost. Without that, a task keeps to one size.
     """
 
     @property

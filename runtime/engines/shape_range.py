@@ -47,7 +47,7 @@ def shape_ranges_of(graph: Graph) -> dict[str, ShapeRange]:
     """Find the range of every input's shape.
 
     Height and width follow from the preprocessing of the manifest: the short side is given, and the long one is at
-    most 2.4 times as long.
+    most 2.4 times as long. Images of any size come one at a time; inputs of a fixed size in batches of 64 at most.
 
     Returns
     -------
@@ -74,6 +74,7 @@ def shapes_text(shape_ranges: Mapping[str, ShapeRange]) -> str:
 def _extent(spec: TensorSpec, preprocess: Preprocess | None) -> ShapeRange:
     """Range of one input."""
     letters = spec.layout or " " * len(spec.axes)
+    sizes = any(side in _SIDES and isinstance(axis, str) for axis, side in zip(spec.axes, letters, strict=True))
     shapes: list[tuple[int, int, int]] = []
     for axis, letter in zip(spec.axes, letters, strict=True):
         if isinstance(axis, int):
@@ -81,7 +82,7 @@ def _extent(spec: TensorSpec, preprocess: Preprocess | None) -> ShapeRange:
         elif preprocess is not None and letter in _SIDES:
             shapes.append(_lengths(preprocess, _SIDES[letter]))
         elif letter == "N":
-            shapes.append(_BATCH)
+            shapes.append((1, 1, 1) if sizes else _BATCH)
         else:
             raise BundleError(
                 f"An engine needs a range of sizes, and the manifest has none for axis {axis!r} of {spec.name!r}",

@@ -18,20 +18,23 @@ from ..bundle.manifest import Manifest
 from ..errors import BundleError, UsageError
 from ..frame import Frame
 from ..image import preprocess_image, resize
-from ..motion.flow import Flow, FlowOptions
-from ..motion.warp import warp
+from ..motion.flow import FlowOptions, positions
+from ..motion.warp import inside
 from ..temporal.feedback import FeedbackStage
 from ..temporal.forgetting import stage_forgets
+from ..temporal.image_stack import ImageStack
+from ..temporal.motion_path import MotionPath
 from ..temporal.options import PropagatedOutput, SteadyOptions
 from ..temporal.repaint import Repaint
+from ..temporal.repainting import RepaintStage
 from ..temporal.stage import EveryFrame, Motion, Outputs, Stage
 from .sessions import TaskSessions
 from .settings import settings_of
 from .task import Feeds, Image, Placement, TaskDescriptor
+from .tiles import lay_tile, tile_windows
 
 ROLE = "stylize"
-_MARGIN = 8  # pixels around a crop that the network sees
-_STEP = 32  # pixels; crops of many sizes would make the engine plan its memory anew each time
+MULTIPLE = 8  # pixels; of the sides of what the network takes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +88,10 @@ class Stylize:
                 todo="Export it again with `steadyframe export`",
             )
         self._preprocess = graph.preprocess
+        self._batched = all(isinstance(spec.axes[0], str) for spec in graph.inputs)
         self._sessions = sessions
         self.settings = settings or settings_of(StylizeSettings, manifest)
-        self._last: NDArray[np.uint8] | None = None  # output, of `infer`
+        self._images: ImageStack | None = None  # what is shown is made of them; of `infer`
 
     @property
     def device(self) -> str:
@@ -96,7 +100,12 @@ class Stylize:
 
     def make_stage(self, options: SteadyOptions, *, live: bool = False) -> Stage:
         """Make the temporal stage of one stream, which also measures where the last output went."""
-        return EveryFrame() if options.mode == "off" else FeedbackStage(self.propagated, options, live=live)
+        if options.mode == "off":
+            return EveryFrame()
+        # Of a live stream the paint would come a frame late, and where it belonged things have moved on.
+        if live or options.mode == "blend" or options.repaint is None or (options.fade_frames or 1) > 1:
+            return FeedbackStage(self.propagated, options)
+        return RepaintStage(self.propagated, options)
 
     def preprocess(self, frame: Frame, motion: Motion | None = None) -> tuple[Feeds, Placement]:
         """Resize the frame, and note the path back to the last output where there is one.
@@ -108,17 +117,15 @@ class Stylize:
 
         Returns
         -------
-        feeds with `frame` (1, h, w, 3) uint8, and with `flow` (h', w', 2) and `reliability` (h', w') float32 where
-        there is a path, and with `crops` (N, 4) int64, x, y, width and height in pixels of `frame`, where only those
-        are painted
+        feeds with `frame` (1, h, w, 3) uint8; with `path`, a `MotionPath`, where one leads back; and with `repaint`,
+        a `Repaint`, where only parts are painted
         """
         small = np.ascontiguousarray(preprocess_image(frame.image, self._preprocess)[None])
         feeds: Feeds = {"frame": small}
-        path = None if motion is None else motion.path
-        if path is not None and path.flow is not None and path.reliability is not None:
-            feeds |= {"flow": path.flow.vectors, "reliability": path.reliability}
+        if motion is not None and motion.path is not None and motion.path.flow is not None:
+            feeds["path"] = motion.path
         if motion is not None and motion.repaint is not None:
-            feeds["crops"] = _crops_in(small, motion.repaint)
+            feeds["repaint"] = motion.repaint
         width, height = frame.size_wh
         return feeds, Placement(frame, scale_xy=(width / small.shape[2], height / small.shape[1]))
 
@@ -130,11 +137,11 @@ class Stylize:
         `styled` (h, w, 3) uint8 BGR at the network's resolution
         """
         frame = feeds["frame"]
-        previous, mask = self._recall(feeds, frame.shape[1:3])
-        if "crops" in feeds:
-            return {"styled": self._paint_crops(frame, previous, mask, feeds["crops"])}
+        if "repaint" in feeds and self._images is not None:
+            return {"styled": self._repaint(frame, feeds["path"], feeds["repaint"])}
+        previous, mask = self._recall(frame.shape[1:3], feeds.get("path"))
         styled = self._sessions.run(ROLE, {"frame": frame, "previous": previous, "mask": mask})["styled"][0]
-        self._last = styled
+        self._images = ImageStack(styled)
         return {"styled": styled}
 
     def postprocess(self, outputs: Outputs, placement: Placement) -> Image:
@@ -155,52 +162,56 @@ class Stylize:
         """Close the sessions that the task owns."""
         self._sessions.close()
 
-    def _paint_crops(
-        self, frame: NDArray[np.uint8], previous: NDArray[np.uint8], mask: NDArray[np.uint8], crops: NDArray[np.int64]
-    ) -> NDArray[np.uint8]:
-        """Paint crops of a frame, (N, 4); gives (h, w, 3) uint8 BGR, the last output where nothing was painted.
+    def _repaint(self, frame: NDArray[np.uint8], path: MotionPath, repaint: Repaint) -> NDArray[np.uint8]:
+        """Show what was painted before, (h, w, 3) uint8 BGR, and new paint where that looks wrong."""
+        assert self._images is not None
+        before, painted = self._images.read(path), self._paint_tiles(frame, repaint)
+        height, width = painted.shape[:2]
+        weight = cv2.resize(repaint.weight, (width, height), interpolation=cv2.INTER_LINEAR)
+        shown = np.asarray(cv2.blendLinear(before, painted, 1 - weight, weight), np.uint8)
+        if repaint.number:
+            self._images.add(shown)
+        else:
+            self._images = ImageStack(shown)
+        return shown
 
-        The network is not told to trust what it painted before in a crop: it looks wrong there.
+    def _paint_tiles(self, frame: NDArray[np.uint8], repaint: Repaint) -> NDArray[np.uint8]:
+        """Paint tiles of a frame, (1, h, w, 3), in one run; gives (h, w, 3) uint8 BGR, black where none is.
+
+        The network is not told what it painted there before: that looks wrong now. An engine that is made for one
+        size, as those of a GPU are, paints the whole frame.
         """
-        painted = np.array(previous[0])
-        nothing = np.zeros_like(mask)
-        for x, y, width, height in crops.tolist():
-            window = (slice(None), slice(y, y + height), slice(x, x + width))
-            feeds = {"frame": frame[window], "previous": np.zeros_like(previous[window]), "mask": nothing[window]}
-            feeds = {name: np.ascontiguousarray(array) for name, array in feeds.items()}
-            painted[window[1:]] = self._sessions.run(ROLE, feeds)["styled"][0]
+        if not getattr(self._sessions[ROLE], "any_size", False):
+            return np.asarray(self._paint_fresh(frame)[0], np.uint8)
+        windows, margin = tile_windows(repaint, frame.shape[1:3], MULTIPLE)
+        styled = self._paint_fresh(np.stack([frame[0][window] for window in windows]))
+        painted: NDArray[np.uint8] = np.zeros_like(frame[0])
+        for window, tile in zip(windows, styled, strict=True):
+            lay_tile(painted, tile, window, margin)
         return painted
 
-    def _recall(self, feeds: Feeds, size_hw: tuple[int, ...]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Last output warped to this frame, (1, h, w, 3), and where to trust it, (1, h, w, 1) in 0..255."""
+    def _paint_fresh(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Paint images, (B, h, w, 3) uint8 BGR, as if nothing had been painted before; in one run where it can be."""
+        if len(frames) > 1 and not self._batched:
+            return np.concatenate([self._paint_fresh(frames[i : i + 1]) for i in range(len(frames))])
+        feeds = {"frame": frames, "previous": np.zeros_like(frames), "mask": np.zeros_like(frames[..., :1])}
+        return np.asarray(self._sessions.run(ROLE, feeds)["styled"], np.uint8)
+
+    def _recall(
+        self, size_hw: tuple[int, ...], path: MotionPath | None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:  # fmt: skip
+        """Propagate what was shown to this frame, (1, h, w, 3), and say where to trust it, (1, h, w, 1) in 0..255."""
         height, width = size_hw
-        if self._last is None or "flow" not in feeds or self._last.shape[:2] != (height, width):
+        images = self._images
+        leads = path is not None and path.flow is not None and path.reliability is not None
+        if images is None or images.size_hw != size_hw or not leads:
             return np.zeros((1, height, width, 3), np.uint8), np.zeros((1, height, width, 1), np.uint8)
-        warped = warp(self._last, Flow(feeds["flow"]))
-        reliability = cv2.convertScaleAbs(feeds["reliability"], alpha=255)
+        assert path is not None and path.flow is not None and path.reliability is not None
+        reliability = cv2.convertScaleAbs(path.reliability, alpha=255)
+        reliability[~inside(positions(path.flow), path.flow.size_wh)] = 0
         mask = cv2.resize(reliability, (width, height), interpolation=cv2.INTER_LINEAR)
-        mask = cv2.bitwise_and(mask, mask, mask=warped.valid.view(np.uint8))
-        return warped.pixels[None], np.asarray(mask, np.uint8)[None, ..., None]
-
-
-def _crops_in(small: NDArray[np.uint8], repaint: Repaint) -> NDArray[np.int64]:
-    """Scale crops to pixels of the network's frame, (1, h, w, 3), with a margin that it sees, and in few sizes."""
-    height, width = small.shape[1:3]
-    ratio_x, ratio_y = width / repaint.weight.shape[1], height / repaint.weight.shape[0]
-    found = []
-    for x, y, w, h in repaint.crops.tolist():
-        left, right = _span(x * ratio_x, (x + w) * ratio_x, width)
-        top, low = _span(y * ratio_y, (y + h) * ratio_y, height)
-        found.append((left, top, right - left, low - top))
-    return np.array(found, np.int64)
-
-
-def _span(low: float, high: float, length: int) -> tuple[int, int]:
-    """Grow an interval by the margin and to a whole number of steps, within a length that is a multiple of 8."""
-    side = min(length, -(-int(high - low + 2 * _MARGIN) // _STEP) * _STEP)
-    start = int((low + high - side) / 2) // 8 * 8
-    start = max(0, min(start, length - side))
-    return start, start + side
+        # From frame to frame as in training; over several frames cubic weights, which blur less.
+        return images.read(path, cubic=path.steps > 1)[None], np.asarray(mask, np.uint8)[None, ..., None]
 
 
 def _with_colors_of(frame: NDArray[np.uint8], painted: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -235,7 +246,7 @@ descriptor = TaskDescriptor(
     },
     steady="blend",
     # Without a motion path the network is shown nothing of what it painted before.
-    forgets=lambda task, motion, feeds: stage_forgets(motion) and "flow" not in feeds,
+    forgets=lambda task, motion, feeds: stage_forgets(motion) and "path" not in feeds,
     reference="steadyframe.models.stylize.reference:StylizeReference",
     quality_metric="steadyframe.calibration.quality:PSNR",
 )
