@@ -41,7 +41,7 @@ class LivePolicy:
     wait: bool = False
     give_up_after_s: float | None = None
     frozen_frames: int | None = None
-    backoff_s: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.8, 1.0)
+    backoff_s: tuple[float, ...] = (0.05, 0.1, 0.2, 0.4, 0.5)
 
     def __post_init__(self) -> None:
         for name in ("silence_s", "first_frame_s", "open_s"):
