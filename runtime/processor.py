@@ -99,6 +99,7 @@ class Processor:
         self._closed = False
         self._previous: Frame | None = None  # of `prepare`
         self._placement: Placement | None = None  # of `prepare`
+        self._forget_next = False  # the next frame shall remember nothing
         self._waiting: deque[Step] = deque()  # of `finish`: frames whose outputs are not final
         with _lock:
             if _user_of(task) is not None:
@@ -168,7 +169,8 @@ class Processor:
         started = time.perf_counter_ns()
         if self._previous is not None and frame.index <= self._previous.index:
             frame = replace(frame, index=self._previous.index + 1)  # frames of a caller who does not number them
-        restart = self._restarts(frame)
+        restart = self._restarts(frame) or self._forget_next
+        self._forget_next = False
         motion = self.stage.observe(frame, may_run=may_run or restart, restart=restart)
         if not self.stage.every_frame:
             timings["flow"] = _since_ms(started)
@@ -214,6 +216,33 @@ class Processor:
     def flush(self) -> list[Result[Any]]:
         """Make the results of the frames that wait for a keyframe which will not come."""
         return self._results(self.stage.flush()) if self._waiting else []
+
+    def work_less(self, level: int) -> str:
+        """Lower the load: at levels 1 and 2 fewer keyframes, at 3 and 4 a smaller frame for the network too.
+
+        Level 0 is the usual load. May be called from any thread.
+
+        Returns
+        -------
+        str
+            What is done now, in words; empty at level 0, or if nothing can be lowered here.
+        """
+        done = []
+        stretch = getattr(self.stage, "stretch", None)
+        if stretch is not None:
+            factor = 2 ** min(level, 2)
+            stretch(factor)
+            if factor > 1:
+                done.append(f"{factor} times fewer keyframes")
+        shrink = getattr(self.task, "shrink", None)
+        if shrink is not None:
+            steps = level if stretch is None else max(0, level - 2)
+            share = (1.0, 0.75, 0.5)[min(steps, 2)]
+            if shrink(share):
+                self._forget_next = True
+            if share < 1:
+                done.append(f"the network's frame at {share:.0%} of its size")
+        return ", ".join(done)
 
     def reset(self) -> None:
         """Forget all frames, those that are still held back included; `flush` first to keep them."""

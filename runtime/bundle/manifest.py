@@ -12,7 +12,7 @@ import re
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..errors import BundleError
@@ -102,6 +102,12 @@ class Preprocess:
         _require(one, "preprocess", "either size_hw or short_side", (self.size_hw, self.short_side))
         sides = (*(self.size_hw or ()), self.multiple, *(() if self.short_side is None else (self.short_side,)))
         _require(all(0 < side <= _MAX_SIDE for side in sides), "preprocess size", f"1 to {_MAX_SIDE}", sides)
+
+    def shrunk(self, share: float) -> Preprocess:
+        """Return the same with a smaller shorter side; itself if the size is fixed."""
+        if self.short_side is None:
+            return self
+        return replace(self, short_side=max(self.multiple, round(self.short_side * share)))
 
 
 @dataclass(frozen=True, slots=True)

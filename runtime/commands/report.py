@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..io.info import Signal
+from ..io.live.signal import Signal
 from ..stream.stats import Spread, Stats
 from ..stream.stream import Stream
 
@@ -47,16 +47,19 @@ class StreamProgress(Progress):
         text = "starting" if stats.frames == 0 else f"{_figure(stats.fps, '.1f')} fps"
         if stats.dropped:
             text += f", {stats.dropped} dropped"
-        if self._stream.signal is Signal.NO_SIGNAL:
-            text += ", NO SIGNAL: reconnecting"
+        log = self._stream.signal_log
+        if log is not None and log.signal not in (Signal.LIVE, Signal.ENDED):
+            text += f", {log.event.text}"
         for task in self.tasks:
             task.description, task.completed = text, stats.frames
         yield from super().get_renderables()
 
 
 def stats_table(stats: Stats, title: str) -> Table:
-    """Lay out the figures of a stream: one row a stage, then the age; times in milliseconds."""
-    table = Table(title=title, title_justify="left", caption=_caption(stats), caption_justify="left")
+    """Lay out the figures of a stream: the age, then one row a stage; times in milliseconds."""
+    table = Table(
+        title=f"{headline(stats)}\n{title}", title_justify="left", caption=_caption(stats), caption_justify="left"
+    )
     table.add_column("stage")
     for name in ("p50 ms", "p95 ms", "p99 ms", "frames"):
         table.add_column(name, justify="right")
@@ -66,6 +69,17 @@ def stats_table(stats: Stats, title: str) -> Table:
         table.add_section()
     _add(table, "age of result", stats.age_ms)
     return table
+
+
+def headline(stats: Stats) -> str:
+    """One line that says how old the results are, and how often the signal was lost."""
+    age = stats.age_ms
+    times = " / ".join(_figure(value, ".0f") for value in (age.p50, age.p95, age.p99))
+    text = f"age p50 / p95 / p99: {times} ms"
+    if stats.cause or stats.stalls or stats.reconnects:
+        text += f"; in the last hour {stats.stalls} stalls, {stats.reconnects} reconnects"
+        text += f"; {stats.signal}" + (f" ({stats.cause})" if stats.cause else "")
+    return text
 
 
 def _add(table: Table, name: str, spread: Spread) -> None:
@@ -80,6 +94,10 @@ def _caption(stats: Stats) -> str:
         parts.append(f"{stats.keyframes} keyframes")
     if stats.dropped or stats.late:
         parts.append(f"{stats.dropped} dropped, {stats.late} too late, of {stats.decoded} decoded")
+    if stats.lowered:
+        parts.append(f"load lowered at the end: {stats.lowered}")
+    if stats.stuck:
+        parts.append(stats.stuck)
     parts.append(f"first result after {_figure(stats.first_ms, '.0f')} ms, not counted above")
     return "; ".join(parts)
 

@@ -27,6 +27,7 @@ from ..stream.stream import Stream
 from ..tasks.registry import task_descriptor
 from ..temporal.lookahead import LONGEST
 from ..temporal.options import MODES, SteadyOptions
+from .live_lines import LiveLines
 from .report import StreamProgress, console, stats_table
 
 _EPILOG = """\b
@@ -185,7 +186,7 @@ def run(**given: Any) -> None:
     with contextlib.ExitStack() as stack:
         stream, facts = _open(options, stack)
         try:
-            with StreamProgress(stream, options.limit):
+            with StreamProgress(stream, options.limit) as progress, LiveLines(stream, progress.console.print):
                 stream.run()
         finally:
             _summarise(stream, facts, options.stats_file)
@@ -261,6 +262,8 @@ def _steady(options: RunOptions, task: str, *, independent: bool) -> SteadyOptio
 def _summarise(stream: Stream, facts: dict[str, Any], stats_file: Path | None) -> None:
     """Print the table and write the figures, also after an error or Ctrl-C."""
     if stream.stats.frames == 0:
+        if stream.signal_log is not None:
+            click.echo(f"no result; {stream.stats.signal} {stream.stats.cause}".rstrip(), err=True)
         return
     title = "{bundle} on {device}, {precision}, steady {steady}: {source}".format(**facts)
     console().print(stats_table(stream.stats, title))

@@ -80,11 +80,23 @@ class Channel(Generic[T]):
         Ended
             If the sender has finished and every item was taken, or the channel was aborted.
         """
+        item = self.get_within(None)
+        assert item is not None  # without a limit it waits until there is one
+        return item
+
+    def get_within(self, seconds: float | None) -> T | None:
+        """Wait for the next item, but no longer than so many seconds; None if there is none by then.
+
+        Raises
+        ------
+        Ended
+            As of `get`.
+        """
         with self._lock:
-            while not self._items:
-                if self._finished:
-                    raise Ended
-                self._filled.wait()
+            if not self._filled.wait_for(lambda: self._items or self._finished, seconds):
+                return None
+            if not self._items:
+                raise Ended
             item = self._items.popleft()
             self._emptied.notify()
             return item

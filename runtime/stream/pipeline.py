@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from ..errors import SourceError, SteadyframeError
+from ..errors import SourceError
 from ..frame import Frame
 from ..io.info import Source
 from ..io.sinks.sink import Sink, StopStream
@@ -30,15 +30,19 @@ from ..opencv_settings import one_opencv_thread
 from ..processor import Inference, Processor, Step
 from ..tasks.task import Result
 from .channel import Channel, Ended, Gate
+from .load import LoadGovernor
 from .sink_queue import SinkQueue
 from .stats import StatsRecorder
+from .watch import Watch
 
 # Files: deep enough that a slow keyframe does not starve the stages behind it.
 _FILE_DEPTH = 8
 _FILE_UNDER_WAY = 16
 # Live: one frame in the network, one before or behind it; more would only make every result older.
 _LIVE_UNDER_WAY = 2
-_JOIN_S = 8.0
+_TICK_S = 0.1  # so often the caller's thread looks after windows while no result comes
+_STAGES = 4  # threads before those of the sinks
+_LEVELS = 4  # of load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +52,8 @@ class Bounds:
     Parameters
     ----------
     results : end after so many; None for all
-    age_ms : a frame or result that is older is thrown away; None for no budget
+    age_ms : the load is lowered to keep the age below it, and a frame or result that is older is thrown away; None
+        for no budget
     """
 
     results: int | None = None
@@ -90,7 +95,12 @@ class Pipeline:
         self._finishing: Channel[Step] = Channel(_FILE_UNDER_WAY)
         self._results: Channel[Result[Any]] = Channel(depth)
         self._newest: Result[Any] | None = None
-        self.sink_queues = [SinkQueue(sink, live=self._live, on_written=stats.written) for sink in sinks]
+        self.watch = Watch()
+        self.sink_queues = [
+            SinkQueue(sink, live=self._live, on_written=stats.written, watch=self.watch) for sink in sinks
+        ]
+        budget_ms = bounds.age_ms
+        self._governor = None if budget_ms is None else LoadGovernor(budget_ms, highest=_LEVELS)
         self._gate = Gate(_LIVE_UNDER_WAY if self._live else _FILE_UNDER_WAY + processor.stage.lookahead)
         self._runs = Gate(_FILE_UNDER_WAY)  # of the network: submitted, and not finished
         self._lock = threading.Lock()
@@ -123,15 +133,18 @@ class Pipeline:
         for thread in self._threads:
             thread.start()
 
-    def results(self) -> Iterator[Result[Any]]:
-        """Deliver the results in order; asking for the next one lets a live source take in another frame."""
+    def results(self) -> Iterator[Result[Any] | None]:
+        """Deliver the results in order, and None ten times a second while there is none.
+
+        Asking for the next one lets a live source take in another frame.
+        """
         while True:
             try:
-                result = self._results.get()
+                result = self._results.get_within(_TICK_S)
             except Ended:
                 break
             yield result
-            if self._live:
+            if self._live and result is not None:
                 self._gate.leave()
         for queue in self.sink_queues:
             queue.wait()
@@ -141,6 +154,13 @@ class Pipeline:
         with self._changed:
             self._changed.wait_for(lambda: self._newest is not None or self._results.finished, timeout_s)
             return self._newest
+
+    def wait(self, timeout_s: float | None) -> bool:
+        """Wait until every result was made and written; returns whether that is so."""
+        until = None if timeout_s is None else time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(None if until is None else max(0.0, until - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def stop(self, *, drain: bool = False) -> None:
         """Wake and end every thread; what is under way is dropped.
@@ -162,27 +182,34 @@ class Pipeline:
         with self._changed:
             self._changed.notify_all()
 
-    def join(self) -> None:
-        """Wait for the threads, which were stopped.
+    def join_writers(self, patience_s: float) -> list[Sink]:
+        """Wait for the threads that write, after the end; what still waits in a queue by then is dropped.
 
-        Raises
-        ------
-        SteadyframeError
-            If one of them does not end; what it works with must then stay open.
+        Returns
+        -------
+        list of Sink
+            Those that are still being written: they cannot be closed.
         """
-        until = time.monotonic() + _JOIN_S
+        writers = self._threads[_STAGES:]
+        for last in (False, True):
+            until = time.monotonic() + patience_s
+            for thread in writers:
+                thread.join(max(0.0, until - time.monotonic()))
+            if last or not any(thread.is_alive() for thread in writers):
+                break
+            for queue in self.sink_queues:
+                queue.abort()
+        return [queue.sink for queue, thread in zip(self.sink_queues, writers, strict=False) if thread.is_alive()]
+
+    def join(self, patience_s: float) -> list[str]:
+        """Wait for the threads, which were stopped; returns the names of those that have not ended."""
+        until = time.monotonic() + patience_s
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
         if self.started and not self._joined:
             self._joined = True
             one_opencv_thread.leave()
-        stuck = [thread.name for thread in self._threads if thread.is_alive()]
-        if stuck:
-            raise SteadyframeError(
-                f"The stream was stopped, and {', '.join(stuck)} did not end",
-                expected=f"an end within {_JOIN_S:g} s",
-                todo="The source, sinks and sessions were left open, since that thread still uses them",
-            )
+        return [thread.name for thread in self._threads if thread.is_alive()]
 
     def _guard(self, stage: Callable[[], None]) -> None:
         """Run one stage; the first error of all stages stops everything."""
@@ -206,7 +233,7 @@ class Pipeline:
                 self._stats.count_decoded()
                 if not self._arrivals.put((frame, (time.monotonic_ns() - frame.captured_ns) / 1e6)):
                     return
-                self._stats.set_dropped(self._arrivals.dropped)
+                self._stats.set_dropped(self._arrivals.dropped + getattr(self._source, "dropped", 0))
         except SourceError as error:
             self.source_error = error
         finally:
@@ -219,10 +246,11 @@ class Pipeline:
             while True:
                 self._gate.enter()
                 frame, decode_ms = self._arrivals.get()
-                if self._is_late(frame):
+                if self._is_hopeless(frame):
                     self._drop_late()
                     continue
-                step = self._processor.prepare(frame, may_run=not self._live or self._runs.inside == 0)
+                with self.watch.at("prepare"):
+                    step = self._processor.prepare(frame, may_run=not self._live or self._runs.inside == 0)
                 step.timings_ms = {"decode": decode_ms, **step.timings_ms}
                 if step.runs:
                     self._runs.enter()
@@ -236,7 +264,9 @@ class Pipeline:
         """Run the network on the frames that were chosen for it."""
         while True:
             step = self._to_infer.get()
-            self._inferred.put(self._processor.infer(step))
+            with self.watch.at("infer"):
+                inference = self._processor.infer(step)
+            self._inferred.put(inference)
             self._stats.count_run()
             self._runs.leave()
 
@@ -251,7 +281,10 @@ class Pipeline:
                     for result in self._processor.flush():
                         self._send(result)
                     return
-                for result in self._processor.finish(step, self._inference_for(step)):
+                inference = self._inference_for(step)
+                with self.watch.at("finish"):
+                    final = self._processor.finish(step, inference)
+                for result in final:
                     delivered += self._send(result)
                     if delivered == self._bounds.results:
                         break
@@ -284,8 +317,7 @@ class Pipeline:
 
     def _send(self, result: Result[Any]) -> bool:
         """Hand a result to the sinks and to the caller, unless it is too old by now."""
-        age_ms = (time.monotonic_ns() - result.frame.captured_ns) / 1e6
-        if self._bounds.age_ms is not None and age_ms > self._bounds.age_ms:
+        if self._is_late(result.frame):
             self._drop_late()
             return False
         react = getattr(self._source, "react", None)
@@ -297,7 +329,7 @@ class Pipeline:
             self._newest = result
             self._changed.notify_all()
         if self._unattended:
-            self._stats.record(result)
+            self._stats.record(result, age_ms=result.age_now_ms() if self._live else None)
         else:
             self._results.put(result)
         if self._unattended or not self._live:
@@ -309,7 +341,25 @@ class Pipeline:
         self._stats.count_late()
         self._gate.leave()
 
+    def _is_hopeless(self, frame: Frame) -> bool:
+        """Whether a frame is older than the budget before any work on it."""
+        budget_ms = self._bounds.age_ms
+        return budget_ms is not None and frame_age_ms(frame) > budget_ms and self._is_late(frame)
+
     def _is_late(self, frame: Frame) -> bool:
-        """Whether a frame has waited longer than the budget."""
-        age_ns = time.monotonic_ns() - frame.captured_ns
-        return self._bounds.age_ms is not None and age_ns > self._bounds.age_ms * 1e6
+        """Whether a frame, or the result of one, is older than the budget; lowers the load before it is."""
+        if self._governor is None or self._bounds.age_ms is None:
+            return False
+        now_ns = time.monotonic_ns()
+        age_ms = frame_age_ms(frame)
+        late = age_ms > self._bounds.age_ms
+        with self._lock:
+            level = self._governor.add(age_ms, now_ns / 1e9)
+        if level is not None:
+            self._stats.set_load(self._processor.work_less(level))
+        return late
+
+
+def frame_age_ms(frame: Frame) -> float:
+    """Age of a frame now, in milliseconds."""
+    return (time.monotonic_ns() - frame.captured_ns) / 1e6

@@ -13,6 +13,7 @@ from typing import Any
 from ..io.sinks.sink import Sink
 from ..tasks.task import Result
 from .channel import Channel, Ended
+from .watch import Watch
 
 _DEPTH = 8  # results that wait for a sink: of a file, so many frames of memory
 _LIVE_DEPTH = 64  # of a live source: two seconds in which a disk may stall
@@ -30,13 +31,17 @@ class SinkQueue:
     sink : open
     live : whether the source is live
     on_written : called with the milliseconds that each write took
+    watch : notes how long one takes
     """
 
-    def __init__(self, sink: Sink, *, live: bool, on_written: Callable[[float], None]) -> None:
+    def __init__(
+        self, sink: Sink, *, live: bool, on_written: Callable[[float], None], watch: Watch | None = None
+    ) -> None:
         self.sink = sink
         self.address: str = getattr(sink, "address", type(sink).__name__)
         self.dropped = 0
         self._on_written = on_written
+        self._watch = watch or Watch()
         self._live = live
         newest = live and getattr(sink, "wants", "every") == "newest"
         self._channel: Channel[Result[Any]] = Channel(1 if newest else _LIVE_DEPTH if live else _DEPTH, newest=newest)
@@ -58,7 +63,8 @@ class SinkQueue:
             while True:
                 result = self._channel.get()
                 started = time.perf_counter_ns()
-                self.sink.write(result)
+                with self._watch.at(f"write {self.address}"):
+                    self.sink.write(result)
                 self._on_written((time.perf_counter_ns() - started) / 1e6)
         except Ended:
             return

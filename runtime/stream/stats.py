@@ -78,6 +78,8 @@ class Stats:
     sink_dropped : address of a sink -> results that it was too slow for
     signal, cause : state of the source, as the value of a `Signal`, and the name of its `Failure` or nothing
     stalls, reconnects : losses and returns of a live source's signal in the last hour
+    lowered : how the load is lowered to keep the age within its budget, in words; empty if it is not
+    stuck : the part that has been at one frame for more than 10 s, in words; empty if none has
     first_ms : from the start of the stream to the first result
     seconds : from the start of the stream to its last result
     fps : results a second, once the queues have settled; of a short stream, its results by its whole time
@@ -95,6 +97,8 @@ class Stats:
     cause: str = ""
     stalls: int = 0
     reconnects: int = 0
+    lowered: str = ""
+    stuck: str = ""
     first_ms: float = math.nan
     seconds: float = 0.0
     fps: float = math.nan
@@ -127,6 +131,8 @@ class Stats:
             "cause": self.cause,
             "stalls": self.stalls,
             "reconnects": self.reconnects,
+            "lowered": self.lowered,
+            "stuck": self.stuck,
             "seconds": round(self.seconds, 4),
             "fps": round(self.fps, 3),
             "first_ms": round(self.first_ms, 3),
@@ -154,6 +160,7 @@ class StatsRecorder:
         self._lock = threading.Lock()
         self._counts = dict.fromkeys(("frames", "keyframes", "runs", "decoded", "dropped", "late"), 0)
         self._first_ms = math.nan
+        self._lowered = ""
         self._started_ns = time.monotonic_ns()
         self._settled_ns = 0
         self._last_ns = 0
@@ -165,8 +172,8 @@ class StatsRecorder:
         with self._lock:
             self._started_ns = time.monotonic_ns()
 
-    def record(self, result: Result[Any]) -> None:
-        """Count one result that was delivered."""
+    def record(self, result: Result[Any], *, age_ms: float | None = None) -> None:
+        """Count one result that was delivered; its age is that of the moment it was ready, unless one is given."""
         with self._lock:
             now = time.monotonic_ns()
             self._counts["frames"] += 1
@@ -177,7 +184,7 @@ class StatsRecorder:
             if self._counts["frames"] == 1:
                 self._first_ms = (now - self._started_ns) / 1e6
                 return
-            self._ages.append(result.age_ms)
+            self._ages.append(result.age_ms if age_ms is None else age_ms)
             for stage, spent in result.timings_ms.items():
                 self._sample(stage, spent)
 
@@ -201,6 +208,11 @@ class StatsRecorder:
         with self._lock:
             self._counts["late"] += 1
 
+    def set_load(self, lowered: str) -> None:
+        """Note how the load was lowered, in words; empty when it is the usual one."""
+        with self._lock:
+            self._lowered = lowered
+
     def set_dropped(self, count: int) -> None:
         """Set the number of frames that were replaced by newer ones so far."""
         with self._lock:
@@ -213,7 +225,7 @@ class StatsRecorder:
             ages = tuple(self._ages)
             stages = {stage: tuple(samples) for stage, samples in self._stages.items()}
             started_ns, settled_ns, last_ns = self._started_ns, self._settled_ns, self._last_ns
-            first_ms = self._first_ms
+            first_ms, lowered = self._first_ms, self._lowered
         seconds = max(0, last_ns - started_ns) / 1e9
         frames = counts["frames"]
         if frames >= 2 * _BURST:
@@ -222,7 +234,7 @@ class StatsRecorder:
             fps = frames / seconds if frames and seconds else math.nan
         return Stats(
             **counts, sink_dropped=dict(sink_dropped or {}), first_ms=first_ms, seconds=seconds, fps=fps,
-            ages=ages, stage_samples=stages,
+            ages=ages, stage_samples=stages, lowered=lowered,
         )  # fmt: skip
 
     def _sample(self, stage: str, spent_ms: float) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from ..errors import NothingYoungEnough, UsageError
+from ..errors import NothingYoungEnough, SteadyframeError, UsageError
 from ..io.live.signal import Signal, SignalLog
 from ..io.sinks import open_sink
 from ..io.sinks.sink import Sink, StopStream
@@ -21,7 +21,10 @@ from ..processor import Processor
 from ..tasks.task import Result
 from .pipeline import Bounds, Pipeline
 from .stats import Stats, StatsRecorder
+from .watch import Stuck
 
+_PATIENCE_S = 8.0  # for a run of the network that is under way
+_INTERRUPTED_S = 0.3  # after Ctrl-C: an end is wanted within a second
 _FIRST_RESULT_S = 30.0  # a network may take so long to warm up
 
 
@@ -121,11 +124,46 @@ class Stream:
         """Return the current figures, immutable; may be called from any thread."""
         dropped = {queue.address: queue.dropped for queue in self._pipeline.sink_queues}
         figures = self._recorder.snapshot(dropped)
+        stuck = self._pipeline.watch.stuck()
+        figures = replace(figures, stuck="" if stuck is None else stuck.text)
         log = self.signal_log
         if log is None:
             return replace(figures, signal=self.signal.value)
         cause = "" if log.event.cause is None else log.event.cause.name
         return replace(figures, signal=self.signal.value, cause=cause, stalls=log.stalls, reconnects=log.reconnects)
+
+    @property
+    def stuck(self) -> Stuck | None:
+        """The part that has been at one frame for more than 10 s; None if none has. May be read from any thread."""
+        return self._pipeline.watch.stuck()
+
+    def start(self) -> Stream:
+        """Run in the background: the results go to the sinks, functions included, and to `latest`.
+
+        `wait`, `latest` and the end of a `with` raise what stopped it.
+
+        Raises
+        ------
+        UsageError
+            If the stream was used already, or has a window, which only the thread that iterates can show.
+        """
+        windows = [sink.address for sink in self.sinks if sink.in_callers_thread]
+        if windows:
+            raise UsageError("A window is shown by the thread that iterates", found=windows[0], todo="Use `run`")
+        self._start(unattended=True)
+        return self
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until a stream that was started has ended; returns whether it has.
+
+        Raises
+        ------
+        SteadyframeError
+            Whatever stopped it; an error of a function among the sinks as it is.
+        """
+        ended = self._pipeline.wait(timeout_s)
+        self._raise_errors()
+        return ended
 
     def run(self, on_result: Callable[[Result[Any]], None] | None = None) -> Stats:
         """Run to the end; `on_result` is called in this thread, with every result, in order."""
@@ -160,15 +198,21 @@ class Stream:
             raise NothingYoungEnough(
                 "There is no result that is young enough",
                 expected=f"at most {max_age_ms:g} ms",
-                found=f"{age_ms:.0f} ms, signal {self.signal.value}" if result is not None else "no result yet",
+                found=self._why_old(None if result is None else age_ms),
             )
         return result
+
+    def _why_old(self, age_ms: float | None) -> str:
+        """Describe what there is in place of a young result."""
+        stuck = self.stuck
+        parts = ["no result yet" if age_ms is None else f"{age_ms:.0f} ms", f"signal {self.signal.value}"]
+        return ", ".join([*parts, *(() if stuck is None else (stuck.text,))])
 
     def __iter__(self) -> Iterator[Result[Any]]:
         """Start the threads and deliver the results in order; leaving the loop ends the stream cleanly."""
         pipeline = self._pipeline
         self._start()
-        keep = left = False
+        keep = left = interrupted = False
         try:
             yield from self._deliver()
             # What came before a loss of signal is finished; nothing is made of nothing.
@@ -176,7 +220,7 @@ class Stream:
         except StopStream:
             keep = pipeline.enough = True
         except KeyboardInterrupt:
-            keep = True
+            keep = interrupted = True
             raise
         except GeneratorExit:
             # The loop was left, by `break` or by an error in its body; inside a `with`, only its end knows by which.
@@ -184,7 +228,10 @@ class Stream:
             left = keep = True
             raise
         finally:
-            if not (left and self._managed):
+            if interrupted and not self._closed:
+                self._closed = True
+                self._shut(keep=True, patience_s=_INTERRUPTED_S)  # the program ends: whatever hangs ends with it
+            elif not (left and self._managed):
                 self.close(keep=keep)
         self._raise_errors()
 
@@ -215,10 +262,22 @@ class Stream:
         """Show, count and yield what the pipeline has finished."""
         shown = [sink for sink in self.sinks if sink.in_callers_thread]
         for result in self._pipeline.results():
+            if result is None:
+                self._idle(shown)
+                continue
+            age_ms = result.age_now_ms() if self.source.info.live else None  # before a window waits for its screen
             for sink in shown:
                 sink.write(result)
-            self._recorder.record(result)
+            self._recorder.record(result, age_ms=age_ms)
             yield result
+
+    def _idle(self, shown: Sequence[Sink]) -> None:
+        """Let windows listen to the user, and show why no result comes."""
+        log = self.signal_log
+        for sink in shown:
+            idle = getattr(sink, "idle", None)
+            if idle is not None:
+                idle(None if log is None else log.event)
 
     def __enter__(self) -> Stream:
         self._managed = True
@@ -229,12 +288,15 @@ class Stream:
     ) -> None:
         self.close(keep=kind is None or not issubclass(kind, Exception))
 
-    def close(self, *, keep: bool = True) -> None:
+    def close(self, *, keep: bool = True, patience_s: float = _PATIENCE_S) -> None:
         """Stop every thread, then end the sinks and close source and processor; does nothing the second time.
+
+        The sinks are closed as soon as the threads that write have ended, so files are whole even if a session hangs.
 
         Parameters
         ----------
         keep : finish what was written; otherwise what is half-written is removed
+        patience_s : how long a thread that hangs is waited for
 
         Raises
         ------
@@ -246,19 +308,35 @@ class Stream:
         if self._closed:
             return
         self._closed = True
+        hanging = self._shut(keep=keep, patience_s=patience_s)
+        if hanging:
+            raise SteadyframeError(
+                f"The stream was stopped, and {', '.join(hanging)} did not end",
+                expected=f"an end within {patience_s:g} s",
+                todo="What that thread uses was left open",
+            )
+
+    def _shut(self, *, keep: bool, patience_s: float) -> list[str]:
+        """Stop, end and close all that no thread uses any more; returns the names of threads that hang."""
         self._pipeline.stop(drain=keep and self._pipeline.error is None)
-        self._pipeline.join()
+        in_use = self._pipeline.join_writers(patience_s)
+        hanging: list[str] = []
         try:
             if not self._pipeline.started:
                 self.source.close()
-            self._end_sinks(keep=keep)
+            self._end_sinks(keep=keep, in_use=in_use)
         finally:
-            self.processor.close()
+            hanging = self._pipeline.join(patience_s)
+            if not hanging:
+                self.processor.close()
+        return hanging
 
-    def _end_sinks(self, *, keep: bool) -> None:
+    def _end_sinks(self, *, keep: bool, in_use: Sequence[Sink] = ()) -> None:
         """Close every sink, or discard it; the first failure is raised when all were ended."""
         failed: Exception | None = None
         for sink in self.sinks:
+            if sink in in_use:
+                continue
             try:
                 if keep:
                     sink.close()

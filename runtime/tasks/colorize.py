@@ -86,6 +86,7 @@ class Colorize:
         settings: ColorizeSettings | None = None,
     ) -> None:
         self._preprocess = {role: _preprocess_of(manifest, role) for role in ROLES}
+        self._usual = self._preprocess["color"]
         self._sessions = sessions
         self.settings = settings or settings_of(ColorizeSettings, manifest)
         self._fixed = None if reference is None else self._describe(self._network_frame(reference, "global"))
@@ -106,6 +107,11 @@ class Colorize:
     def make_stage(self, options: SteadyOptions, *, live: bool = False) -> Stage:
         """Make the temporal stage of one stream, which propagates the chroma."""
         return make_dense_stage(self.propagated, options, live=live)
+
+    def shrink(self, share: float) -> bool:
+        """Make the color branch's frame smaller; returns whether that changed anything."""
+        before, self._preprocess["color"] = self._preprocess["color"], self._usual.shrunk(share)
+        return self._preprocess["color"] != before
 
     def preprocess(self, frame: Frame, motion: Motion | None = None) -> tuple[Feeds, Placement]:
         """Resize the frame for the color branch, and for the global branch where a new look is due.

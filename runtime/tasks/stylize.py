@@ -87,7 +87,7 @@ class Stylize:
                 found=f"graphs {sorted(manifest.graphs)}, state {dict(manifest.state)}",
                 todo="Export it again with `steadyframe export`",
             )
-        self._preprocess = graph.preprocess
+        self._preprocess = self._usual = graph.preprocess
         self._batched = all(isinstance(spec.axes[0], str) for spec in graph.inputs)
         self._sessions = sessions
         self.settings = settings or settings_of(StylizeSettings, manifest)
@@ -106,6 +106,11 @@ class Stylize:
         if live or options.mode == "blend" or options.repaint is None or (options.fade_frames or 1) > 1:
             return FeedbackStage(self.propagated, options)
         return RepaintStage(self.propagated, options)
+
+    def shrink(self, share: float) -> bool:
+        """Make the network's frame smaller; returns whether that changed anything."""
+        before, self._preprocess = self._preprocess, self._usual.shrunk(share)
+        return self._preprocess != before
 
     def preprocess(self, frame: Frame, motion: Motion | None = None) -> tuple[Feeds, Placement]:
         """Resize the frame, and note the path back to the last output where there is one.

@@ -74,6 +74,10 @@ class DenseStage:
         self._propagator = Propagator(fade_frames=self.options.fade_frames or _FADE_FRAMES[mode])
         self._outputs: Outputs = {}
 
+    def stretch(self, factor: int) -> None:
+        """Run the network so many times less often; 1 is as usual. May be called from any thread."""
+        self._rule.stretch = factor
+
     def observe(self, frame: Frame, *, may_run: bool = True, restart: bool = False) -> Motion:
         """Measure the motion into a frame, and decide whether the network runs on it."""
         if restart:

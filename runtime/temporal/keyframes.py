@@ -49,6 +49,10 @@ class KeyframeOptions:
 class KeyframeRule:
     """Decide frame by frame; holds the state of one stream.
 
+    Attributes
+    ----------
+    stretch : factor on every number of frames between keyframes, 1 or more, by which a stream works less
+
     References
     ----------
     Ours; the unreliable share accumulates along the flow, as what was unreliable once stays so until the network
@@ -57,6 +61,7 @@ class KeyframeRule:
 
     def __init__(self, options: KeyframeOptions | None = None) -> None:
         self.options = options or KeyframeOptions()
+        self.stretch = 1
         self.reset()
 
     def reset(self) -> None:
@@ -103,10 +108,14 @@ class KeyframeRule:
         self._reliability = reliability
 
     def _is_due(self, age: int) -> bool:
-        options = self.options
+        options, stretch = self.options, self.stretch
         if options.every is not None:
-            return age >= options.every
-        if age < options.min_age:
+            return age >= options.every * stretch
+        if age < options.min_age * stretch:
             return False
         unreliable = 0.0 if self._reliability is None else 1 - float(self._reliability.mean())
-        return age >= options.max_age or self._residual > options.residual or unreliable > options.unreliable_share
+        return (
+            age >= options.max_age * stretch
+            or self._residual > options.residual
+            or unreliable > options.unreliable_share
+        )

@@ -222,9 +222,10 @@ class LiveSource:
                     self._notes["frames that had waited somewhere were dropped after a reconnect"] = None
                     continue
             self._note_frame(taken)
+            wall_ns = time.time_ns() - (time.monotonic_ns() - taken.captured_ns)
             yield Frame(
                 taken.image, self._index - 1, taken.captured_ns, self.info.address, taken.captured_ns,
-                independent=False,
+                independent=False, wall_ns=wall_ns,
             )  # fmt: skip
 
     def _next(self, reader: Reader) -> tuple[Taken, int] | None:

@@ -16,6 +16,7 @@ from ...errors import UsageError
 from ..address import redact, scheme_of
 from ..info import SourceInfo
 from ..names import shown
+from .callback import CallbackSink
 from .descriptor import SinkDescriptor
 from .images import is_numbered
 from .sink import Sink
@@ -30,8 +31,8 @@ def open_sink(address: object, info: SourceInfo, *, task: str = "", video: Video
     Parameters
     ----------
     address : one of ``display://``, a video file, ``folder/``, ``'out_%05d.png'``, ``out.png`` (for one image),
-        ``out.jsonl``, ``-`` (JSON lines on stdout), ``null://``; or a `Path`; a sink that is open already is given
-        back
+        ``out.jsonl``, ``-`` (JSON lines on stdout), ``null://``; or a `Path`; a function, which is called with each
+        result in a thread of its own; a sink that is open already is given back
     info : of the source: its rate, its count, the folders that must not be written over
     task : name of the task, for lines of JSON
     video : quality and encoder of video files
@@ -49,6 +50,8 @@ def open_sink(address: object, info: SourceInfo, *, task: str = "", video: Video
         if hasattr(address, "write") and hasattr(address, "discard"):
             sink: Sink = address  # type: ignore[assignment]
             return sink
+        if callable(address):
+            return CallbackSink(address)
         raise UsageError("There is no such kind of output", found=type(address).__name__, available=names_of(GROUP))
     name = _name_of(address)
     descriptor: SinkDescriptor | None = find_descriptor(GROUP, name) if name else None

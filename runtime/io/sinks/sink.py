@@ -26,8 +26,9 @@ class Sink(Protocol):
     """A place where results go. Opening one raises `SinkError` if it could not be written later.
 
     `write` is called in one thread of the sink's own; with `in_callers_thread` it is the thread that consumes the
-    stream, which windows insist on. A sink may have `notes`, lines of text that say what could not be kept; they
-    are complete after `close`.
+    stream, which windows insist on; such a sink may have `idle`, which is called there with the source's
+    `SignalEvent` or None, ten times a second, while no result comes. A sink may have `notes`, lines of text that say
+    what could not be kept; they are complete after `close`.
 
     Attributes
     ----------

@@ -131,6 +131,10 @@ class PeopleStage:
         self._submitted: list[_Submitted] = []
         self._shown_ns = 0
 
+    def stretch(self, factor: int) -> None:
+        """Run the network so many times less often; 1 is as usual. May be called from any thread."""
+        self._rule.stretch = factor
+
     def observe(self, frame: Frame, *, may_run: bool = True, restart: bool = False) -> Motion:
         """Measure the motion into a frame, and decide whether the network runs on it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -227,7 +228,8 @@ def test_lines_of_json_have_the_fields_of_the_contract(tmp_path):
     sink.close()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert lines[1] == {
-        "schema": 1, "source": "clip.mp4", "index": 1, "captured_ns": 0, "time_ns": 0, "age_ms": 1.5,
+        "schema": 1, "source": "clip.mp4", "index": 1, "captured_ns": 0, "wall_ns": lines[1]["wall_ns"],
+        "time_ns": 0, "age_ms": 1.5,
         "size": [32, 24],
         "task": "colorize", "keyframe": True, "timings_ms": {"infer": 1.25},
     }  # fmt: skip
@@ -282,3 +284,22 @@ def test_several_sinks_get_the_same_results(negative, tmp_path):
         *("a.mp4", "b_00.png", "b_01.png", "b_02.png", "b_03.png"),
         *("c", "c/000000.png", "c/000001.png", "c/000002.png", "c/000003.png", "d.jsonl"),
     ]
+
+
+def test_each_line_of_a_live_source_is_in_the_file_at_once_and_stays(tmp_path):
+    path = tmp_path / "out.jsonl"
+    sink = open_sink(str(path), replace(VIDEO, live=True), task="colorize")
+    sink.write(result(0))
+    assert len(path.read_text().splitlines()) == 1  # what `tail -f` sees
+    sink.write(result(1))
+    sink.discard()
+    assert [json.loads(line)["index"] for line in path.read_text().splitlines()] == [0, 1]
+
+
+def test_a_function_is_a_sink():
+    seen = []
+    sink = open_sink(seen.append, VIDEO)
+    sink.write(result(3))
+    sink.close()
+    assert [one.frame.index for one in seen] == [3]
+    assert "append" in sink.address
