@@ -48,7 +48,7 @@ def open_source(address: object, *, sequence: bool = False, policy: LivePolicy |
     3
     """
     if isinstance(address, os.PathLike):
-        return _by_scheme("file", os.fsdecode(address), sequence=sequence)
+        return _by_ending(os.fsdecode(address), sequence=sequence)
     if not isinstance(address, str):
         return _from_object(address, policy)
     if is_stdin(address):
@@ -58,7 +58,9 @@ def open_source(address: object, *, sequence: bool = False, policy: LivePolicy |
         path = address.split("://", 1)[1] if scheme else address
         number = path.partition("?")[0]
         camera = path.startswith("/dev/video") or (number.isdecimal() and not _is_only_a_file(path))
-        return _by_scheme("v4l2" if camera else "file", path, sequence=sequence, policy=policy)
+        if not camera:
+            return _by_ending(path, sequence=sequence)
+        return _by_scheme("v4l2", path, sequence=sequence, policy=policy)
     return _by_scheme(scheme, address, sequence=sequence, policy=policy)
 
 
@@ -71,6 +73,16 @@ def _by_scheme(scheme: str, address: str, *, sequence: bool = False, policy: Liv
     if descriptor.live:
         return descriptor.open(address, sequence=sequence, policy=policy)
     return descriptor.open(address, sequence=sequence)
+
+
+def _by_ending(path: str, *, sequence: bool) -> Source:
+    """Open a path: where its ending has a kind of source of its own, such as ``.mcap``, that one."""
+    ending = os.path.splitext(path)[1].lower().removeprefix(".")
+    if ending in names_of(GROUP) and os.path.isfile(path):
+        descriptor: SourceDescriptor = find_descriptor(GROUP, ending)
+        if descriptor.reads_files:
+            return descriptor.open(path, sequence=sequence)
+    return _by_scheme("file", path, sequence=sequence)
 
 
 def _is_only_a_file(number: str) -> bool:

@@ -20,7 +20,9 @@ class SourceDescriptor:
     open : ``open(address, sequence=False)`` opens an address; `sequence` says that images are frames of one video,
         which other kinds ignore. With `live` it takes ``policy=`` as well, a `LivePolicy` or None
     live : whether it opens live sources that take a policy
+    reads_files : its name is also the ending of files, which it opens by their path
     """
 
     open: Callable[..., Source]
     live: bool = False
+    reads_files: bool = False
