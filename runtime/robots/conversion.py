@@ -11,7 +11,7 @@ in the order of `hri_msgs/Skeleton2D`, coordinates as shares of width and height
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,13 +42,14 @@ class Wanted:
     Parameters
     ----------
     prefix : of the topics, without slashes at its ends
-    raw : images as `Image` instead of `CompressedImage` (JPEG)
+    raw, jpeg : images as `Image`, as `CompressedImage`
     camera : the frame as it came, too
     result : the line of JSON, as `std_msgs/String`
     """
 
     prefix: str = "steadyframe"
     raw: bool = False
+    jpeg: bool = True
     camera: bool = False
     result: bool = False
 
@@ -97,15 +98,23 @@ def messages_of(result: Result[Any], task: str, stamp_ns: int, frame_id: str, wa
     """
     output, prefix = result.output, f"{wanted.prefix}/" if wanted.prefix else ""
     if wanted.camera:
-        yield image_message(f"{prefix}camera/image", result.frame.pixels, stamp_ns, frame_id, raw=wanted.raw)
+        yield from _images(f"{prefix}camera/image", lambda: result.frame.pixels, stamp_ns, frame_id, wanted)
     if isinstance(output, People):
         yield Message(f"{prefix}detections", DETECTIONS, stamp_ns, detections_of(output, stamp_ns, frame_id))
         yield from people_messages(output, stamp_ns, frame_id)
     elif getattr(output, "pixels", None) is not None:
-        yield image_message(f"{prefix}image", result.draw(), stamp_ns, frame_id, raw=wanted.raw)
+        yield from _images(f"{prefix}image", result.draw, stamp_ns, frame_id, wanted)
     if wanted.result:
         text = json.dumps(as_line(result, task), separators=(",", ":"))
         yield Message(f"{prefix}result", STRING, stamp_ns, make(STRING, data=text))
+
+
+def _images(
+    topic: str, pixels: Callable[[], NDArray[np.uint8]], stamp_ns: int, frame_id: str, wanted: Wanted
+) -> Iterator[Message]:
+    """Make an image in the forms that are wanted; pixels are converted only if there is one."""
+    for raw in (*([True] if wanted.raw else []), *([False] if wanted.jpeg else [])):
+        yield image_message(topic, pixels(), stamp_ns, frame_id, raw=raw)
 
 
 def detections_of(people: People, stamp_ns: int, frame_id: str) -> Any:

@@ -66,7 +66,7 @@ class McapSink:
         self._writes_to = self._target if info.live else unfinished_name(self._target)
         self._presence = Presence(self._writes_to, path)
         self._file: BinaryIO | None = None
-        self._writer: Writer | None = None
+        self._writer: Any = None  # a `Writer`, whose methods have no types
         self._channels: dict[str, int] = {}
         self._schemas: dict[str, int] = {}
         self._sequences: dict[str, int] = {}
@@ -100,7 +100,6 @@ class McapSink:
         self._flushed_s = time.monotonic()
 
     def _append(self, message: Message) -> None:
-        assert self._writer is not None
         channel = self._channel(message)
         sequence = self._sequences[message.topic] = self._sequences.get(message.topic, -1) + 1
         self._writer.add_message(
@@ -109,7 +108,6 @@ class McapSink:
         )  # fmt: skip
 
     def _channel(self, message: Message) -> int:
-        assert self._writer is not None
         if message.topic not in self._channels:
             if message.typename not in self._schemas:
                 self._schemas[message.typename] = self._writer.register_schema(
@@ -184,7 +182,8 @@ def open_mcap(address: str, info: SourceInfo, *, task: str, video: VideoOptions 
         raise SinkError(f"{path} is the input", todo="Name another output")
     # Whoever records people wants to see them later; a painted image is there already.
     camera = options.get("camera", "no" if task in ("colorize", "stylize") else "yes") == "yes"
-    wanted = Wanted(raw=options.get("images") == "raw", camera=camera, result=True)
+    raw = options.get("images") == "raw"
+    wanted = Wanted(raw=raw, jpeg=not raw, camera=camera, result=True)
     return McapSink(path, info, task, wanted, options.get("frame_id", DEFAULT_FRAME_ID))
 
 
