@@ -5,6 +5,7 @@ Owns the order in which things are opened, the cheapest first, and who closes th
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,13 @@ import numpy as np
 from .bundle.bundle import Bundle
 from .engines.autotune import Choice, auto_precision
 from .engines.registry import open_sessions
-from .engines.session import Session
+from .engines.session import OneAtATime, Session
 from .errors import BundleError
 from .frame import Frame
 from .io.live.policy import LivePolicy
 from .io.sources import open_source
 from .processor import Processor
+from .stream.group import StreamGroup
 from .stream.stream import Stream
 from .tasks.registry import build_task, task_descriptor
 from .tasks.task import Task
@@ -187,6 +189,69 @@ def open_stream(
                 discard()
         raise
     return Stream(opened, processor, sinks, limit=limit, max_age_ms=max_age_ms)
+
+
+def open_streams(
+    bundle: Bundle | str | Path,
+    sources: Sequence[object],
+    *,
+    steady: str | SteadyOptions = "auto",
+    max_age_ms: float | None = None,
+    policy: LivePolicy | None = None,
+    **opening: Unpack[TaskOpening],
+) -> StreamGroup:
+    """Open several sources on one set of sessions: the network is in memory once, and runs for one frame at a time.
+
+    Parameters
+    ----------
+    bundle : as of `open_task`
+    sources : addresses, or open sources
+    steady, max_age_ms : as of `open_stream`
+    policy : of live sources. By default a source that is not there yet is waited for, so that it holds up no other
+    opening : as of `open_task`
+
+    Returns
+    -------
+    StreamGroup
+        Iterate over it for pairs of a source's place and a result; it closes all.
+
+    Raises
+    ------
+    BundleError, DeviceError, SourceError, UsageError
+        If one of them cannot be opened; then everything is closed again.
+
+    Examples
+    --------
+    >>> with open_streams("colorize", ["test://?size=64x48&frames=2", "test://?size=32x24&frames=1"]) as group:
+    ...     sorted((place, result.frame.size_wh) for place, result in group)
+    [(0, (64, 48)), (0, (64, 48)), (1, (32, 24))]
+    """
+    loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+    device, options = opening.get("device", "auto"), opening.get("options")
+    chosen = choose_precision(loaded, opening.get("precision", "auto"), device=device)
+    owned = open_sessions(loaded, device=device, precision=chosen, threads=opening.get("threads", 0))
+    lock = threading.Lock()
+    shared = {role: OneAtATime(session, lock) for role, session in owned.items()}
+    waits = LivePolicy(wait=True) if policy is None else policy
+
+    def close_shared() -> None:
+        for session in owned.values():
+            session.close()
+
+    def open_one(place: int, sink: object) -> Stream:
+        source = open_source(sources[place], policy=waits)
+        try:
+            task = build_task(loaded.manifest, shared, options)
+            chosen_steady = steady_options(steady, task, independent=source.info.independent)
+            stage = task.make_stage(chosen_steady, live=source.info.live)
+            processor = Processor.owning(task, stage, live=source.info.live)
+        except BaseException:
+            source.close()
+            raise
+        budget_ms = max_age_ms if source.info.live else None
+        return Stream(source, processor, [sink], max_age_ms=budget_ms)
+
+    return StreamGroup(open_one, len(sources), close_shared=close_shared)
 
 
 def steady_options(steady: str | SteadyOptions, task: Task, *, independent: bool = False) -> SteadyOptions:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .export.front import compare, export
+    from .runtime import testing
     from .runtime.bundle.bundle import Bundle, shipped_bundles
     from .runtime.errors import (
         BackendNotInstalled,
@@ -43,8 +44,9 @@ if TYPE_CHECKING:
     from .runtime.io.live.signal import Signal, SignalEvent, SignalLog
     from .runtime.io.sinks import open_sink
     from .runtime.io.sources import open_source
-    from .runtime.opening import open_processor, open_stream, open_task
+    from .runtime.opening import open_processor, open_stream, open_streams, open_task
     from .runtime.processor import Processor
+    from .runtime.stream.group import StreamGroup
     from .runtime.stream.stats import Stats
     from .runtime.stream.stream import Stream
     from .runtime.tasks.custom import NamedArrays
@@ -84,6 +86,7 @@ __all__ = [
     "SteadyOptions",
     "SteadyframeError",
     "Stream",
+    "StreamGroup",
     "Task",
     "UsageError",
     "__version__",
@@ -93,9 +96,11 @@ __all__ = [
     "open_sink",
     "open_source",
     "open_stream",
+    "open_streams",
     "open_task",
     "read_image",
     "shipped_bundles",
+    "testing",
 ]
 
 # Module -> its public names. `export` and `compare` need the extra [export], all else only the base installation.
@@ -114,8 +119,9 @@ _HOMES = {
     "runtime.io.live.signal": ("Signal", "SignalEvent", "SignalLog"),
     "runtime.io.sinks": ("open_sink",),
     "runtime.io.sources": ("open_source",),
-    "runtime.opening": ("open_processor", "open_stream", "open_task"),
+    "runtime.opening": ("open_processor", "open_stream", "open_streams", "open_task"),
     "runtime.processor": ("Processor",),
+    "runtime.stream.group": ("StreamGroup",),
     "runtime.stream.stats": ("Stats",),
     "runtime.stream.stream": ("Stream",),
     "runtime.tasks.custom": ("NamedArrays",),
@@ -132,6 +138,8 @@ def __getattr__(name: str) -> Any:
         return version("steadyframe")
     if name == "export":
         return importlib.import_module(".export", __name__)  # the layer, which can be called
+    if name == "testing":
+        return importlib.import_module(".runtime.testing", __name__)  # fakes for users' own tests
     for module, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(f".{module}", __name__), name)

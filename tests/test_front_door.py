@@ -16,6 +16,7 @@ PUBLIC = {
     *("BackendNotInstalled", "Bundle", "BundleError", "CalibrationError", "DeviceError", "DeviceUnavailable"),
     *("Frame", "Image", "NamedArrays", "NothingYoungEnough", "ParityError", "People", "Person", "Processor"),
     *("Result", "ShapeMismatch", "SignalLost", "SinkError", "SourceError", "SourceNotFound", "Stats"),
+    *("StreamGroup", "open_streams", "testing"),
     *("Failure", "LivePolicy", "Signal", "SignalEvent", "SignalLog"),
     *("SteadyOptions", "SteadyframeError", "Stream", "Task", "UsageError", "__version__"),
     *("compare", "export", "open_processor", "open_sink", "open_source", "open_stream", "open_task"),

@@ -38,13 +38,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class RtspServer:
-    """A camera at ``rtsp://127.0.0.1:PORT/cam`` that can be killed, frozen, stalled and resized."""
+class CameraProcess:
+    """A camera server as a process of its own.
 
-    def __init__(self, port: int = 0, **options: object) -> None:
-        self.port = port or free_port()
-        self.address = f"rtsp://127.0.0.1:{self.port}/cam"
-        command = [SYSTEM_PYTHON, str(SCRIPT), "--port", str(self.port)]
+    Parameters
+    ----------
+    command : that starts it; it prints ``ready`` when it answers
+    port : that it listens on
+    options : of its command line
+    """
+
+    def __init__(self, command: list[str], port: int, options: dict[str, object]) -> None:
+        self.port = port
+        command = [*command, "--port", str(port)]
         for name, value in options.items():
             command += [f"--{name.replace('_', '-')}", str(value)]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
@@ -55,7 +61,7 @@ class RtspServer:
         line = self.process.stdout.readline()
         self.ready_at = time.monotonic()
         if line.strip() != "ready":
-            raise RuntimeError(f"the RTSP server did not start: {line}")
+            raise RuntimeError(f"the camera server did not start: {line}")
 
     def tell(self, command: str) -> None:
         """Send a command: freeze, stall, resume, or size WxH."""
@@ -74,6 +80,23 @@ class RtspServer:
                     pipe.close()
                 except BrokenPipeError:
                     continue
+
+
+class RtspServer(CameraProcess):
+    """A camera at ``rtsp://127.0.0.1:PORT/cam`` that can be killed, frozen, stalled and resized."""
+
+    def __init__(self, port: int = 0, **options: object) -> None:
+        super().__init__([SYSTEM_PYTHON, str(SCRIPT)], port or free_port(), options)
+        self.address = f"rtsp://127.0.0.1:{self.port}/cam"
+
+
+class MjpegServer(CameraProcess):
+    """A camera at ``http://127.0.0.1:PORT/cam.mjpg``."""
+
+    def __init__(self, port: int = 0, **options: object) -> None:
+        command = [sys.executable, str(SCRIPT.with_name("mjpeg_server.py"))]
+        super().__init__(command, port or free_port(), options)
+        self.address = f"http://127.0.0.1:{self.port}/cam.mjpg"
 
 
 class SilentServer:

@@ -13,11 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...bundle.manifest import Skeleton
-from ...errors import ShapeMismatch
+from ...errors import ShapeMismatch, UsageError
 from ...frame import Frame
 
 _LEFT, _RIGHT, _MIDDLE = (110, 210, 70), (70, 130, 255), (245, 200, 90)
 _DARK, _LIGHT = (25, 25, 25), (250, 250, 250)
+
+
+# The joints of COCO's people, in its order.
+COCO_JOINTS = (
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
+    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
+    "right_ankle",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,54 @@ class People:
             return np.zeros((1, len(self.skeleton.joints), 3), np.float32)
         return np.stack([person.keypoints for person in self.people])
 
+    def as_coco(self) -> NDArray[np.float32]:
+        """Return the joints in COCO's order, (N, 17, 3) float32: x and y in pixels of the frame, and the score.
+
+        Joints that the skeleton does not have are zeros, as COCO has it.
+        """
+        rows = {name: row for row, name in enumerate(self.skeleton.joints)}
+        array = np.zeros((len(self.people), len(COCO_JOINTS), 3), np.float32)
+        for place, name in enumerate(COCO_JOINTS):
+            if name in rows:
+                for who, person in enumerate(self.people):
+                    array[who, place] = person.keypoints[rows[name]]
+        return array
+
+    def as_coco_results(self, image_id: int) -> list[dict[str, Any]]:
+        """Give the entries of a COCO results file, one a person; what pycocotools' `loadRes` takes."""
+        found = zip(self.people, self.as_coco(), strict=True)
+        return [
+            {
+                "image_id": image_id,
+                "category_id": 1,
+                "keypoints": [round(float(value), 3) for value in joints.reshape(-1)],
+                "score": float(person.score),
+                "bbox": [float(value) for value in person.bbox],
+            }
+            for person, joints in found
+        ]
+
+    def to_supervision(self) -> Any:
+        """Convert to `supervision.KeyPoints`: `xy` (N, J, 2), the scores of the joints, and the ids as data.
+
+        Raises
+        ------
+        UsageError
+            If the package `supervision` is not installed.
+        """
+        try:
+            import supervision
+        except ModuleNotFoundError as error:
+            raise UsageError("supervision is not installed", todo="pip install supervision") from error
+        joints = self.as_array()[: len(self.people)]
+        kind: Any = supervision.KeyPoints
+        return kind(
+            xy=np.ascontiguousarray(joints[..., :2]),
+            class_id=np.zeros(len(self.people), int),
+            data={"tracker_id": np.array([person.id for person in self.people], int)},
+            **{_confidence_name(kind): np.ascontiguousarray(joints[..., 2])},
+        )
+
     def _person(self, person: Person) -> dict[str, Any]:
         joints = zip(self.skeleton.joints, person.keypoints.tolist(), strict=True)
         return {
@@ -142,3 +198,9 @@ class People:
     def _color(self, joint: int) -> tuple[int, int, int]:
         name = self.skeleton.joints[joint]
         return _LEFT if name.startswith("left_") else _RIGHT if name.startswith("right_") else _MIDDLE
+
+
+def _confidence_name(kind: type) -> str:
+    """Name of the scores of joints, which newer versions of supervision call otherwise."""
+    names = getattr(kind, "__dataclass_fields__", {})
+    return "keypoint_confidence" if "keypoint_confidence" in names else "confidence"

@@ -67,3 +67,27 @@ def test_other_joints_than_the_skeletons_are_refused():
     wrong = Person(1, 0.5, (0, 0, 1, 1), np.zeros((2, 3), np.float32))
     with pytest.raises(ShapeMismatch, match="other joints"):
         People((wrong,), SKELETON, Frame(np.zeros((60, 80, 3), np.uint8)))
+
+
+def test_the_joints_in_cocos_order_and_its_results():
+    people = People((person(), person(80.0)), SKELETON, Frame(np.zeros((120, 160, 3), np.uint8)))
+    joints = people.as_coco()
+    assert joints.shape == (2, 17, 3)
+    assert joints[0, 0].tolist() == pytest.approx([40.0, 40.0, 0.9])  # the nose
+    assert joints[1, 9].tolist() == pytest.approx([110.0, 105.0, 0.9])  # the left wrist
+    assert not joints[:, 11:].any()  # hips, knees and ankles, which this skeleton does not have
+    (first, _) = people.as_coco_results(7)
+    assert first["image_id"] == 7 and first["category_id"] == 1
+    assert len(first["keypoints"]) == 51
+    assert People((), SKELETON, people.frame).as_coco().shape == (0, 17, 3)
+
+
+def test_people_are_key_points_of_supervision():
+    supervision = pytest.importorskip("supervision", reason="pip install supervision")
+    people = People((person(), person(80.0)), SKELETON, Frame(np.zeros((120, 160, 3), np.uint8)))
+    points = people.to_supervision()
+    assert isinstance(points, supervision.KeyPoints)
+    assert len(points) == 2
+    assert np.array_equal(points.xy[1, 1], people.people[1].keypoints[1, :2])
+    assert points.data["tracker_id"].tolist() == [4, 4]
+    assert len(People((), SKELETON, people.frame).to_supervision()) == 0
