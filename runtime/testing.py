@@ -205,7 +205,7 @@ class FakeSession:
         self._slow_s = slow_s
 
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
-        """Call the function on feeds that fit."""
+        """Call the function on feeds that fit `inputs`, such as (1, h, w, 3)."""
         check_feeds(feeds, self.inputs)
         time.sleep(self._slow_s)
         self.runs += 1
@@ -244,7 +244,7 @@ class SlowSession:
         return self._session.outputs
 
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
-        """Run, and then wait."""
+        """Run, and then wait; arrays as of the session, such as (1, h, w, 3)."""
         started = time.perf_counter()
         found = self._session.run(feeds)
         time.sleep((self._times - 1) * (time.perf_counter() - started))

@@ -75,7 +75,7 @@ class OneAtATime:
         return self._session.outputs
 
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
-        """Run the graph when no other stream does."""
+        """Run the graph when no other stream does; arrays as of the session, such as (1, h, w, 3)."""
         with self._lock:
             return self._session.run(feeds)
 
