@@ -22,7 +22,24 @@ _PLAIN_WIDTH = 120  # of a table that goes to a file or a pipe
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder of the bundle.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of the bundle.")
+@click.option(
+    "--repository",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Write a model repository for NVIDIA Triton and OpenVINO Model Server; CHECKPOINT may be a bundle.",
+)
+@click.option("--model-version", type=click.IntRange(min=1), default=1, show_default=True, help="Of --repository.")
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8"]),
+    default="fp32",
+    show_default=True,
+    help="Of --repository.",
+)
+@click.option(
+    "--frame", default="1280x720", show_default=True, metavar="WxH", help="Of --repository: size of the frames."
+)
 @click.option("--name", help="Name in the manifest; the folder's name if not given.")
 @click.option("--version", default="1", show_default=True)
 @click.option("--licence", default="Apache-2.0", show_default=True, help="Licence of the weights.")
@@ -40,10 +57,44 @@ _PLAIN_WIDTH = 120  # of a table that goes to a file or a pipe
 @click.option("--image-range", default=1.0, show_default=True, help=".onnx: value of white in that output.")
 @click.option("--short-side", default=256, show_default=True, help=".onnx of any size: side of the frame it sees.")
 def export(
-    checkpoint: Path, output: Path, name: str | None, version: str, licence: str, card: Path | None,
-    settings: tuple[str, ...], **foreign: Any,
+    checkpoint: Path, output: Path | None, repository: Path | None, name: str | None, settings: tuple[str, ...],
+    **more: Any,
 ) -> None:  # fmt: skip
-    """Export CHECKPOINT, or somebody else's .onnx file, as a bundle: ONNX graphs, manifest, hashes."""
+    """Export CHECKPOINT, or somebody else's .onnx file, as a bundle: ONNX graphs, manifest, hashes.
+
+    With --repository, write the graphs of a bundle, by its name or folder, for a model server.
+    """
+    if output is None and repository is None:
+        raise UsageError("There is nowhere to write", expected="-o FOLDER, or --repository DIR, or both")
+    served = {option: more.pop(option) for option in ("model_version", "precision", "frame")}
+    source: Path = checkpoint
+    if output is not None:
+        _export_bundle(checkpoint, output, name, settings, **more)
+        source = output
+    if repository is not None:
+        from ..runtime.bundle.bundle import Bundle
+        from .repository import RepositoryOptions, write_repository
+
+        options = RepositoryOptions(
+            precision=served["precision"], version=served["model_version"], frame_wh=_size(served["frame"])
+        )
+        for path in write_repository(Bundle.load(source), repository, options):
+            click.echo(path)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Read `1280x720`."""
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise UsageError("--frame is a size in pixels", expected="1280x720", found=text)
+    return int(width), int(height)
+
+
+def _export_bundle(
+    checkpoint: Path, output: Path, name: str | None, settings: tuple[str, ...],
+    *, version: str, licence: str, card: Path | None, **foreign: Any,
+) -> None:  # fmt: skip
+    """Write a bundle, and print its files."""
     from ..models.checkpoint import Checkpoint
     from .bundle import BundleFacts, export_bundle
 

@@ -100,11 +100,17 @@ def photo_crops(path: Path, side: int) -> list[NDArray[np.uint8]]:
     pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if pixels is None:
         return []
+    return crops_of(np.asarray(pixels, np.uint8), side)
+
+
+def crops_of(pixels: NDArray[np.uint8], side: int) -> list[NDArray[np.uint8]]:
+    """Cut one or two crops, (side, side, 3), of a decoded photo, (H, W, 3) uint8 BGR."""
     height, width = pixels.shape[:2]
     scale = side / min(height, width)
     if scale != 1:
         size_wh = (max(side, round(width * scale)), max(side, round(height * scale)))
-        pixels = cv2.resize(pixels, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+        kernel = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        pixels = np.asarray(cv2.resize(pixels, size_wh, interpolation=kernel), np.uint8)
     height, width = pixels.shape[:2]
     spare_y, spare_x = height - side, width - side
     ends = (0, 1) if max(height, width) > _LONG * side else (0.5,)

@@ -33,7 +33,7 @@ from rich.progress import (
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from ..runtime.errors import BundleError
+from ..runtime.errors import BundleError, UsageError
 from . import parallel
 from .checkpoint import Checkpoint, code_commit
 from .schedule import WorkClock
@@ -101,7 +101,7 @@ def fit(trainer: Trainer, options: LoopOptions, *, console: Console | None = Non
     Ctrl-C (SIGINT) and SIGTERM end the run after the step in progress: the checkpoint is saved, and the console says
     how to go on. A second Ctrl-C ends it at once.
 
-    Processes that have met (`parallel.join`) train one network: the first one's clock, weights and files count.
+    Processes that have met (`parallel.launch`) train one network: the first one's clock, weights and files count.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def fit(trainer: Trainer, options: LoopOptions, *, console: Console | None = Non
     Raises
     ------
     UsageError
-        If there are several processes that have not met.
+        If there are several processes that have not met, or that go on from different steps.
     BundleError
         If the run in `out` trains another network.
     """
@@ -131,7 +131,11 @@ class _Loop:
         self.average = copy.deepcopy(trainer.net).requires_grad_(False) if options.ema else None
         if self.path.exists():
             self._resume()
-        parallel.share_weights(trainer.net)
+        if parallel.share([self.step]) != [self.step]:
+            raise UsageError(
+                "The processes go on from different steps", expected=f"the same {self.path} on every machine"
+            )
+        self.module = parallel.averaged(trainer.net, trainer.losses)
         self.clock = WorkClock()
         self.stopped = False
 
@@ -151,7 +155,7 @@ class _Loop:
             row = bar.add_task("train", total=options.steps, completed=self.step, note="")
             sums: dict[str, Tensor] = {}
             since, marked = 0, time.monotonic()
-            while self.step < options.steps and not self.stopped and not self._out_of_time():
+            while self.step < options.steps and self._goes_on():
                 for name, value in self._one_step().items():
                     sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value
                 since += 1
@@ -202,30 +206,34 @@ class _Loop:
 
     def _follow(self) -> Checkpoint:
         """Take the first process's steps with it, for as long as it takes them."""
-        while self.step < self.options.steps and not self._out_of_time():
-            self._one_step()
+        with _signals(lambda: None):  # the first one says when it ends
+            while self.step < self.options.steps and self._goes_on():
+                self._one_step()
         return self._checkpoint()
 
     def _batch(self) -> int:
         return int(getattr(self.trainer, "batch_size", 1))
 
-    def _out_of_time(self) -> bool:
+    def _goes_on(self) -> bool:
+        """Whether another step follows, and with the first process's learning rates: its clock and stop count."""
         minutes = self.options.minutes
-        over = self.clock() > 60 * (math.inf if minutes is None else minutes)
-        return bool(parallel.share([over], self.options.device)[0])
+        over = self.stopped or self.clock() > 60 * (math.inf if minutes is None else minutes)
+        groups = self.trainer.optimizer.param_groups
+        ends, *rates = parallel.share([over, *(group["lr"] for group in groups)])
+        for group, rate in zip(groups, rates, strict=True):
+            group["lr"] = rate
+        return not ends
 
     def _one_step(self) -> dict[str, Tensor]:
         """Take one optimizer step; give detached losses, left on their device so that nothing waits for them."""
         trainer, options = self.trainer, self.options
         trainer.net.train()
         with torch.autocast(torch.device(options.device).type, torch.bfloat16, enabled=options.bf16):
-            losses = trainer.losses(self.step)
+            losses = self.module(self.step)
         trainer.optimizer.zero_grad(set_to_none=True)
-        losses["loss"].backward()
-        parallel.average_gradients(trainer.net.parameters())
+        parallel.backward(losses["loss"])
         if options.clip:
             nn.utils.clip_grad_norm_(trainer.net.parameters(), options.clip)
-        self._share_rates()
         trainer.optimizer.step()
         if trainer.scheduler is not None:
             trainer.scheduler.step()
@@ -233,13 +241,6 @@ class _Loop:
         if self.average is not None:
             self._update_average()
         return {name: value.detach().float() for name, value in losses.items()}
-
-    def _share_rates(self) -> None:
-        """Follow the first process's learning rates: schedules that look at the clock differ a little."""
-        if parallel.together():
-            groups = self.trainer.optimizer.param_groups
-            for group, rate in zip(groups, parallel.share([g["lr"] for g in groups]), strict=True):
-                group["lr"] = rate
 
     @torch.no_grad()
     def _update_average(self) -> None:

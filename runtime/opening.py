@@ -15,7 +15,7 @@ import numpy as np
 
 from .bundle.bundle import Bundle
 from .engines.autotune import Choice, auto_precision
-from .engines.registry import open_sessions
+from .engines.registry import is_remote, open_sessions
 from .engines.session import OneAtATime, Session
 from .errors import BundleError
 from .frame import Frame
@@ -296,6 +296,8 @@ def choose_precision(
     DeviceError
         If something must be measured on a device that is not available.
     """
+    if wanted == "auto" and is_remote(device):
+        return bundle.precisions()[0]  # the server has one graph; this one says what goes in and comes out
     if wanted == "auto":
         return tune_precision(bundle, device, progress=progress).precision
     have = bundle.precisions()

@@ -31,11 +31,16 @@ def mean_chroma(crops: PhotoCrops) -> NDArray[np.float32]:
         chroma = np.empty(len(crops.pixels), np.float32)
         watched = _watched(crops.pixels, len(crops.pixels), "measuring chroma")
         for i, pixels in enumerate(watched):
-            small = cv2.resize(pixels, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-            chroma[i] = np.linalg.norm(cv2.cvtColor(small, cv2.COLOR_BGR2LAB)[..., 1:], axis=-1).mean()
+            chroma[i] = chroma_of(pixels)
         _save(path, chroma)
     found: NDArray[np.float32] = np.load(path)
     return found
+
+
+def chroma_of(pixels: NDArray[np.uint8]) -> float:
+    """Mean distance from grey of one crop, (side, side, 3) uint8 BGR, in CIELAB units."""
+    small = cv2.resize(pixels, (64, 64), interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    return float(np.linalg.norm(cv2.cvtColor(small, cv2.COLOR_BGR2LAB)[..., 1:], axis=-1).mean())
 
 
 def of_classifier(crops: PhotoCrops, model: Path) -> NDArray[np.float16]:

@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...runtime.errors import UsageError
+from .. import parallel
 from ..checkpoint import Checkpoint
 from ..data import BatchSource, PhotoCrops, prefix_weights
 from ..schedule import Budget, one_cycle
+from ..shards import ShardSet, ShardSource, is_shards
 from ..training import LoopOptions, fit, seed_all
 from . import labels as photo_labels
 from .augment import ab_of, luma_of, random_crops, vary_luma
@@ -43,7 +45,7 @@ class ColorizeOptions:
     Parameters
     ----------
     net : the network
-    data : folders of photos
+    data : folders of photos, or of shards of them (`models.shards`)
     val : folder of photos to measure on
     cache : folder for decoded photos
     classifier : ONNX classifier whose opinion serves as soft labels, or None
@@ -82,19 +84,7 @@ class ColorizeTrainer:
 
     def __init__(self, options: ColorizeOptions, loop: LoopOptions) -> None:
         self.options, self.device, self.batch_size = options, loop.device, options.batch_size
-        side = _SMALL_SIDE if max(options.crop, options.last_crop) <= _SMALL_CROP else 256
-        crops = PhotoCrops.of_folders(options.data, side=side, cache=options.cache)
-        colorful = photo_labels.mean_chroma(crops) >= LEAST_CHROMA
-        weights = prefix_weights(crops.names, options.prefixes) * colorful
-        self.photos = BatchSource(
-            crops.pixels, batch_size=options.batch_size, device=loop.device, seed=loop.seed, weights=weights
-        )
-        self.labels: Tensor | None = None
-        net_options = options.net
-        labels = _labels(crops, options)
-        if labels is not None:
-            self.labels = torch.from_numpy(labels).to(loop.device)
-            net_options = dataclasses.replace(net_options, classes=labels.shape[1])
+        net_options = self._read_photos(options, loop)
         self.net = Colorizer(net_options)
         if options.start is not None:
             self.fresh = start_from(self.net, Checkpoint.load(options.start, task=self.task).weights)
@@ -103,6 +93,32 @@ class ColorizeTrainer:
         self.val = PhotoSet.of_folder(options.val)
         self.budget = Budget(loop.steps, loop.minutes)
         self._optimize()
+
+    def _read_photos(self, options: ColorizeOptions, loop: LoopOptions) -> ColorizerOptions:
+        """Open the photos, and the classes that the options ask for; give the network's options with their number."""
+        side = _SMALL_SIDE if max(options.crop, options.last_crop) <= _SMALL_CROP else 256
+        self.labels: Tensor | None = None
+        self.photos: BatchSource | ShardSource
+        if all(is_shards(folder) for folder in options.data):
+            self.photos = _open_shards(options, loop, side)
+            if not options.class_folders:
+                return options.net
+            self.labels = torch.eye(len(self.photos.classes), device=loop.device)
+            return dataclasses.replace(options.net, classes=len(self.labels))
+        if any(is_shards(folder) for folder in options.data):
+            raise UsageError("Photos come from folders or from shards", expected="one of the two in --data")
+        with parallel.first_alone():
+            crops = PhotoCrops.of_folders(options.data, side=side, cache=options.cache)
+            colorful = photo_labels.mean_chroma(crops) >= LEAST_CHROMA
+            labels = _labels(crops, options)
+        weights = prefix_weights(crops.names, options.prefixes) * colorful
+        self.photos = BatchSource(
+            crops.pixels, batch_size=options.batch_size, device=loop.device, seed=loop.seed, weights=weights
+        )
+        if labels is None:
+            return options.net
+        self.labels = torch.from_numpy(labels).to(loop.device)
+        return dataclasses.replace(options.net, classes=labels.shape[1])
 
     def _optimize(self) -> None:
         options = self.options
@@ -159,6 +175,23 @@ class ColorizeTrainer:
         self.net.log_weights.copy_(rarity(count, mix=1 - self.options.rebalance).log())
 
 
+def _open_shards(options: ColorizeOptions, loop: LoopOptions, side: int) -> ShardSource:
+    """Open shards of photos; dull ones and some of those with a factor below 1 are left out as they come."""
+    if options.classifier is not None:
+        raise UsageError("A classifier is asked about a folder's photos once", expected="--class-folders with shards")
+    factors, random = options.prefixes, np.random.default_rng(loop.seed)
+    most = max([1.0, *factors.values()])
+
+    def wanted(crop: NDArray[np.uint8], name: str) -> bool:
+        factor = float(prefix_weights([name], factors)[0])
+        return photo_labels.chroma_of(crop) >= LEAST_CHROMA and random.random() * most < factor
+
+    sets = [ShardSet.of_folder(folder) for folder in options.data]
+    return ShardSource(
+        sets, side=side, batch_size=options.batch_size, device=loop.device, seed=loop.seed, wanted=wanted
+    )
+
+
 def _labels(crops: PhotoCrops, options: ColorizeOptions) -> NDArray[np.float16] | None:
     """Find the class labels that the options ask for, (N, classes), or none."""
     if options.classifier is not None and options.class_folders:
@@ -206,11 +239,14 @@ def parse_prefixes(words: Sequence[str]) -> dict[str, float]:
 @click.option("--steps", default=20_000, show_default=True)
 @click.option("--minutes", type=float, help="Stop after this time; a later call resumes.")
 @click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
+@parallel.process_options
 @click.option("--bf16/--no-bf16", default=torch.cuda.is_available(), help="Compute in bfloat16.", show_default=True)
 @click.option("--validate-every", default=1000, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 def command(**given: Any) -> None:
     """Train a colorizer on folders of photos. A run in the same --out folder is resumed."""
+    given["device"] = parallel.launch(given["device"], devices=given["devices"], nodes=given["nodes"])
+    given["seed"] += 1000 * parallel.number()  # every process draws photos of its own
     seed_all(given["seed"])
     cv2.setNumThreads(1)
     out: Path = given["out"]

@@ -51,6 +51,7 @@ class TrainOptions:
     start : checkpoint whose detector is taken over, and whose spatial model, unless the detector is trained on
     stored : heat-maps kept for the spatial stage
     labels : further COCO-keypoints files
+    devices, nodes : processes on a machine, and machines; see `parallel.launch`
     """
 
     data: Path
@@ -68,13 +69,15 @@ class TrainOptions:
     stored: int = 6_000
     labels: tuple[Path, ...] = ()
     device: str = "cpu"
+    devices: int = 1
+    nodes: int = 1
     seed: int = 0
 
 
 def train(options: TrainOptions, console: Console | None = None) -> Path:
     """Run the stages; give the path of the final checkpoint, without optimizer state.
 
-    Started by `torchrun --nproc-per-node N`, N processes train one network on N times as many people a step.
+    N processes (`devices`, or `torchrun --nproc-per-node N`) train one network on N times as many people a step.
 
     Raises
     ------
@@ -83,9 +86,9 @@ def train(options: TrainOptions, console: Console | None = None) -> Path:
     SourceNotFound
         If labels or images are missing.
     """
-    number = parallel.join()
+    device = parallel.launch(options.device, devices=options.devices, nodes=options.nodes)
     console = console or Console(stderr=True, quiet=not parallel.first())
-    options = replace(options, seed=options.seed + 1000 * number)
+    options = replace(options, device=device, seed=options.seed + 1000 * parallel.number())
     seed_all(options.seed)
     torch.backends.cudnn.benchmark = True  # every batch has the same shape
     torch.set_float32_matmul_precision("high")
@@ -265,6 +268,7 @@ def _half_is_fast(device: str) -> bool:
 @click.option("--batch", default=48, show_default=True, help="Images a batch, a quarter of them scenes.")
 @click.option("--stored", default=6_000, show_default=True, help="Heat-maps kept for the spatial stage.")
 @click.option("--device", default="cpu", show_default=True)
+@parallel.process_options
 @click.option("--seed", default=0, show_default=True)
 def command(**given: Any) -> None:
     """Train part detector and spatial model on people with marked joints."""

@@ -22,6 +22,7 @@ from rich.progress import track
 from torch import Tensor
 
 from ..data import BatchSource, PhotoCrops, prefix_weights
+from ..shards import ShardSet, ShardSource, is_shards
 from .clips import ClipSource, clip_cache
 from .motion import Sequence, synthesize
 from .targets import StyleTarget
@@ -37,7 +38,7 @@ class SceneOptions:
 
     Parameters
     ----------
-    photos : folders of photos that a synthetic camera moves over
+    photos : folders of photos, or of shards of them, that a synthetic camera moves over
     clips : real clips; may be none
     cache : folder for decoded photos, clips and pools
     batch_size, num_clips : sequences a batch, and how many of them are real
@@ -63,6 +64,18 @@ class Scenes(Protocol):
         """Draw a batch of `length` frames, and the images (B, 3, H, W) its last frames should become, if known."""
 
 
+def _photos(options: SceneOptions, count: int, device: str, seed: int) -> tuple[BatchSource | ShardSource, str]:
+    """Open the photos, of folders or of shards, and give a name that changes with them."""
+    if all(is_shards(folder) for folder in options.photos):
+        sets = [ShardSet.of_folder(folder) for folder in options.photos]
+        stamp = " ".join(f"{path.name}{path.stat().st_size}" for one in sets for path in one.shards)
+        return ShardSource(sets, side=256, batch_size=count, device=device, seed=seed), stamp
+    crops = PhotoCrops.of_folders(options.photos, side=256, cache=options.cache)
+    weights = prefix_weights(crops.names, PREFIXES)
+    source = BatchSource(crops.pixels, batch_size=count, device=device, seed=seed, weights=weights)
+    return source, crops.path.name
+
+
 class LiveScenes:
     """Scenes that are made anew for every batch."""
 
@@ -71,12 +84,7 @@ class LiveScenes:
     def __init__(self, options: SceneOptions, *, device: str, seed: int) -> None:
         self.options, self.device = options, device
         self.num_clips = options.num_clips if options.clips else 0
-        crops = PhotoCrops.of_folders(options.photos, side=256, cache=options.cache)
-        self.photos = BatchSource(
-            crops.pixels, batch_size=options.batch_size - self.num_clips, device=device, seed=seed,
-            weights=prefix_weights(crops.names, PREFIXES),
-        )  # fmt: skip
-        self.stamp = crops.path.name
+        self.photos, self.stamp = _photos(options, options.batch_size - self.num_clips, device, seed)
         if self.num_clips:
             cache = clip_cache(options.clips, frames=options.clip_frames, cache=options.cache)
             self.clips = ClipSource(cache, device=device, seed=seed)

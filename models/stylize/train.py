@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...runtime.errors import BundleError, SourceNotFound
+from .. import parallel
 from ..checkpoint import Checkpoint
 from ..schedule import Budget, one_cycle
 from ..training import LoopOptions, fit, seed_all
@@ -286,10 +287,13 @@ def load_net(path: Path) -> StylizeNet:
 @click.option("--steps", default=60_000, show_default=True)
 @click.option("--minutes", type=float, help="Stop after this time, the schedule fitted to it.")
 @click.option("--device", default="cuda" if torch.cuda.is_available() else "cpu", show_default=True)
+@parallel.process_options
 @click.option("--validate-every", default=1000, show_default=True)
 @click.option("--seed", default=0, show_default=True)
 def command(**given: Any) -> None:
     """Train a steady stylizer, from a painting or from a per-frame teacher."""
+    given["device"] = parallel.launch(given["device"], devices=given["devices"], nodes=given["nodes"])
+    given["seed"] += 1000 * parallel.number()  # every process draws scenes of its own
     seed_all(given["seed"])
     cv2.setNumThreads(1)
     torch.backends.cudnn.benchmark = True  # batches have one size
@@ -316,6 +320,10 @@ def command(**given: Any) -> None:
         weights=LossWeights(temporal=given["temporal"], style=style_weight, variation=0.0 if taught else 0.5),
         style_size=given["style_size"], learning_rate=given["learning_rate"], start=given["start"],
     )  # fmt: skip
-    final = fit(StylizeTrainer(options, loop), loop)
+    with parallel.first_alone():  # what the first one decodes, the others find in the cache
+        trainer = StylizeTrainer(options, loop)
+    final = fit(trainer, loop)
+    if not parallel.first():
+        return
     final.training.clear()
     final.save(out / f"{style.stem}.pt")

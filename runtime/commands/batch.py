@@ -15,7 +15,8 @@ from ..batch.driver import Outcome, run_job
 from ..batch.driver import Progress as JobProgress
 from ..batch.job import SUFFIXES, Job, JobFolder, clips_of
 from ..batch.work import digest_of, open_processor
-from ..bundle.bundle import Bundle, shipped_bundles
+from ..bundle.bundle import shipped_bundles
+from ..bundle.signature import load_signed
 from ..engines.registry import device_choices
 from ..errors import SourceError, SourceNotFound
 from ..io.encode import HARDWARE
@@ -23,6 +24,7 @@ from ..opening import choose_precision
 from ..temporal.options import MODES
 from .report import console
 from .run import read_settings
+from .signature_option import signature_option
 
 
 @click.command()
@@ -60,13 +62,14 @@ from .run import read_settings
     "--quality", type=click.IntRange(0, 51), metavar="0..51", help="Of videos: 0 is lossless. [default: 20]"
 )
 @click.option("--encoder", default="x264", show_default=True, type=click.Choice(list(HARDWARE)))
+@signature_option
 def batch(bundle: str, clips: tuple[str, ...], folder: Path, address: str | None, **given: Any) -> None:
     """Run BUNDLE on every video of CLIPS and write the results into OUT.
 
     CLIPS are paths or quoted patterns. A job that was stopped goes on where it was when the same command is given
     again. A clip that fails is reported, and the others are finished; the exit code is then 5.
     """
-    loaded = Bundle.load(bundle)
+    loaded = load_signed(bundle, given["key"])
     precision = choose_precision(
         loaded, given["precision"], device=given["device"], progress=lambda line: click.echo(line, err=True)
     )

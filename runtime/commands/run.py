@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..bundle.bundle import Bundle
+from ..bundle.signature import load_signed
 from ..engines.registry import device_choices
 from ..errors import UsageError
 from ..files import prove_writable
@@ -29,6 +29,7 @@ from ..temporal.lookahead import LONGEST
 from ..temporal.options import MODES, SteadyOptions
 from .live_lines import LiveLines
 from .report import StreamProgress, console, stats_table
+from .signature_option import signature_option
 
 _EPILOG = """\b
 INPUT   0, /dev/video0, csi://0, rtsp://…, http://…, clip.mp4, folder/,
@@ -67,6 +68,7 @@ class RunOptions:
     stats_file: Path | None
     quality: int | None
     encoder: str
+    key: Path | None
 
     def source(self) -> str:
         """Address of the source."""
@@ -177,6 +179,7 @@ def read_settings(texts: Sequence[str]) -> dict[str, str]:
 @click.option(
     "--encoder", default="x264", show_default=True, type=click.Choice(list(HARDWARE)), help="Of H.264 videos."
 )
+@signature_option
 def run(**given: Any) -> None:
     """Run BUNDLE on INPUT and write the results to every OUTPUT.
 
@@ -194,7 +197,7 @@ def run(**given: Any) -> None:
 
 def _open(options: RunOptions, stack: contextlib.ExitStack) -> tuple[Stream, dict[str, Any]]:
     """Open everything, the cheapest first, so that a mistake is reported before the wait."""
-    bundle = Bundle.load(options.bundle)
+    bundle = load_signed(options.bundle, options.key)
     if options.stats_file is not None:
         prove_writable(options.stats_file)
     sinks = options.sinks()

@@ -31,12 +31,14 @@ class EngineDescriptor:
     open : makes a session of an ONNX file's bytes: ``open(content, graph, name=…, **options)``
     options : given to `open`
     takes_threads : whether `open` takes ``threads``, the number of processor threads of one run
+    takes_address : whether the device is named as ``name://address``, and `open` takes the ``address``
     """
 
     device: str
     open: Callable[..., Session]
     options: Mapping[str, Any] = field(default_factory=dict)
     takes_threads: bool = False
+    takes_address: bool = False
 
 
 def devices() -> tuple[str, ...]:
@@ -47,6 +49,11 @@ def devices() -> tuple[str, ...]:
 def device_choices() -> tuple[str, ...]:
     """Everything that `--device` takes."""
     return ("auto", *devices())
+
+
+def is_remote(device: str) -> bool:
+    """Whether a device is another machine, named by its address: which graph runs there is not chosen here."""
+    return "://" in device
 
 
 def resolve_device(device: str) -> str:
@@ -60,6 +67,8 @@ def resolve_device(device: str) -> str:
     DeviceUnavailable
         If there is no such device.
     """
+    if is_remote(device) and device.partition("://")[0] in devices():
+        return device
     if device not in device_choices():
         raise DeviceUnavailable(f"There is no device {device!r}", available=device_choices())
     if device != "auto":
@@ -134,10 +143,16 @@ def load_session(
     """
     engine = resolve_device(device)
     require_self_contained(content, f"The runtime cannot load {name}")
-    descriptor: EngineDescriptor | None = find_descriptor(GROUP, engine)
+    scheme, _, address = engine.partition("://")
+    descriptor: EngineDescriptor | None = find_descriptor(GROUP, scheme)
     if descriptor is None:
         raise BackendNotInstalled(f"No installed package drives device {engine!r}", available=devices())
     options = dict(descriptor.options)
+    if bool(address) != descriptor.takes_address:
+        expected = f"{scheme}://host:port/name" if descriptor.takes_address else scheme
+        raise DeviceUnavailable(f"Device {engine!r} is not complete", expected=expected)
+    if address:
+        options["address"] = address
     if threads and descriptor.takes_threads:
         options["threads"] = threads
     return descriptor.open(content, graph, name=name, **options)

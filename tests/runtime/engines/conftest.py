@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 from steadyframe.runtime.engines.cuda import Gpu, find_gpu
 from steadyframe.runtime.errors import DeviceError
+
+sys.path.insert(0, str(Path(__file__).parent))  # model_server
 
 
 @pytest.fixture(scope="session")
