@@ -203,13 +203,25 @@ def crcb_from_ab(luma_small: NDArray[np.uint8], ab: NDArray[np.float32]) -> NDAr
     """
     if ab.shape != (*luma_small.shape, 2):
         raise ShapeMismatch("Luma and ab differ in size", expected=(*luma_small.shape, 2), found=ab.shape)
-    grey = luma_small.astype(np.float32) * np.float32(1 / 255)
-    linear = np.where(grey <= 0.04045, grey / 12.92, ((grey + 0.055) / 1.055) ** 2.4)
-    lightness = np.where(linear > 0.008856, 116 * np.cbrt(linear) - 16, 903.3 * linear)
-    lab = np.dstack((lightness, ab)).astype(np.float32)
+    a, b = cv2.split(np.asarray(ab, np.float32))
+    lab = cv2.merge((_LIGHTNESS[luma_small], a, b))
     bgr = np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2BGR), 0, 1)
-    crcb = cv2.cvtColor(bgr, cv2.COLOR_BGR2YCrCb)[..., 1:]
-    return np.ascontiguousarray((crcb - 0.5) * 255 + 128, dtype=np.float32)
+    return np.asarray(cv2.transform(bgr, _BGR_TO_CRCB), np.float32)
+
+
+def _lightness() -> NDArray[np.float32]:
+    """CIELAB L* of every grey level, (256,)."""
+    grey = np.arange(256, dtype=np.float32) * np.float32(1 / 255)
+    linear = np.where(grey <= 0.04045, grey / 12.92, ((grey + 0.055) / 1.055) ** 2.4)
+    return np.where(linear > 0.008856, 116 * np.cbrt(linear) - 16, 903.3 * linear).astype(np.float32)
+
+
+_LIGHTNESS = _lightness()
+_CR, _CB = 255 * 0.713, 255 * 0.564  # OpenCV's factors of red minus luma and blue minus luma, here in grey levels
+_LUMA = np.array((0.114, 0.587, 0.299))  # of blue, green, red
+_BGR_TO_CRCB = np.array(
+    [[*(_CR * ((0, 0, 1) - _LUMA)), NEUTRAL], [*(_CB * ((1, 0, 0) - _LUMA)), NEUTRAL]], np.float32
+)
 
 
 def merge_chroma(grey: NDArray[np.uint8], crcb: NDArray[np.float32]) -> NDArray[np.uint8]:

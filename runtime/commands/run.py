@@ -160,7 +160,7 @@ def read_settings(texts: Sequence[str]) -> dict[str, str]:
     help="Steadying from frame to frame; auto is what the task names for streams, and off for independent images.",
 )
 @click.option("--every", metavar="N|auto", help="keyframe: run the network on every n-th frame, or when needed.")
-@click.option("--flow", metavar="PRESET[:SIZE]", help="ultrafast, fast or medium; SIZE: its image's shorter side.")
+@click.option("--flow", metavar="PRESET[:SIZE]", help="ultrafast, light, fast or medium; SIZE: shorter side.")
 @click.option(
     "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Any option of the task; may be repeated."
 )

@@ -1,16 +1,13 @@
 """The one way from a file, a pipe or a network stream to frames.
 
-Owns `Decoder` and what it knows of a video before its first frame. Imports PyAV; OpenCV's VideoCapture is only for
-cameras on V4L2 and GStreamer.
+Owns `Decoder`. Imports PyAV; OpenCV's VideoCapture is only for cameras on V4L2 and GStreamer.
 """
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from io import RawIOBase
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,69 +16,25 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SourceError
-from ..orientation import UPRIGHT, code_of_display_matrix, swaps_sides, turned_upright
-from ..planes import UNSPECIFIED, ColorTags, Planes, bgr_of, plane_view, reformatter, tag
+from ..errors import SignalLost
+from ..planes import Planes
+from .arrivals import Arrival, Arrivals
+from .av_frame import image_of, orientation_of, tags_of
 from .deinterlace import Deinterlacer
 from .failures import Failure, kind_of, lost, not_opened
-from .growing import GrowingFile
-from .hdr import is_hdr, to_sdr
+from .growing import GrowingFile, may_grow
+from .hdr import is_hdr
+from .names import ffmpeg_name
 from .timeline import Timeline
+from .video_facts import best_video, facts_of, is_cover
 
 # Up to this many pixels a frame, FFmpeg's threads cost a quarter more processor time and deliver no sooner.
 _SMALL = 640 * 480
 _SECOND = 1_000_000_000
-_ATTACHED_PICTURE = 1 << 10
 _CONTAINERS_WITH_CLOCK_FAULTS = ("mpegts", "mpeg", "flv", "hls")
 _CUT_SLACK_S = 0.5  # a container's duration may be so much too long
 _CUT_SLACK_SHARE = 0.01
 _DEFAULT_FPS = 25.0
-_UNDECODED = 64  # packets whose frames have not left the decoder, at most
-_PRODUCER_TIME = struct.Struct("<qi")  # AVProducerReferenceTime: microseconds on the UNIX clock, flags
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VideoFacts:
-    """What a container says of its video.
-
-    Parameters
-    ----------
-    fps : nominal frames a second; None where nothing is said
-    count : frames, where the container counts them
-    duration_s : None where it is not known
-    time_base : unit of the time stamps in seconds
-    sample_aspect : width of a pixel over its height, after it was turned upright
-    codec, container : FFmpeg's names
-    start_ns : time stamp at which the container begins
-    """
-
-    fps: float | None
-    count: int | None
-    duration_s: float | None
-    time_base: Fraction
-    sample_aspect: Fraction
-    codec: str
-    container: str
-    start_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """How a packet of a live stream arrived.
-
-    Parameters
-    ----------
-    at_ns, wall_ns : when it was here, on the monotonic and on the UNIX clock
-    waited_ns : for how long it was waited for
-    stamp_ns : its time stamp; None if it has none
-    sender_ns : capture by the sender's UNIX clock, where it tells it (RTCP); None otherwise
-    """
-
-    at_ns: int
-    wall_ns: int
-    waited_ns: int
-    stamp_ns: int | None
-    sender_ns: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +98,9 @@ class Decoder:
         except (av.FFmpegError, OSError, ValueError) as error:
             raise not_opened(shown, kind_of(error), _detail(error)) from error
         try:
-            self._stream = self._choose_stream()
+            self._stream = best_video(self._container, shown)
             self._threads(low_delay=low_delay)
-            self.facts = self._facts()
+            self.facts = facts_of(self._container, self._stream)
         except BaseException:
             self._container.close()
             raise
@@ -161,7 +114,7 @@ class Decoder:
         self._deinterlacer: Deinterlacer | None = None
         self._taken_ns = 0
         self._low_delay = low_delay
-        self._arrivals: dict[int | None, Arrival] = {}  # by the time stamps of packets that were not decoded yet
+        self._arrivals = Arrivals()
         self._file = target if isinstance(target, GrowingFile) else None
 
     @property
@@ -173,9 +126,7 @@ class Decoder:
     def others(self) -> tuple[str, ...]:
         """Kinds of the other streams of the container, covers left out."""
         return tuple(
-            one.type
-            for one in self._container.streams
-            if one.index != self._stream.index and not _disposition(one) & _ATTACHED_PICTURE
+            one.type for one in self._container.streams if one.index != self._stream.index and not is_cover(one)
         )
 
     @property
@@ -251,19 +202,6 @@ class Decoder:
         if self._file is not None:
             self._file.close()
 
-    def _choose_stream(self) -> Any:
-        """Take the best video that is no cover image."""
-        videos = [one for one in self._container.streams.video if not int(_disposition(one)) & _ATTACHED_PICTURE]
-        if not videos:
-            kinds = sorted({one.type for one in self._container.streams})
-            raise not_opened(
-                self._shown, Failure.NOT_MEDIA, "it holds no video", todo=f"It holds {', '.join(kinds) or 'nothing'}"
-            )
-        best = max(videos, key=lambda one: (_area(one), -one.index))
-        if best.codec_context is None:
-            raise not_opened(self._shown, Failure.CODEC, "no decoder for its video")
-        return best
-
     def _threads(self, *, low_delay: bool) -> None:
         context = self._stream.codec_context
         if low_delay:
@@ -273,28 +211,6 @@ class Decoder:
             context.thread_type = "AUTO"
         if context.width * context.height <= _SMALL:
             context.thread_count = 1
-
-    def _facts(self) -> VideoFacts:
-        stream, container = self._stream, self._container
-        context = stream.codec_context
-        rate = stream.guessed_rate if stream.average_rate is None or container.duration is None else None
-        if stream.average_rate is None and context.framerate:
-            rate = context.framerate
-        rate = rate or stream.average_rate or stream.guessed_rate
-        length = stream.duration * stream.time_base if stream.duration else None
-        if length is None and container.duration:
-            length = Fraction(container.duration, av.time_base)
-        aspect = stream.sample_aspect_ratio or context.sample_aspect_ratio or Fraction(1)
-        return VideoFacts(
-            fps=float(rate) if rate else None,
-            count=stream.frames or None,
-            duration_s=float(length) if length else None,
-            time_base=stream.time_base or Fraction(1, 90_000),
-            sample_aspect=Fraction(aspect) if aspect > 0 else Fraction(1),
-            codec=context.name,
-            container=container.format.name,
-            start_ns=_origin_ns(container.start_time, stream),
-        )
 
     def _new_timeline(self) -> Timeline:
         gaps = self.facts.container not in _CONTAINERS_WITH_CLOCK_FAULTS
@@ -336,17 +252,9 @@ class Decoder:
                 self._taken_ns = time.monotonic_ns()
                 self._packets += packet.size > 0
                 if self._low_delay:
-                    self._note_arrival(packet, self._taken_ns - asked_ns)
+                    self._arrivals.note(packet, self._taken_ns, self._taken_ns - asked_ns)
                 yield packet
                 asked_ns = time.monotonic_ns()
-
-    def _note_arrival(self, packet: Any, waited_ns: int) -> None:
-        """Note when a packet came: its frame may leave the decoder with a later one."""
-        base = packet.time_base
-        stamp_ns = round(packet.pts * base * _SECOND) if packet.pts is not None and base else None
-        while len(self._arrivals) >= _UNDECODED:
-            del self._arrivals[next(iter(self._arrivals))]
-        self._arrivals[packet.pts] = Arrival(self._taken_ns, time.time_ns(), waited_ns, stamp_ns, _sender_ns(packet))
 
     def _progressive(self, frame: Any) -> list[Any]:
         """Send interlaced frames through the filter, and from the first of them on all others too."""
@@ -365,12 +273,12 @@ class Decoder:
     def _finished(self, frame: Any) -> Decoded:
         """Turn upright, bring to 8 bits, and stamp."""
         time_ns = self._timeline.place(frame.pts, frame.time_base or self.facts.time_base)
-        code = _orientation(frame)
-        tags = _tags(frame, self._stream.codec_context)
+        code = orientation_of(frame)
+        tags = tags_of(frame, self._stream.codec_context)
         if is_hdr(tags.transfer):
             self._say("HDR was brought to BT.709")
-        image = planes_or_pixels(frame, tags, code)
-        arrival = self._arrivals.pop(frame.pts, None)
+        image = image_of(frame, tags, code)
+        arrival = self._arrivals.of(frame)
         taken_ns = self._taken_ns if arrival is None else arrival.at_ns
         if isinstance(image, Planes):
             return Decoded(image, None, time_ns, taken_ns, arrival)
@@ -380,27 +288,7 @@ class Decoder:
         self._said.setdefault(note)
 
 
-def _origin_ns(start: int | None, stream: Any) -> int:
-    """Time stamp that counts as the beginning; sound that is padded to begin before zero does not move it."""
-    if start is not None and start >= 0:
-        return int(start) * (_SECOND // av.time_base)
-    return min(0, round((stream.start_time or 0) * stream.time_base * _SECOND)) if stream.time_base else 0
-
-
-def planes_or_pixels(frame: Any, tags: ColorTags, code: int = UPRIGHT) -> Planes | NDArray[np.uint8]:
-    """Turn a decoded frame upright, as planes where it has any, else as (H, W, 3) uint8 BGR."""
-    if is_hdr(tags.transfer):
-        return turned_upright(_sdr(frame, tags), code)
-    target = _plane_format(frame.format, turned=swaps_sides(code))
-    if target is None:
-        return turned_upright(_pixels(frame, tags), code)
-    made = frame if frame.format.name == target else _converted(frame, target, tags)
-    return _planes(made, tags, code)
-
-
-def _incomplete(problem: str, expected: str, found: str, *, todo: str = "") -> SourceError:
-    from ..errors import SignalLost
-
+def _incomplete(problem: str, expected: str, found: str, *, todo: str = "") -> SignalLost:
     return SignalLost(problem, expected=expected, found=found, todo=todo, kind=Failure.LOST.name)
 
 
@@ -409,104 +297,8 @@ def _detail(error: BaseException) -> str:
     return (getattr(error, "strerror", None) or type(error).__name__).rstrip(".")
 
 
-def _sender_ns(packet: Any) -> int | None:
-    """Capture by the sender's UNIX clock, which FFmpeg puts beside a packet where RTCP tells it."""
-    if not hasattr(packet, "has_sidedata") or not packet.has_sidedata("prft"):
-        return None
-    beside = bytes(packet.get_sidedata("prft"))
-    return None if len(beside) < _PRODUCER_TIME.size else int(_PRODUCER_TIME.unpack_from(beside)[0]) * 1000
-
-
-def _disposition(stream: Any) -> int:
-    return int(getattr(stream, "disposition", 0) or 0)
-
-
-def _area(stream: Any) -> int:
-    context = stream.codec_context
-    return 0 if context is None else context.width * context.height
-
-
-def _orientation(frame: Any) -> int:
-    """Orientation code of a frame, from the display matrix beside it."""
-    if not frame.rotation and not frame.side_data:
-        return UPRIGHT
-    for beside in frame.side_data:
-        if getattr(beside.type, "name", "") == "DISPLAYMATRIX":
-            return code_of_display_matrix(struct.unpack("=9i", bytes(beside)[:36]))
-    return UPRIGHT
-
-
-def _tags(frame: Any, context: Any) -> ColorTags:
-    """Color tags of a frame."""
-    name = frame.format.name
-    grey = name.startswith(("gray", "ya", "mono"))
-    full = frame.color_range == 2 or name.startswith("yuvj") or (grey and frame.color_range != 1)
-    primaries = getattr(frame, "color_primaries", context.color_primaries)
-    transfer = getattr(frame, "color_trc", context.color_trc)
-    return ColorTags(
-        matrix=int(frame.colorspace) or UNSPECIFIED,
-        full_range=bool(full),
-        primaries=int(primaries) or UNSPECIFIED,
-        transfer=int(transfer) or UNSPECIFIED,
-    )
-
-
-def _plane_format(found: Any, *, turned: bool) -> str | None:
-    """8-bit planar format that a frame's planes are kept in; None for what has none (RGB, palettes, alpha)."""
-    name = found.name
-    if name.startswith("gray"):
-        return "gray"
-    alpha = any(part.is_alpha for part in found.components)
-    if found.is_rgb or found.has_palette or alpha or not name.startswith(("yuv", "nv", "p0", "p2", "p4", "uy", "yu")):
-        return None
-    wide, high = found.chroma_width(16), found.chroma_height(16)
-    if (wide, high) == (8, 8):
-        return name if name == "yuvj420p" else "yuv420p"
-    if (wide, high) == (8, 16) and not turned:
-        return name if name == "yuvj422p" else "yuv422p"
-    return name if name == "yuvj444p" else "yuv444p"
-
-
-def _converted(frame: Any, target: str, tags: ColorTags) -> Any:
-    """Bring a YUV or grey frame to another depth or subsampling; matrix and range stay."""
-    spread = 2 if tags.full_range else 1
-    return reformatter().reformat(frame, format=target, src_color_range=spread, dst_color_range=spread, threads=1)
-
-
-def _planes(frame: Any, tags: ColorTags, code: int) -> Planes:
-    """Look at the planes of a frame; nothing is copied unless it is turned."""
-    height, width = frame.height, frame.width
-    views = [plane_view(frame.planes[0], height, width)]
-    if len(frame.planes) >= 3:
-        size = (frame.format.chroma_height(height), frame.format.chroma_width(width))
-        views += [plane_view(frame.planes[place], *size) for place in (1, 2)]
-    y, u, v = (*(turned_upright(view, code) for view in views), None, None)[:3]
-    assert y is not None
-    return Planes(y, u, v, tags)
-
-
-def _pixels(frame: Any, tags: ColorTags) -> NDArray[np.uint8]:
-    """Convert to BGR; what is transparent lies over black."""
-    if not any(part.is_alpha for part in frame.format.components) and not frame.format.has_palette:
-        return bgr_of(tag(frame, tags) if not frame.format.is_rgb else frame)
-    from ..image_file import over_black
-
-    made = reformatter().reformat(frame, format="bgra", threads=1)
-    view = plane_view(made.planes[0], made.height, made.width, 4)
-    return over_black(np.ascontiguousarray(view).reshape(made.height, made.width, 4))
-
-
-def _sdr(frame: Any, tags: ColorTags) -> NDArray[np.uint8]:
-    made = reformatter().reformat(tag(frame, tags), format="bgr48le", src_colorspace=9, threads=1)
-    view = np.frombuffer(made.planes[0], np.uint16).reshape(made.height, -1)[:, : made.width * 3]
-    return to_sdr(np.ascontiguousarray(view).reshape(made.height, made.width, 3), tags.transfer)
-
-
 def open_path(path: Path, shown: str) -> Decoder:
     """Open a local file, FIFO or device; a file that is being written is read as it grows."""
-    from .growing import may_grow
-    from .names import ffmpeg_name
-
     if may_grow(path):
         return Decoder(GrowingFile(path), shown)
     return Decoder(ffmpeg_name(path), shown)

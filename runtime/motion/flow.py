@@ -18,6 +18,7 @@ from ..errors import ShapeMismatch, UsageError
 
 PRESETS = {
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
+    "light": cv2.DISOPTICAL_FLOW_PRESET_FAST,
     "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
     "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
 }
@@ -98,7 +99,9 @@ class FlowOptions:
 
     Parameters
     ----------
-    preset : DIS preset: `ultrafast`, `fast` or `medium`; each about three times the cost of the one before
+    preset : DIS preset: `ultrafast`, `fast` or `medium`; each about three times the cost of the one before. Or
+        `light`: the search of `fast`, down to half the image's size and not only to a quarter, with two instead of
+        five iterations of refinement that smooth half as much; meant for small images
     short_side : pixels of the shorter side of the image it is measured on; frames are never enlarged for it
     check_side : the same of a pair's forward flow, where that only serves to check the backward one; None measures
         both alike
@@ -155,7 +158,7 @@ class FlowEstimator:
 
     def __init__(self, options: FlowOptions | None = None) -> None:
         self.options = options or FlowOptions()
-        self._dis = cv2.DISOpticalFlow.create(PRESETS[self.options.preset])
+        self._dis = _search(self.options.preset)
         self._previous: NDArray[np.uint8] | None = None
 
     def step(self, pixels: NDArray[np.uint8]) -> FlowPair | None:
@@ -197,6 +200,16 @@ class FlowEstimator:
     def reset(self) -> None:
         """Forget the previous frame."""
         self._previous = None
+
+
+def _search(preset: str) -> cv2.DISOpticalFlow:
+    """Make the search of a preset."""
+    dis = cv2.DISOpticalFlow.create(PRESETS[preset])
+    if preset == "light":
+        dis.setFinestScale(1)
+        dis.setVariationalRefinementIterations(2)
+        dis.setVariationalRefinementAlpha(10.0)
+    return dis
 
 
 def reduced_luma(pixels: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:

@@ -76,7 +76,8 @@ class LookaheadStage:
         self.output = output
         self._options = options.analysis
         # The forward flow does more than check here: it propagates the next keyframe backward.
-        self._estimator = FlowEstimator(replace(options.flow or output.flow, check_side=None))
+        flow = options.flow or output.lookahead_flow or output.flow
+        self._estimator = FlowEstimator(replace(flow, check_side=None))
         self._rule = KeyframeRule(replace(keyframes, every=every))
         self._key: NDArray[np.float32] = _NOTHING  # what the last keyframe shows
         self._outputs: Outputs = {}  # of the network on it

@@ -25,11 +25,13 @@ class PropagatedOutput:
     name : of the output: (h, w, C) with at most 4 channels, or what a stage of the task's own takes
     neutral : value that says "nothing is known", such as 128 for chroma; None shows the last value instead
     flow : flow that is fine enough for it
+    lookahead_flow : the same where frames between two keyframes are filled from both sides; None takes `flow`
     """
 
     name: str
     neutral: float | None = None
     flow: FlowOptions = field(default_factory=FlowOptions)
+    lookahead_flow: FlowOptions | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,7 +58,7 @@ def open_sink(address: object, info: SourceInfo, *, task: str = "", video: Video
     if descriptor is None:
         if scheme_of(address):
             raise UsageError(f"There is no kind of output {name}:// ({redact(address)})", available=names_of(GROUP))
-        raise UsageError(f"The ending of output '{shown(address)}' says nothing", available=names_of(GROUP))
+        raise _unknown_file(address)
     return descriptor.open(address, info, task=task, video=video)
 
 
@@ -73,6 +73,17 @@ def _name_of(address: str) -> str:
     if address.endswith("/") or os.path.isdir(address):
         return "folder"
     return "folder" if is_numbered(address) and ending not in names_of(GROUP) else ending
+
+
+def _unknown_file(address: str) -> UsageError:
+    """Error for a file whose ending names no kind of output."""
+    ending = Path(address).suffix
+    problem = f"ends in {ending}, a kind of file that cannot be written" if ending else "has no file ending"
+    return UsageError(
+        f"The output '{shown(address)}' {problem}",
+        expected="a file such as out.mp4, out.png or out.jsonl; a folder/; or - for JSON lines on stdout",
+        available=names_of(GROUP),
+    )
 
 
 def refuse_doubles(addresses: Sequence[object]) -> None:

@@ -18,7 +18,8 @@ from ...errors import SourceError
 from ...image_file import decode_image
 from ...planes import ColorTags
 from ..address import redact, scheme_of, unencoded_password
-from ..decode import Decoder, planes_or_pixels
+from ..av_frame import image_of
+from ..decode import Decoder
 from ..failures import Failure, not_opened
 from ..http import Answer, Content, ask
 from ..info import Media, Source
@@ -215,7 +216,7 @@ class MotionJpegFeed:
                 except av.FFmpegError:
                     continue
                 for frame in frames:
-                    yield Taken(planes_or_pixels(frame, ColorTags(matrix=5, full_range=True)), captured_ns)
+                    yield Taken(image_of(frame, ColorTags(matrix=5, full_range=True)), captured_ns)
         except TimeoutError as error:
             raise SourceError("The stream stalled", kind=Failure.STALLED.name) from error
         except (OSError, http.client.HTTPException, ValueError) as error:

@@ -149,7 +149,7 @@ def test_what_is_not_a_flow_is_refused() -> None:
         FlowOptions(short_side=8)
     with pytest.raises(UsageError):
         FlowOptions(check_side=8)
-    assert list(PRESETS) == ["ultrafast", "fast", "medium"]
+    assert list(PRESETS) == ["ultrafast", "light", "fast", "medium"]
 
 
 def read_flo(path) -> np.ndarray:
