@@ -213,7 +213,7 @@ def _lightness() -> NDArray[np.float32]:
     """CIELAB L* of every grey level, (256,)."""
     grey = np.arange(256, dtype=np.float32) * np.float32(1 / 255)
     linear = np.where(grey <= 0.04045, grey / 12.92, ((grey + 0.055) / 1.055) ** 2.4)
-    return np.where(linear > 0.008856, 116 * np.cbrt(linear) - 16, 903.3 * linear).astype(np.float32)
+    return np.asarray(np.where(linear > 0.008856, 116 * np.cbrt(linear) - 16, 903.3 * linear), np.float32)
 
 
 _LIGHTNESS = _lightness()

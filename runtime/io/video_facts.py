@@ -43,7 +43,13 @@ class VideoFacts:
 
 
 def best_video(container: Any, shown: str) -> Any:
-    """Take the best video that is no cover image."""
+    """Take the best video that is no cover image.
+
+    Raises
+    ------
+    SourceNotFound
+        If there is none, or it cannot be decoded; `shown` names the source.
+    """
     videos = [one for one in container.streams.video if not is_cover(one)]
     if not videos:
         kinds = sorted({one.type for one in container.streams})
