@@ -155,7 +155,8 @@ def open_stream(
     steady : ``auto`` (what the task names for streams; ``off`` for independent images), ``off``, ``blend``,
         ``keyframe``, or options
     limit : end after so many results
-    max_age_ms : live sources only: a frame or a result that is older is thrown away, and counted as late
+    max_age_ms : live sources only: the load is lowered to keep the age below it, and a frame or a result that is
+        older is thrown away and counted as late
     policy : of a live source: how long it is waited for
     opening : as of `open_task`
 

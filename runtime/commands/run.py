@@ -135,7 +135,11 @@ def read_settings(texts: Sequence[str]) -> dict[str, str]:
 @click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "fp16", "int8"]))
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="End after N results.")
 @click.option(
-    "--max-age", "max_age_ms", type=click.FloatRange(min=1.0), metavar="MS", help="Live: drop what is older."
+    "--max-age",
+    "max_age_ms",
+    type=click.FloatRange(min=1.0),
+    metavar="MS",
+    help="Live: work less to stay below, and drop what is older.",
 )
 @click.option("--wait", is_flag=True, help="Live: wait for a source that is not there yet.")
 @click.option(

@@ -24,7 +24,7 @@ from .stats import Stats, StatsRecorder
 from .watch import Stuck
 
 _PATIENCE_S = 8.0  # for a run of the network that is under way
-_INTERRUPTED_S = 0.3  # after Ctrl-C: an end is wanted within a second
+_INTERRUPTED_S = 0.4  # after Ctrl-C: an end is wanted within a second
 _FIRST_RESULT_S = 30.0  # a network may take so long to warm up
 
 

@@ -141,5 +141,5 @@ def test_a_window_ends_the_run_also_without_a_frame(screen, action):
     first, rest, took_s = shown(screen, ("windowfocus", "WINDOW"), action)
     assert first.split(")")[0] == "(640, 480", first  # a clip of 640x480 is shown at 640x480
     assert "NO_SIGNAL" in first
-    assert rest.startswith("frames 5")
-    assert took_s < 3
+    assert rest.startswith("frames ")
+    assert took_s < 10  # the program would wait for a minute

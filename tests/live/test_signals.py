@@ -48,6 +48,11 @@ with _ended_like_ctrl_c():
 """
 
 
+def limit_s():
+    """One second, and half a one for the end of the interpreter; more where the processors are busy otherwise."""
+    return 1.5 * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 def ended(process, how):
     """Send a signal; returns the seconds until the end, and what was printed."""
     started = time.monotonic()
@@ -91,7 +96,7 @@ def test_a_stream_ends_within_a_second_with_a_summary_and_whole_files(rtsp, tmp_
         server.kill()
         time.sleep(1.0)
     took_s, _, err = ended(process, how)
-    assert took_s < 2.0, err  # one on a quiet machine, and the end of the interpreter
+    assert took_s < limit_s(), err
     assert process.returncode == 130
     assert "age p50 / p95 / p99" in err
     if state != "live":
@@ -104,10 +109,11 @@ def test_a_first_connection_that_is_waited_for_ends_within_a_second(tmp_path, hu
     server = SilentServer()
     port = server.port if hung else free_port()
     process = run(f"rtsp://me:secret@127.0.0.1:{port}/cam", tmp_path / "out.jsonl", "--wait")
-    time.sleep(5.0)
+    wait_lines(tmp_path / "out.jsonl", 0)  # the outputs are opened last of all but the network
+    time.sleep(4.0)
     took_s, _, err = ended(process, signal.SIGINT)
     server.close()
-    assert took_s < 2.0, err
+    assert took_s < limit_s(), err
     assert "no result; connecting" in err or "no result; ended" in err
     assert "secret" not in err
 
@@ -119,7 +125,8 @@ def test_a_session_that_hangs_does_not_hold_up_the_end(tmp_path):
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "hangs\n"
+    time.sleep(1.0)  # what came before is written
     took_s, out, err = ended(process, signal.SIGTERM)
-    assert took_s < 2.0, err
+    assert took_s < limit_s(), err
     assert "summary" in out
     assert path.is_file()
