@@ -30,6 +30,13 @@ def rss_mb(process: int) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
+async def watch_memory(process: int, step_s: float, found: list[float]) -> None:
+    """Note the memory of a process now and then."""
+    while True:
+        found.append(rss_mb(process))
+        await asyncio.sleep(step_s)
+
+
 async def relay(port: int, bytes_per_s: float) -> asyncio.Server:
     """Open a line to a port that carries so many bytes a second towards the client."""
 
@@ -85,12 +92,14 @@ async def measure(arguments: argparse.Namespace, port: int, process: int) -> Non
     """Run both parts and print."""
     await look(port, 5)
     line = await relay(port, arguments.megabit * _MEGABIT)
-    before = rss_mb(process)
+    memory: list[float] = []
+    watch = asyncio.create_task(watch_memory(process, arguments.seconds / 6, memory))
     ages, images, size = await look(line.sockets[0].getsockname()[1], arguments.seconds)
+    watch.cancel()
     line.close()
     print(f"{arguments.megabit:g} Mbit/s, {arguments.seconds:g} s: {spread(ages)}, "
           f"{images / arguments.seconds:.1f} images/s of {size / images / 1000:.1f} kB")  # fmt: skip
-    print(f"  server memory {before:.0f} -> {rss_mb(process):.0f} MB")
+    print("  server memory " + ", ".join(f"{each:.0f}" for each in memory) + " MB")
     before = rss_mb(process)
     found = await asyncio.gather(*(look(port, 20) for _ in range(arguments.clients)))
     ages = [age for ages, _, _ in found for age in ages]

@@ -33,9 +33,11 @@ from .signature_option import signature_option
 
 _EPILOG = """\b
 INPUT   0, /dev/video0, csi://0, rtsp://…, http://…, clip.mp4, folder/,
-        'img_*.jpg', -, a FIFO, 'gst://PIPELINE', sample://, test://
+        'img_*.jpg', -, a FIFO, 'gst://PIPELINE', clip.mcap,
+        ros2://TOPIC, zenoh://TOPIC, sample://, test://
         (default: camera 0, else sample://)
-OUTPUT  display://, out.mp4, folder/, 'out_%05d.png', out.jsonl, -, null://
+OUTPUT  display://, out.mp4, folder/, 'out_%05d.png', out.jsonl, -, null://,
+        out.mcap, ros2://NAME, zenoh://NAME, foxglove://
         (default: display://)
 """
 

@@ -88,8 +88,9 @@ class Stamps:
 def frame_of(body: Any, typename: str, index: int, source: str, *, time_ns: int = -1) -> StampedFrame:
     """Make a frame of an image message.
 
-    The age counts from the header's stamp, as long as it lies within the last minute of this machine's clock; from
-    the arrival otherwise, because the sender's clock is another one.
+    With `time_ns`, the message comes from a file, and the age counts from now, as for every file. Without, it counts
+    from the header's stamp, as long as that lies within the last minute of this machine's clock; from the arrival
+    otherwise, because the sender's clock is another one.
 
     Raises
     ------
@@ -100,7 +101,7 @@ def frame_of(body: Any, typename: str, index: int, source: str, *, time_ns: int 
     stamp_ns = int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
     now_ns, wall_ns = time.monotonic_ns(), time.time_ns()
     past_ns = wall_ns - stamp_ns
-    captured_ns = now_ns - past_ns if 0 <= past_ns < 60_000_000_000 else now_ns
+    captured_ns = now_ns - past_ns if time_ns < 0 and 0 <= past_ns < 60_000_000_000 else now_ns
     return StampedFrame(
         pixels_of(body, typename), index, captured_ns, source, time_ns if time_ns >= 0 else captured_ns,
         wall_ns=stamp_ns or wall_ns, stamp_ns=stamp_ns, frame_id=str(header.frame_id),
