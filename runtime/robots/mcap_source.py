@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from mcap.exceptions import EndOfFile, McapError
+from mcap.exceptions import EndOfFile
 from mcap.reader import SeekingReader
 from mcap.records import Channel, Message, Schema
 from mcap.stream_reader import StreamReader
@@ -72,10 +72,10 @@ class McapSource:
         try:
             with self._path.open("rb") as file:
                 summary = SeekingReader(file, record_size_limit=_LARGEST).get_summary()
-        except (McapError, ValueError):
-            summary = None  # cut off: its end, where the summary would be, is missing
         except OSError as error:
             raise SourceNotFound(f"{shown(self._path)} cannot be read ({error.strerror})") from error
+        except Exception:  # mcap raises whatever struct, zlib or a dict do; its messages are looked through then
+            summary = None
         if summary is not None and summary.statistics is not None:
             counts = summary.statistics.channel_message_counts
             topics: dict[str, int] = {}
@@ -113,12 +113,12 @@ class McapSource:
                         yield schemas.get(channel.schema_id), channel, record
         except EndOfFile:
             self._note(f"{shown(self._path)} was cut off: it is read up to there")
-        except (McapError, ValueError, EOFError) as error:
+        except OSError as error:
+            raise SourceError(f"{shown(self._path)} cannot be read ({error.strerror})") from error
+        except Exception as error:  # as above: of a damaged file, what lies before the damage is good
             if not channels:
                 raise SourceNotFound(f"{shown(self._path)} is no MCAP file", kind="NOT_MEDIA") from error
             self._note(f"{shown(self._path)} is damaged: it is read up to there")
-        except OSError as error:
-            raise SourceError(f"{shown(self._path)} cannot be read ({error.strerror})") from error
 
     def _note(self, text: str) -> None:
         if text not in self.notes:

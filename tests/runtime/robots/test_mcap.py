@@ -199,7 +199,7 @@ def test_damage_anywhere_is_no_traceback(tmp_path):
     written(path, [painted(index) for index in range(6)])
     whole = path.read_bytes()
     rng = np.random.default_rng(0)
-    for trial in range(60):
+    for trial in range(200):
         content = bytearray(whole[: int(rng.integers(10, len(whole)))] if trial % 2 else whole)
         for _ in range(3):
             content[int(rng.integers(len(content)))] = int(rng.integers(256))
