@@ -105,15 +105,18 @@ class Figures:
             self._recent.clear()
             self._flicker = Flicker()
 
-    def as_json(self) -> dict[str, Any]:
-        """Rate in frames a second, ages in ms, flicker, share of keyframes, ms of work a frame; null if unknown."""
+    def as_json(self, *, silent: bool = False) -> dict[str, Any]:
+        """Rate in frames a second, ages in ms, flicker, share of keyframes, ms of work a frame; null if unknown.
+
+        Where the source is `silent`, nothing is known.
+        """
         now = time.monotonic()
         with self._lock:
             all_of_them = list(self._recent)
         recent = [each for each in all_of_them if each[0] >= now - _WINDOW_S]
         if len(recent) < _LEAST:
             recent = [each for each in all_of_them[-_LEAST:] if each[0] >= now - _OLDEST_S]
-        if not recent:
+        if silent or not recent:
             return dict.fromkeys(("fps", "age_p50", "age_p95", "flicker", "keyframes", "work_ms"))
         ages = sorted(age for _, age, _, _, _ in recent)
         span_s = recent[-1][0] - recent[0][0]

@@ -114,9 +114,9 @@ class Server:
         }
 
     def stats_of(self, room: Room) -> dict[str, Any]:
-        """Figures of a room right now."""
+        """Figures of a room right now; without a signal there are none."""
         return {
-            **room.figures.as_json(),
+            **room.figures.as_json(silent=room.signal is not Signal.LIVE),
             "signal": room.signal.name,
             "trouble": room.trouble or (self._feed.reason if room is self.room else ""),
             "dropped": room.dropped,

@@ -96,7 +96,7 @@ function signal(stats) {
   }
   const name = stats.signal.toLowerCase().replaceAll('_', ' ');
   state(good ? 'wait' : 'lost', good ? 'waiting' : name);
-  if (!good) stage.notice(name === 'live' ? 'no images' : name, stats.trouble);
+  if (!good) stage.notice(name === 'live' ? 'No images' : name[0].toUpperCase() + name.slice(1), stats.trouble);
   else if (lastImage) stage.notice('Waiting', camera.on ? 'No image of your camera arrives.' : 'The source gives no image.');
 }
 
