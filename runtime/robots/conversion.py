@@ -30,6 +30,7 @@ from .frames import COMPRESSED, IMAGE
 STRING = "std_msgs/msg/String"
 DETECTIONS = "vision_msgs/msg/Detection2DArray"
 DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
+IDS, SKELETON = "hri_msgs/msg/IdsList", "hri_msgs/msg/Skeleton2D"
 _QUALITY = 90
 _OK, _WARN, _ERROR = 0, 1, 2
 _PERSON = "person"
@@ -109,6 +110,30 @@ def messages_of(result: Result[Any], task: str, stamp_ns: int, frame_id: str, wa
         yield Message(f"{prefix}result", STRING, stamp_ns, make(STRING, data=text))
 
 
+def topics_of(task: str, wanted: Wanted) -> Iterator[tuple[str, str]]:
+    """Name the topics, with their types, that a task will have; those of single people come with them.
+
+    Parameters
+    ----------
+    task : name of the task; of one that is not ours, an image is expected
+    wanted : which messages
+    """
+    prefix = f"{wanted.prefix}/" if wanted.prefix else ""
+    images = [f"{prefix}camera/image"] if wanted.camera else []
+    if task == "pose":
+        yield f"{prefix}detections", DETECTIONS
+        yield "humans/bodies/tracked", IDS
+    else:
+        images.append(f"{prefix}image")
+    for image in images:
+        if wanted.raw:
+            yield image, IMAGE
+        if wanted.jpeg:
+            yield f"{image}/compressed", COMPRESSED
+    if wanted.result:
+        yield f"{prefix}result", STRING
+
+
 def _images(
     topic: str, pixels: Callable[[], NDArray[np.uint8]], stamp_ns: int, frame_id: str, wanted: Wanted
 ) -> Iterator[Message]:
@@ -170,15 +195,10 @@ def people_messages(people: People, stamp_ns: int, frame_id: str) -> Iterator[Me
     """Make REP-155's messages: the ids of everybody, then a skeleton for each."""
     header = header_of(stamp_ns, frame_id)
     ids = [body_id(person.id) for person in people.people]
-    yield Message(
-        "humans/bodies/tracked",
-        "hri_msgs/msg/IdsList",
-        stamp_ns,
-        make("hri_msgs/msg/IdsList", header=header, ids=ids),
-    )
+    yield Message("humans/bodies/tracked", IDS, stamp_ns, make(IDS, header=header, ids=ids))
     for name, person in zip(ids, people.people, strict=True):
-        body = make("hri_msgs/msg/Skeleton2D", header=header, skeleton=_skeleton(person, people))
-        yield Message(f"humans/bodies/{name}/skeleton2d", "hri_msgs/msg/Skeleton2D", stamp_ns, body)
+        body = make(SKELETON, header=header, skeleton=_skeleton(person, people))
+        yield Message(f"humans/bodies/{name}/skeleton2d", SKELETON, stamp_ns, body)
 
 
 def _skeleton(person: Person, people: People) -> list[Any]:

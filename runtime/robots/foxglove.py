@@ -15,8 +15,8 @@ from ..io.info import SourceInfo
 from ..io.sinks.descriptor import SinkDescriptor
 from ..io.sinks.video_options import VideoOptions
 from ..tasks.task import Result
-from .codec import Message, schema_of
-from .conversion import Wanted, messages_of
+from .codec import schema_of
+from .conversion import Wanted, messages_of, topics_of
 from .frames import Stamps
 
 _PORT = 8765
@@ -47,6 +47,8 @@ class FoxgloveSink:
         self._wanted = Wanted(camera=task not in ("colorize", "stylize"), result=True)
         self._context = foxglove.Context()
         self._channels: dict[str, Any] = {}
+        for topic, typename in topics_of(task, self._wanted):  # so that the app finds them when it connects
+            self._channel(topic, typename)
         try:
             self._server = foxglove.start_server(name="Steadyframe", host=host, port=port, context=self._context)
         except (OSError, RuntimeError) as error:
@@ -60,19 +62,17 @@ class FoxgloveSink:
         """Show one result to whoever looks."""
         stamp_ns, frame_id = self._stamps.of(result.frame)
         for message in messages_of(result, self._task, stamp_ns, frame_id, self._wanted):
-            channel = self._channel(message)
+            channel = self._channel(message.topic, message.typename)
             if channel.has_sinks():
                 channel.log(message.encoded(), log_time=message.stamp_ns)
 
-    def _channel(self, message: Message) -> Any:
-        if message.topic not in self._channels:
-            schema = foxglove.Schema(
-                name=message.typename, encoding="ros2msg", data=schema_of(message.typename).encode()
+    def _channel(self, topic: str, typename: str) -> Any:
+        if topic not in self._channels:
+            schema = foxglove.Schema(name=typename, encoding="ros2msg", data=schema_of(typename).encode())
+            self._channels[topic] = foxglove.Channel(
+                f"/{topic}", schema=schema, message_encoding="cdr", context=self._context
             )
-            self._channels[message.topic] = foxglove.Channel(
-                f"/{message.topic}", schema=schema, message_encoding="cdr", context=self._context
-            )
-        return self._channels[message.topic]
+        return self._channels[topic]
 
     def close(self) -> None:
         """End the server."""

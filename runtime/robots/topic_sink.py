@@ -18,8 +18,8 @@ from ..io.sinks.descriptor import SinkDescriptor
 from ..io.sinks.video_options import VideoOptions
 from ..tasks.task import Result
 from .codec import Message
-from .conversion import Wanted, diagnostics_message, messages_of
-from .frames import COMPRESSED, DEFAULT_FRAME_ID, IMAGE, Stamps
+from .conversion import Wanted, diagnostics_message, messages_of, topics_of
+from .frames import DEFAULT_FRAME_ID, Stamps
 from .topics import NODE, Publication, TopicAddress, Transport
 
 _OPTIONS = ("camera", "frame_id", "result")
@@ -59,17 +59,11 @@ class TopicSink:
         self._lock = threading.Lock()
         self._recent: deque[tuple[float, float, bool]] = deque(maxlen=_WINDOW)
         self._images = [f"{prefix}/image", *([f"{prefix}/camera/image"] if self._wanted.camera else [])]
-        if task != "pose":
-            self._announce(self._images[0])
-        for name in self._images[1:]:
-            self._announce(name)
+        for name, typename in topics_of(task, replace(self._wanted, raw=True, jpeg=True)):
+            self._topic(name, typename)
         self._stopped = threading.Event()
         self._reporter = threading.Thread(target=self._report, name="steadyframe diagnostics", daemon=True)
         self._reporter.start()
-
-    def _announce(self, image: str) -> None:
-        self._topic(image, IMAGE)
-        self._topic(f"{image}/compressed", COMPRESSED)
 
     def _topic(self, name: str, typename: str) -> Publication:
         with self._lock:
@@ -88,7 +82,9 @@ class TopicSink:
         """
         self._recent.append((time.monotonic(), result.age_ms, result.keyframe))
         stamp_ns, frame_id = self._stamps.of(result.frame)
-        listened = [name for name in self._topics if self._topics[name].has_readers]
+        with self._lock:
+            topics = dict(self._topics)  # the diagnostics may add theirs meanwhile
+        listened = [name for name in self._images_of(topics) if topics[name].has_readers]
         wanted = replace(
             self._wanted,
             raw=any(name in listened for name in self._images),
@@ -98,14 +94,19 @@ class TopicSink:
             self._put(message)
         self._forget_old()
 
+    def _images_of(self, topics: Mapping[str, Publication]) -> list[str]:
+        """Name the topics of images, in both forms."""
+        return [name for image in self._images for name in (image, f"{image}/compressed") if name in topics]
+
     def _put(self, message: Message) -> None:
         self._topic(message.topic, message.typename).put(message.encoded(), time.time_ns())
 
     def _forget_old(self) -> None:
         """Take back the topics of people who have left."""
         old = time.monotonic() - _FORGOTTEN_S
-        for name in [name for name, used in self._used_s.items() if used < old and name.startswith("humans/bodies/")]:
-            with self._lock:
+        with self._lock:
+            gone = [name for name, used in self._used_s.items() if used < old and name.endswith("/skeleton2d")]
+            for name in gone:
                 self._topics.pop(name).close()
                 del self._used_s[name]
 

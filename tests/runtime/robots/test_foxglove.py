@@ -29,6 +29,7 @@ async def first_image(port: int) -> bytes:
         async for message in socket:
             if message.type is aiohttp.WSMsgType.TEXT:
                 found = json.loads(message.data)
+                assert found["op"] != "status", found
                 for channel in found.get("channels", []) if found["op"] == "advertise" else []:
                     if channel["topic"] == "/steadyframe/image/compressed":
                         assert (channel["schemaName"], channel["encoding"]) == (COMPRESSED, "cdr")
