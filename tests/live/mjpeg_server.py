@@ -31,7 +31,7 @@ class Camera:
             wide = cv2.resize(coarse, (2 * width, height), interpolation=cv2.INTER_CUBIC)
             self.frames = [np.ascontiguousarray(wide[:, shift : shift + width]) for shift in range(0, width, 8)]
         self.fps = fps
-        self.newest: tuple[int, bytes] = (0, b"")
+        self.newest: tuple[int, bytes, float] = (0, b"", 0.0)
         self.changed = threading.Condition()
         cv2.setNumThreads(1)
         threading.Thread(target=self._run, daemon=True).start()
@@ -42,14 +42,15 @@ class Camera:
             due += 1 / self.fps
             time.sleep(max(0.0, due - time.monotonic()))
             pixels = self.frames[index % len(self.frames)].copy()
-            write_time(pixels, int(time.time() * 1000))
+            made = time.time()
+            write_time(pixels, int(made * 1000))
             _, jpeg = cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, 80))
             index += 1
             with self.changed:
-                self.newest = (index, jpeg.tobytes())
+                self.newest = (index, jpeg.tobytes(), made)
                 self.changed.notify_all()
 
-    def after(self, index: int) -> tuple[int, bytes]:
+    def after(self, index: int) -> tuple[int, bytes, float]:
         """Wait for a frame that is newer."""
         with self.changed:
             self.changed.wait_for(lambda: self.newest[0] > index)
@@ -61,6 +62,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--size", default="640x480")
     parser.add_argument("--fps", type=float, default=30.0)
+    parser.add_argument("--stamps", type=int, default=1, help="1: tell when a frame was captured, as mjpg-streamer")
     parser.add_argument("--raw", default=None, help="a file of I420 frames of this size")
     options = parser.parse_args()
     width, height = map(int, options.size.split("x"))
@@ -74,9 +76,10 @@ def main() -> None:
             index = 0
             try:
                 while True:
-                    index, jpeg = camera.after(index)
-                    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n"
-                    self.wfile.write(head.encode() + jpeg + b"\r\n")
+                    index, jpeg, made = camera.after(index)
+                    head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n"
+                    head += f"X-Timestamp: {made:.6f}\r\n" if options.stamps else ""
+                    self.wfile.write(head.encode() + b"\r\n" + jpeg + b"\r\n")
             except OSError:
                 return  # the client has hung up
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from servers import SilentServer, free_port
+from servers import MjpegServer, SilentServer, free_port
 from steadyframe.runtime.errors import SignalLost, SourceNotFound
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.io.failures import Failure
@@ -234,3 +234,24 @@ def test_stop_ends_within_a_second_in_every_state(rtsp, state):
             time.sleep(0.3)
         assert watched.stop() < 1.0
         assert watched.source.signal is Signal.ENDED
+
+
+@pytest.mark.parametrize("stamps", [1, 0])
+def test_motion_jpeg_tells_its_age_and_a_kill_is_survived(stamps):
+    server = MjpegServer(size="320x240", stamps=stamps)
+    try:
+        with watching(open_source(server.address)) as watched:
+            watched.wait_frames(40)
+            told = list(zip(watched.frames, watched.at, watched.true_ages_ms, strict=True))
+            errors = [abs(age - (at * 1e9 - frame.captured_ns) / 1e6) for frame, at, age in told[10:]]
+            errors.sort()
+            assert errors[len(errors) // 2] < 20
+            assert ("sender's clock" in " ".join(watched.source.notes)) == bool(stamps)
+            server.kill()
+            watched.wait(lambda: watched.source.signal is not LIVE)
+            server = MjpegServer(port=server.port, size="320x240", stamps=stamps)
+            watched.wait(lambda: watched.source.signal is LIVE)
+            watched.wait_frames(5)
+            assert watched.source.reconnects == 1
+    finally:
+        server.kill()

@@ -27,7 +27,7 @@ from ..live.clock import CaptureClock, Settling
 from ..live.feed import Feed, Taken
 from ..live.policy import LivePolicy
 from ..live.source import LiveSource
-from ..motion_jpeg import jpegs_of
+from ..motion_jpeg import jpegs_of, stamp_ns_of
 from .descriptor import SourceDescriptor
 from .images import ImagesInMemory
 from .video import VideoFile
@@ -40,6 +40,7 @@ _LOW_DELAY = {"fflags": "nobuffer", "flags": "low_delay"}
 # The description of an RTSP stream holds all that is needed: FFmpeg need not watch it for a second.
 _UNWATCHED = {"analyzeduration": "0", "probesize": "32"}
 _PAUSE_NS = 2_000_000  # bytes of one image follow each other faster
+_SENDERS_CLOCK = "capture times are those of the sender's clock"
 _BUFFERED = ("http", "https")  # playlists come in segments, which are no backlog
 
 
@@ -164,8 +165,7 @@ class StreamFeed:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was done to the frames, and whose clock stamps them."""
-        clock = ("capture times are those of the sender's clock",) if self._clock.of_sender else ()
-        return (*self._decoder.notes, *clock)
+        return (*self._decoder.notes, *((_SENDERS_CLOCK,) if self._clock.of_sender else ()))
 
     def __iter__(self) -> Iterator[Taken]:
         """Take the frames as they are decoded."""
@@ -198,6 +198,7 @@ class MotionJpegFeed:
     def __init__(self, answer: Answer) -> None:
         self._response = answer.response
         self._head = answer.head
+        self._clock = CaptureClock()
         socket_of = _socket_of(answer.response)
         if socket_of is not None:
             socket_of.settimeout(_SILENCE_S)
@@ -207,10 +208,12 @@ class MotionJpegFeed:
         decoder: Any = av.CodecContext.create("mjpeg", "r")
         rest = _Rest(self._head, self._response)
         try:
-            for content in jpegs_of(rest):
-                captured_ns = rest.began_ns
+            for content, head in jpegs_of(rest):
+                began_ns = rest.took()
                 if not content:
                     continue
+                wall_ns = time.time_ns() - (time.monotonic_ns() - began_ns)
+                captured_ns = self._clock.captured(None, began_ns, sender_ns=stamp_ns_of(head), wall_ns=wall_ns)
                 try:
                     frames = decoder.decode(av.Packet(content))
                 except av.FFmpegError:
@@ -221,6 +224,11 @@ class MotionJpegFeed:
             raise SourceError("The stream stalled", kind=Failure.STALLED.name) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise SourceError("The stream ended", kind=Failure.LOST.name) from error
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Whose clock stamps the frames."""
+        return (_SENDERS_CLOCK,) if self._clock.of_sender else ()
 
     def cancel(self) -> None:
         """Wake the thread that waits for an image."""
@@ -241,16 +249,16 @@ def _socket_of(response: Any) -> socket.socket | None:
 
 
 class _Rest:
-    """What was read off a response already, and the rest of it; and when an image began to arrive.
-
-    Attributes
-    ----------
-    began_ns : when the first byte came after a wait: the beginning of the newest image, on the monotonic clock
-    """
+    """What was read off a response already, and the rest of it; and when an image began to arrive."""
 
     def __init__(self, head: bytes, response: Any) -> None:
         self._head, self._response = head, response
-        self.began_ns = time.monotonic_ns()
+        self._began_ns = 0
+
+    def took(self) -> int:
+        """Note that an image is whole; returns when its first bytes came, on the monotonic clock."""
+        began_ns, self._began_ns = self._began_ns, 0
+        return began_ns or time.monotonic_ns()
 
     def read1(self, size: int) -> bytes:
         """Read what is there."""
@@ -260,8 +268,8 @@ class _Rest:
         asked_ns = time.monotonic_ns()
         found = bytes(self._response.read1(size))
         now_ns = time.monotonic_ns()
-        if now_ns - asked_ns > _PAUSE_NS:
-            self.began_ns = now_ns
+        if not self._began_ns or now_ns - asked_ns > _PAUSE_NS:
+            self._began_ns = now_ns
         return found
 
 
