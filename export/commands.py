@@ -164,6 +164,7 @@ def _three(text: str) -> tuple[float, float, float]:
 @click.option(
     "--tolerance", "tolerances", multiple=True, metavar="STAGE=NUMBER", help="Another tolerance for a stage."
 )
+@click.option("--record", is_flag=True, help="Write the figures into the bundle's manifest if all of it passes.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the report here as JSON.")
 @click.option("--markdown", "markdown_path", type=click.Path(path_type=Path), help="The same as Markdown.")
 @click.option("--junit", "junit_path", type=click.Path(path_type=Path), help="The same as JUnit XML.")
@@ -207,6 +208,10 @@ def parity(
         console.print(report.table())
     for report in reports:
         report.check()
+    if rest["record"]:
+        from .parity.record import record
+
+        record(loaded, reports, Path(input).name)
 
 
 def _devices(words: tuple[str, ...]) -> list[str]:

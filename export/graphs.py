@@ -157,14 +157,14 @@ def of_stylize(checkpoint: Checkpoint) -> TaskGraphs:
 
 
 class PoseFrameGraph(nn.Module):
-    """Square frame, (1, S, S, 3) uint8 BGR, to what `PoseGraph` gives."""
+    """Square frames, (B, S, S, 3) uint8 BGR, to what `PoseGraph` gives."""
 
     def __init__(self, graph: pose_graph.PoseGraph) -> None:
         super().__init__()
         self.pose, self.to_tensor = graph, FrameToTensor()
 
     def forward(self, frame: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Detect people in (1, S, S, 3) uint8 BGR; returns what `PoseGraph` returns."""
+        """Detect people in (B, S, S, 3) uint8 BGR; returns what `PoseGraph` returns."""
         return self.pose(self.to_tensor(frame))
 
 
@@ -174,13 +174,18 @@ def of_pose(checkpoint: Checkpoint) -> TaskGraphs:
     pose = pose_graph.of_checkpoint(checkpoint)
     pose.detector.fine.fold()
     graph = PoseFrameGraph(pose)
-    frame = torch.randint(0, 256, (1, size, size, 3), dtype=torch.uint8)
+    crops = torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8)  # an example of one would fix the batch axis
     return TaskGraphs(
-        graphs={"pose": GraphSource(module=graph, example={"frame": frame}, outputs=pose_graph.OUTPUTS)},
+        graphs={
+            "pose": GraphSource(
+                module=graph, example={"frame": crops}, outputs=pose_graph.OUTPUTS,
+                dynamic={"frame": {0: ("batch", 1)}},
+            ),
+        },
         preprocess={"pose": Preprocess("area", size_hw=(size, size))},
         layouts={"frame": "NHWC", "maps": "NCHW"},
         skeleton=pose_graph.skeleton_of(checkpoint),
-    )
+    )  # fmt: skip
 
 
 def of_policy(checkpoint: Checkpoint) -> TaskGraphs:

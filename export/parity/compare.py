@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -31,6 +31,7 @@ from .diverging import first_diverging_node
 from .report import ParityReport, StageParity, TaskParity
 
 Stages = dict[str, NDArray[Any]]
+Selected = Mapping[str, tuple[str, Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]]]
 
 
 class Reference(Protocol):
@@ -39,6 +40,9 @@ class Reference(Protocol):
     `tolerances` names every stage that must be there, in the order in which a frame passes them; None leaves a stage
     to the task's measure. `exact` names those that depend on the frame alone and must be the same in every precision.
     `result` is the last image's. `reset` forgets the images before; where nothing is remembered, it does nothing.
+
+    A reference may have `selected`: stage -> the stage that it is a part of, and a function that takes the expected
+    array and one of both, and gives that part. Frames where the part is empty are not compared.
     """
 
     tolerances: Mapping[str, float | None]
@@ -166,6 +170,7 @@ class _Lane:
     remembers: bool
     sessions: Mapping[str, RecordingSession]
     stages: dict[str, StageParity]
+    selected: Selected
     metric: QualityMetric | None
     judged: TaskParity | None
     failing_feeds: dict[str, Any] = field(default_factory=dict)
@@ -183,9 +188,12 @@ class _Lane:
             stack.callback(opened.close)
             sessions[role] = RecordingSession(opened)
         judged_as = target.judged_as
+        selected: Selected = getattr(reference, "selected", {})
         stages = {
             stage: StageParity(
-                stage, given.get(stage, value if judged_as == "fp32" or stage in reference.exact else None)
+                stage,
+                given.get(stage, value if judged_as == "fp32" or stage in reference.exact else None),
+                optional=stage in selected,
             )
             for stage, value in reference.tolerances.items()
         }
@@ -198,7 +206,7 @@ class _Lane:
             )
         processor = processor_of(bundle.manifest, build_task(bundle.manifest, sessions))
         stack.callback(processor.close)
-        return cls(target, processor, bool(bundle.manifest.state), sessions, stages, metric, judged)
+        return cls(target, processor, bool(bundle.manifest.state), sessions, stages, selected, metric, judged)
 
     def reset(self) -> None:
         """Forget the frames before."""
@@ -216,7 +224,10 @@ class _Lane:
         }
         found |= result_stages(result)
         for name, stage in self.stages.items():
-            stage.add(expected.get(name), found.get(name))
+            if name in self.selected:
+                self._add_part(stage, expected, found)
+            else:
+                stage.add(expected.get(name), found.get(name))
         if self.metric is not None and self.judged is not None:
             value = self.metric.of(expected_result, result)
             if value is not None:
@@ -225,6 +236,17 @@ class _Lane:
         if not self.failing_feeds or (failed and not self.failing_feeds.get("failed")):
             runs = {role: session.runs[-1] for role, session in self.sessions.items() if session.runs}
             self.failing_feeds = {"failed": failed, "runs": runs}
+
+    def _add_part(self, stage: StageParity, expected: Stages, found: Stages) -> None:
+        """Compare a part of a stage, where both have it in one shape; the whole stage tells where they do not."""
+        whole, select = self.selected[stage.name]
+        ours, theirs = expected.get(whole), found.get(whole)
+        if ours is not None and theirs is not None and ours.shape == theirs.shape:
+            part = select(ours, ours)
+            if part.size:
+                stage.add(part, select(ours, theirs))
+                return
+        stage.frames += 1
 
     def report(self, bundle: Bundle, name: str, frames: int) -> ParityReport:
         """Sum up and, where it failed, look for the node."""

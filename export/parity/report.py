@@ -37,6 +37,7 @@ class StageParity:
     notes : what keeps a stage without tolerance from being compared, and is no failure: another number of people
     frames : taken in, compared or not
     failed_at : the first of them, counted from 0, after which the stage had not passed
+    optional : frames may have nothing of it, such as joints that are sure
     """
 
     name: str
@@ -50,12 +51,15 @@ class StageParity:
     notes: list[str] = field(default_factory=list)
     frames: int = 0
     failed_at: int | None = None
+    optional: bool = False
 
     @property
     def passed(self) -> bool:
         """Whether the stage was compared and every value is within the tolerance."""
         if self.tolerance is None:
             return not self.problems and bool(self.samples or self.notes)
+        if self.optional and not self.samples:
+            return not self.problems
         return self.samples > 0 and not self.problems and self.max_abs <= self.tolerance
 
     @property
@@ -67,7 +71,8 @@ class StageParity:
     def verdict(self) -> str:
         """One or two words, and the reasons."""
         if self.passed:
-            return "; ".join(["passed" if self.tolerance is not None else "shown", *self.notes])
+            word = "passed" if self.samples else "nothing to compare"
+            return "; ".join([word if self.tolerance is not None else "shown", *self.notes])
         return "; ".join(["failed", *(self.problems or ["too far" if self.samples else "never compared"])])
 
     def add(self, expected: NDArray[Any] | None, found: NDArray[Any] | None) -> None:

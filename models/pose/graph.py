@@ -29,7 +29,7 @@ OUTPUTS = ("keypoints", "presence", "people", "maps")
 
 
 class PoseGraph(nn.Module):
-    """Pose of a square image, (1, 3, S, S) float32 BGR in [0, 1].
+    """Pose of square images, (B, 3, S, S) float32 BGR in [0, 1].
 
     Parameters
     ----------
@@ -39,10 +39,10 @@ class PoseGraph(nn.Module):
 
     Returns of the network
     ----------------------
-    keypoints : (1, J, 3), x and y in pixels of the image, and the score in [0, 1]
-    presence : (1,), chance that a person fills the image
-    people : (1, 12, 4), centre x, y, side in pixels, and score of the people in it, best first
-    maps : (1, J, S/4, S/4), the heat-maps that were decoded
+    keypoints : (B, J, 3), x and y in pixels of the image, and the score in [0, 1]
+    presence : (B,), chance that a person fills the image
+    people : (B, 12, 4), centre x, y, side in pixels, and score of the people in it, best first
+    maps : (B, J, S/4, S/4), the heat-maps that were decoded
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class PoseGraph(nn.Module):
             self.messages = FourierMessages(self.spatial) if rank is None else LowRankMessages(self.spatial, rank)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Detect, apply the spatial model, decode: (1, 3, S, S) to the four outputs of the class."""
+        """Detect, apply the spatial model, decode: (B, 3, S, S) to the four outputs of the class."""
         found = self.detector(image)
         maps = found["maps"]
         if self.spatial is not None:
@@ -99,12 +99,12 @@ def skeleton_of(checkpoint: Checkpoint) -> Skeleton:
 
 
 def find_people(centre: Tensor, box: Tensor) -> Tensor:
-    """Take the highest peaks of the centre map, (1, 1, h, w) logits, and the boxes there: (1, K, 4)."""
+    """Take the highest peaks of the centre map, (B, 1, h, w) logits, and the boxes there: (B, K, 4)."""
     width = centre.shape[-1]
     heat = torch.sigmoid(centre)
     peak = heat * (heat >= F.max_pool2d(heat, 3, 1, 1)).to(heat.dtype)
     scores, place = torch.topk(peak.flatten(1), CANDIDATES, dim=1)
-    values = box.flatten(2).gather(2, place.unsqueeze(1).expand(-1, 3, -1))  # (1, 3, K)
+    values = box.flatten(2).gather(2, place.unsqueeze(1).expand(-1, 3, -1))  # (B, 3, K)
     x = to_pixels((place % width).to(box.dtype) + values[:, 1], CENTRE_STRIDE)
     y = to_pixels(torch.div(place, width, rounding_mode="floor").to(box.dtype) + values[:, 2], CENTRE_STRIDE)
     side = torch.exp(values[:, 0].clamp(-4, 4)) * BOX_UNIT

@@ -56,18 +56,18 @@ class FourierMessages(nn.Module):
         self.register_buffer("biases", model.positive(model.biases.detach())[..., None, None])
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Give (1, J, J, h, w) messages of (1, J, h, w) maps, A first."""
+        """Give (B, J, J, h, w) messages of (B, J, h, w) maps, A first."""
         count, height = self.real.shape[-1], maps.shape[-2]
-        both = maps[0] @ self.to_columns  # (J, h, 2w + 2)
+        both = maps @ self.to_columns  # (B, J, h, 2w + 2)
         cos, sin = both[..., :count], both[..., count:]
-        real = self.tall_cos @ cos + self.tall_sin @ sin  # (J, 2h, w + 1)
-        imaginary = self.tall_cos @ sin - self.tall_sin @ cos
+        real = (self.tall_cos @ cos + self.tall_sin @ sin).unsqueeze(1)  # (B, 1, J, 2h, w + 1)
+        imaginary = (self.tall_cos @ sin - self.tall_sin @ cos).unsqueeze(1)
         product = torch.cat(
             (real * self.real - imaginary * self.imaginary, real * self.imaginary + imaginary * self.real), -2
-        )  # (J, J, 4h, w + 1)
-        down = self.from_rows @ product  # (J, J, 2h, w + 1)
+        )  # (B, J, J, 4h, w + 1)
+        down = self.from_rows @ product  # (B, J, J, 2h, w + 1)
         moved = down[..., :height, :] @ self.from_columns_cos + down[..., height:, :] @ self.from_columns_sin
-        return (F.relu(moved) + self.biases)[None]
+        return F.relu(moved) + self.biases
 
 
 def _angles(rows: int, columns: int, period: int, *, first: int = 0, first_column: int = 0) -> Tensor:
@@ -113,12 +113,12 @@ class LowRankMessages(nn.Module):
         self.register_buffer("biases", model.positive(model.biases.detach())[..., None, None])
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Give (1, J, J, h, w) messages of (1, J, h, w) maps, A first."""
+        """Give (B, J, J, h, w) messages of (B, J, h, w) maps, A first."""
         height, width = self.grid_hw
         tall = self.columns[:, :, self.down]  # (v, A, out, in, r); constant, folded when a session is made
         tall = tall.permute(0, 1, 2, 4, 3).reshape(self.joints, -1, height)
         wide = self.rows[:, :, :, self.across]  # (v, A, r, in, out)
         wide = wide.reshape(self.joints, self.joints, self.rank * width, width)
-        half = (tall @ maps[0]).view(self.joints, self.joints, height, self.rank * width)
-        moved = half @ wide  # (v, A, h, w)
-        return (F.relu(moved.transpose(0, 1)) + self.biases)[None]
+        half = (tall @ maps).reshape(-1, self.joints, self.joints, height, self.rank * width)
+        moved = half @ wide  # (B, v, A, h, w)
+        return F.relu(moved.transpose(1, 2)) + self.biases

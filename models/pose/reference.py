@@ -24,9 +24,11 @@ from ...runtime.tasks.sessions import TaskSessions
 from ..checkpoint import Checkpoint
 from .graph import OUTPUTS, PoseGraph, of_checkpoint, skeleton_of
 
+SURE = 0.5  # score of a joint from which parity compares its place
+
 
 class TorchSession:
-    """A trained network as a session, (1, S, S, 3) uint8 BGR in; it remembers its last run."""
+    """A trained network as a session, (B, S, S, 3) uint8 BGR in; it remembers its last run."""
 
     device = "torch"
     inputs: tuple[TensorSpec, ...] = ()
@@ -58,23 +60,29 @@ class PoseReference:
     settings : the bundle's `settings`
     """
 
-    # Largest absolute difference; pixels that enter a network must be the very same. Joints have none: of one that
-    # nobody can see, two peaks far apart are equal but for the last digit. The task's measure judges the sure ones.
+    # Largest absolute difference; pixels that enter a network must be the very same. Of a joint that nobody can see,
+    # two peaks far apart are equal but for the last digit, so joints are compared where the score is at least 0.5.
     tolerances: Mapping[str, float | None] = {
         f"{ROLE}.frame": 0.0,
         f"{ROLE}.maps": 2e-2,
         f"{ROLE}.keypoints": None,
+        f"{ROLE}.sure_joints": 0.1,  # pixels of what the network sees
+        f"{ROLE}.sure_scores": 1e-3,
         f"{ROLE}.presence": 1e-3,
         f"{ROLE}.people": 1e-2,
         "people": None,
     }
     # None: the crop that the network sees depends on where a look at the whole image found somebody.
     exact = ()
+    selected = {  # noqa: RUF012
+        f"{ROLE}.sure_joints": (f"{ROLE}.keypoints", lambda expected, one: one[expected[..., 2] >= SURE][:, :2]),
+        f"{ROLE}.sure_scores": (f"{ROLE}.keypoints", lambda expected, one: one[expected[..., 2] >= SURE][:, 2]),
+    }
     result: People
 
     def __init__(self, checkpoint: Checkpoint, settings: dict[str, Any]) -> None:
         size = int(checkpoint.config["size"])
-        spec = TensorSpec("frame", "uint8", (1, size, size, 3), "NHWC")
+        spec = TensorSpec("frame", "uint8", ("batch", size, size, 3), "NHWC")
         graph = Graph(
             {"fp32": GraphFile("none.onnx", "0" * 64)}, (spec,), (spec,), Preprocess("area", size_hw=(size, size))
         )

@@ -34,7 +34,7 @@ PROVIDERS = {
 }
 # Both distributions install the same module: while one of them is there, the other cannot be had.
 _INSTALL = "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu cuda-python"
-_MAX_BINDINGS = 4  # shapes whose memory stays bound; a stream has one, a folder of images a few
+_MAX_BINDINGS = 8  # shapes whose memory stays bound; pose has one a number of people, a folder of images a few
 _NO_CAPTURE = "-1"
 
 

@@ -113,6 +113,14 @@ def test_a_weight_beyond_float16_is_not_cut_down():
     assert run(half, {"x": np.array([2e-6], np.float32)})["y"] == pytest.approx(2.0)
 
 
+@pytest.mark.parametrize(("value", "stays"), [(1e-6, True), (6e-5, True), (1e-4, False), (0.0, False)])
+def test_a_constant_that_float16_would_lose_keeps_its_node_in_float32(value, stays):
+    nodes = [helper.make_node("Add", ["x", "w"], ["y"], name="add")]
+    model = network(nodes, {"w": np.array(value, np.float32)}, [("x", 1, [1])], [("y", 1, [1])])
+    _, kept = to_half(model, scan(model, [{"x": np.array([1.0], np.float32)}]))
+    assert kept == (["add"] if stays else [])
+
+
 def test_the_input_model_is_not_changed():
     model = small()
     before = model.SerializeToString()

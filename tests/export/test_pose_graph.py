@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import cv2
@@ -108,6 +109,20 @@ def test_the_graph_gives_what_torch_gives(checkpoint: Checkpoint, bundle: Bundle
     _, peaks = decode(torch.from_numpy(found["maps"]))
     scores = 1 / (1 + np.exp(-(2 * np.log(np.maximum(peaks.numpy(), 1e-4)) + 1)))
     assert np.abs(found["keypoints"][..., 2] - scores).max() < 1e-4
+
+
+@pytest.mark.parametrize("device", ["cpu", "openvino"])
+def test_a_batch_gives_what_its_images_give_one_by_one(bundle: Bundle, device: str) -> None:
+    if device == "openvino":
+        pytest.importorskip("openvino")
+    frames = np.random.default_rng(1).integers(0, 256, (3, SIZE, SIZE, 3), dtype=np.uint8)
+    with contextlib.closing(open_session(bundle, "pose", device=device)) as session:
+        together = session.run({"frame": frames})
+        for i in range(3):
+            for name, alone in session.run({"frame": frames[i : i + 1]}).items():
+                assert np.abs(together[name][i : i + 1] - alone).max() < 1e-3 * max(
+                    1.0, float(np.abs(alone).max())
+                ), name
 
 
 def test_the_graph_is_plain_enough_for_every_engine(bundle: Bundle) -> None:

@@ -7,7 +7,7 @@ shown the whole image or a part of it, its `people` say where somebody is; shown
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,6 +118,8 @@ class Pose:
         self.skeleton = manifest.skeleton
         self.settings = settings or settings_of(PoseSettings, manifest)
         self._size = size_hw[0]
+        assert graph is not None
+        self._batched = isinstance(graph.inputs[0].axes[0], str)
         self._sessions = sessions
         self._overlay = overlay
         joints = {name: index for index, name in enumerate(self.skeleton.joints)}
@@ -180,8 +182,8 @@ class Pose:
             self._forget()
         self._run += 1
         self._move(feeds, size_wh_of(pixels))
-        for track in self._tracks:
-            keypoints, presence = self._look(pixels, track.roi)
+        found = self._look(pixels, [track.roi for track in self._tracks])
+        for track, (keypoints, presence) in zip(self._tracks, found, strict=True):
             track.follow(keypoints, presence, self._run, self.settings.joint_score)
         self._part()
         due = self._run - self._looked_at >= self.settings.find_every
@@ -221,28 +223,45 @@ class Pose:
                 points = warp_points(points, Flow(vectors, forward=True), frame_wh)
             track.moved(points, self.settings.joint_score)
 
-    def _look(self, pixels: NDArray[np.uint8] | Planes, roi: Roi) -> tuple[NDArray[np.float32], float]:
-        """Look at a crop: joints (J, 3) in pixels of the frame, and the chance that a person is there."""
-        corner, side = roi.cut(MARGIN)
-        crop = crop_roi(pixels, corner, side, self._size)
-        keypoints, score = self._in_frame(self._sessions.run(ROLE, {"frame": crop[None]}), corner, side)
-        if not self.settings.mirror:
-            return keypoints, score
-        turned = self._sessions.run(ROLE, {"frame": np.ascontiguousarray(crop[None, :, ::-1])})
-        at = turned["keypoints"][0][list(self.skeleton.mirror)]
-        at[:, 0] = self._size - 1 - at[:, 0]
-        second, other = self._in_frame(turned | {"keypoints": at[None]}, corner, side)
-        return averaged(keypoints, second, 0.1 * side), (score + other) / 2
+    def _look(
+        self, pixels: NDArray[np.uint8] | Planes, rois: Sequence[Roi]
+    ) -> list[tuple[NDArray[np.float32], float]]:  # fmt: skip
+        """Look at crops in one run: joints (J, 3) in pixels of the frame, and the chance that a person is there."""
+        if not rois:
+            return []
+        places = [roi.cut(MARGIN) for roi in rois]
+        crops = np.stack([crop_roi(pixels, corner, side, self._size) for corner, side in places])
+        mirror = bool(self.settings.mirror)
+        outputs = self._run_on(np.concatenate((crops, crops[:, :, ::-1])) if mirror else crops)
+        found = []
+        for i, (corner, side) in enumerate(places):
+            keypoints, score = self._in_frame(outputs, i, corner, side)
+            if mirror:
+                turned = outputs["keypoints"][len(rois) + i]
+                turned[:] = turned[list(self.skeleton.mirror)]
+                turned[:, 0] = self._size - 1 - turned[:, 0]
+                second, other = self._in_frame(outputs, len(rois) + i, corner, side)
+                keypoints, score = averaged(keypoints, second, 0.1 * side), (score + other) / 2
+            found.append((keypoints, score))
+        return found
+
+    def _run_on(self, crops: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """Run the network on crops, (N, S, S, 3), at once where it takes a batch."""
+        crops = np.ascontiguousarray(crops)
+        if self._batched or len(crops) == 1:
+            return self._sessions.run(ROLE, {"frame": crops})
+        runs = [self._sessions.run(ROLE, {"frame": crops[i : i + 1]}) for i in range(len(crops))]
+        return {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
 
     def _in_frame(
-        self, outputs: Mapping[str, NDArray[Any]], corner: tuple[int, int], side: int
+        self, outputs: Mapping[str, NDArray[Any]], number: int, corner: tuple[int, int], side: int
     ) -> tuple[NDArray[np.float32], float]:
-        """Convert the network's outputs on a crop to pixels of the frame, and compute the score of a person."""
-        keypoints = outputs["keypoints"][0].copy()
+        """Convert the network's outputs on one of its crops to pixels of the frame, and compute a person's score."""
+        keypoints = outputs["keypoints"][number].copy()
         keypoints[:, :2] = (keypoints[:, :2] + 0.5) * (side / self._size) - 0.5 + np.array(corner, np.float32)
         # `presence` alone gives false positives: a coat or a dog has one, but hardly eight joints.
         telling = float(np.sort(keypoints[:, 2])[-_TELLING:].mean())
-        return keypoints, float(outputs["presence"][0]) * telling
+        return keypoints, float(outputs["presence"][number]) * telling
 
     def _part(self) -> None:
         """Drop the tracks that are lost, and those on the same joints as another."""
@@ -267,13 +286,11 @@ class Pose:
         """Look at a part of the image, and closely at everybody there who is not yet followed."""
         self._refused = [(place, run) for place, run in self._refused if self._run - run < self.settings.find_every]
         places, keypoints, score = self._places(pixels, tile)
-        for roi in places:
-            if len(self._tracks) >= self.settings.max_people:
-                return
-            known = [track.roi for track in self._tracks] + [place for place, _ in self._refused]
-            if any(roi.near(other) for other in known):
+        places = [roi for roi in places if not self._is_known(roi)][: self.settings.max_people - len(self._tracks)]
+        for roi, (joints, presence) in zip(places, self._look(pixels, places), strict=True):
+            if self._is_known(roi):  # by now: somebody was met in this very search
                 continue
-            track = self._meet(pixels, roi)
+            track = self._meet(pixels, joints, presence)
             if track is None:
                 self._refused.append((roi, self._run))
                 continue
@@ -281,6 +298,11 @@ class Pose:
         if not self._tracks and tile.side >= max(size_wh_of(pixels)) and score >= self.settings.birth_presence:
             # Who fills the image may have no place in it that looks like a person from afar.
             self._meet_in_whole(pixels, keypoints, score)
+
+    def _is_known(self, roi: Roi) -> bool:
+        """Whether somebody is followed there, or nobody was found there lately."""
+        known = [track.roi for track in self._tracks] + [place for place, _ in self._refused]
+        return any(roi.near(other) for other in known)
 
     def _welcome(self, pixels: NDArray[np.uint8] | Planes, track: Track) -> None:
         """Follow somebody from now on, by their former id if they were here before."""
@@ -298,20 +320,21 @@ class Pose:
         around = roi_around(keypoints, least)
         if around is None:
             return
-        closer, surer = self._look(pixels, around)
+        ((closer, surer),) = self._look(pixels, [around])
         again = roi_around(closer, least)
         if surer > score and again is not None:
             keypoints, score, around = closer, surer, again
         self._welcome(pixels, Track(0, keypoints, around, score, self._run, self._run))
 
-    def _meet(self, pixels: NDArray[np.uint8] | Planes, roi: Roi) -> Track | None:
-        """Run the network on a crop twice, because the first ROI is approximate; None if there is no new person."""
+    def _meet(
+        self, pixels: NDArray[np.uint8] | Planes, keypoints: NDArray[np.float32], presence: float
+    ) -> Track | None:  # fmt: skip
+        """Look again where a first look found joints, (J, 3), since its ROI was approximate; None for nobody new."""
         least = self.settings.joint_score
-        keypoints, presence = self._look(pixels, roi)
         around = roi_around(keypoints, least)
         if around is None or presence < self.settings.keep_presence:
             return None
-        keypoints, presence = self._look(pixels, around)
+        ((keypoints, presence),) = self._look(pixels, [around])
         around = roi_around(keypoints, least)
         if around is None or presence < self.settings.birth_presence:
             return None
@@ -328,7 +351,7 @@ class Pose:
             for x, y, extent, score in outputs["people"][0].tolist()
             if score >= self.settings.find_score
         ]
-        return places, *self._in_frame(outputs, corner, side)
+        return places, *self._in_frame(outputs, 0, corner, side)
 
 
 def averaged(first: NDArray[np.float32], second: NDArray[np.float32], reach: float) -> NDArray[np.float32]:

@@ -155,6 +155,30 @@ def test_command(bundle: Bundle, checkpoint: Checkpoint, data_root: Path, tmp_pa
     assert isinstance(failing.exception, ParityError)
 
 
+def test_a_record_is_kept_in_the_bundle_and_only_of_what_passed(
+    bundle: Bundle, checkpoint: Checkpoint, data_root: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(bundle.folder, tmp_path / "small")
+    checkpoint.save(tmp_path / "c.pt")
+    clip = str(data_root / "videos" / "webcam_bird.mkv")
+    words = [str(tmp_path / "small"), str(tmp_path / "c.pt"), clip, "--frames", "1", "--record"]
+    failing = CliRunner().invoke(parity, [*words, "--tolerance", "color.ab=0"])
+    assert isinstance(failing.exception, ParityError)
+    assert not Bundle.load(tmp_path / "small").manifest.parity
+    CliRunner().invoke(parity, words, catch_exceptions=False)
+    found = Bundle.load(tmp_path / "small").manifest.parity
+    assert found["source"] == "webcam_bird.mkv" and found["runs"]["cpu/fp32"]["frames"] == 1
+    stage = found["runs"]["cpu/fp32"]["stages"]["color.ab"]
+    assert 0 <= stage["max_abs"] <= stage["tolerance"]
+
+
+def test_a_part_of_a_stage_is_compared_where_there_is_one() -> None:
+    stage = StageParity("part", 0.1, optional=True)
+    assert stage.passed and stage.verdict == "nothing to compare"
+    stage.add(np.zeros(2, np.float32), np.full(2, 0.2, np.float32))
+    assert not stage.passed
+
+
 def test_command_compares_with_the_weights_in_the_bundle(
     checkpoint: Checkpoint, data_root: Path, tmp_path: Path
 ) -> None:

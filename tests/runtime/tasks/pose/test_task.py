@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from itertools import pairwise
 
@@ -141,6 +142,38 @@ def test_who_fills_the_image_is_followed_though_no_place_in_it_is_found():
     assert np.abs(people.people[0].keypoints[:, :2] - truth(160, 120, 200)).max() < 4
     assert len(watched.look(paint((160, 120, 200, RED)), 1)) == 1
     assert len(Watched(Pose(manifest(), sessions(Farsighted()))).look(paint())) == 0
+
+
+class Batched(PaintedNetwork):
+    """Takes any number of crops at once, and notes how many there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def run(self, feeds):
+        self.sizes.append(len(feeds["frame"]))
+        each = [PaintedNetwork.run(self, {"frame": crop[None]}) for crop in feeds["frame"]]
+        return {name: np.concatenate([one[name] for one in each]) for name in each[0]}
+
+
+@pytest.mark.parametrize("mirror", [0, 1])
+def test_everybody_of_a_frame_is_looked_at_in_one_run(mirror):
+    scene = paint((80, 118, 120, RED), (230, 118, 120, BLUE))
+    axes = ("batch", SIZE, SIZE, 3)
+    plain = manifest(find_every=5, mirror=mirror)
+    spec = TensorSpec("frame", "uint8", axes, "NHWC")
+    graph = dataclasses.replace(plain.graphs[ROLE], inputs=(spec,))
+    network = Batched()
+    together = Watched(Pose(dataclasses.replace(plain, graphs={ROLE: graph}), sessions(network)))
+    alone = Watched(Pose(plain, sessions(PaintedNetwork())))
+    for index in range(3):
+        network.sizes.clear()
+        ours, theirs = together.look(scene, index), alone.look(scene, index)
+        assert len(ours) == len(theirs) == 2
+        for one, other in zip(ours.people, theirs.people, strict=True):
+            assert one.id == other.id and np.array_equal(one.keypoints, other.keypoints)
+    assert network.sizes == [2 * (1 + mirror)]
 
 
 def test_a_mirrored_look_changes_nothing_for_a_network_that_is_never_wrong_but_costs_a_run(network):
