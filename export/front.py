@@ -40,7 +40,8 @@ def export(
     example : (H, W, 3) uint8 BGR, an image as your camera gives it. Frames are resized to its shorter side, and one
         run of the module on it tells whether the result is an image, (1, 3, h, w) in [0, 1], or named arrays
     name : of the bundle; the folder's, if it is not given
-    description : further fields of `CustomNetwork`: `preprocess`, `outputs`, `rgb`, `mean`, `std`, `tolerances`
+    description : further fields of `CustomNetwork`: `preprocess`, `outputs`, `rgb`, `mean`, `std`, `tolerances`,
+        `classes`, `palette`, `depth_range`
 
     Returns
     -------
@@ -112,6 +113,7 @@ def compare(
         rgb=bool(said.get("rgb", True)),
         mean=_three(said.get("mean", (0.0, 0.0, 0.0))),
         std=_three(said.get("std", (1.0, 1.0, 1.0))),
+        classes=tuple(manifest.settings.get("classes", ())),
     )
     chosen = frames_for(manifest, str(source), frames)
     targets = [Target(device, precision)]

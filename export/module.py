@@ -23,7 +23,8 @@ from ..runtime.errors import UsageError
 from ..runtime.frame import Frame
 from ..runtime.image import network_size_wh
 from ..runtime.processor import Processor
-from ..runtime.tasks.custom import IMAGE, ROLE, Custom, NamedArrays
+from ..runtime.tasks.custom import IMAGE, ROLE, SEGMENTATION, Custom, NamedArrays
+from ..runtime.tasks.dense_drawing import Palette
 from ..runtime.tasks.sessions import TaskSessions
 from .adapt import Adapted, adapted
 from .bundle import BundleFacts, write_bundle
@@ -48,6 +49,9 @@ class CustomNetwork:
     rgb : the module's color order is RGB (as in torchvision) and not BGR
     mean, std : one figure a channel, in the module's order; the module sees (pixels / 255 - mean) / std
     tolerances : output -> largest absolute difference in fp32; 1e-3 where none is given, 1 grey level for `image`
+    classes : names of the classes of an output `segmentation`, (1, C, h, w) scores
+    palette : (R, G, B) of each class, 0 to 255; black lets the frame through. Made from their number where not given
+    depth_range : values of an output `depth` that become the darkest and the lightest color; None follows the frames
     """
 
     module: nn.Module
@@ -57,6 +61,9 @@ class CustomNetwork:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     tolerances: Mapping[str, float] = field(default_factory=dict)
+    classes: Sequence[str] = ()
+    palette: Sequence[tuple[int, int, int]] = ()
+    depth_range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.tolerances) - set(self.outputs))
@@ -68,6 +75,21 @@ class CustomNetwork:
             )
         if IMAGE in self.outputs and len(self.outputs) > 1:
             raise UsageError("A network gives an image or values", expected="`image` as the only output")
+        if (self.classes or self.palette) and tuple(self.outputs) != (SEGMENTATION,):
+            raise UsageError(
+                "Classes and colors belong to a segmentation", expected=f"outputs=[{SEGMENTATION!r}]",
+                found=list(self.outputs),
+            )  # fmt: skip
+        if self.palette:
+            Palette(self.classes, self.palette)
+
+    def settings(self) -> dict[str, Any]:
+        """Give what the runtime draws by, as plain values."""
+        plain = {
+            "classes": list(self.classes), "palette": [list(color) for color in self.palette],
+            "depth_range": list(self.depth_range or ()),
+        }  # fmt: skip
+        return {name: value for name, value in plain.items() if value}
 
 
 class CustomGraph(nn.Module):
@@ -117,6 +139,7 @@ def export_module(network: CustomNetwork, folder: Path, facts: BundleFacts) -> B
         graphs={ROLE: source},
         preprocess={ROLE: wanted},
         layouts={"frame": "NHWC", IMAGE: "NHWC"},
+        settings=network.settings(),
     )
     provenance = {
         "network": type(network.module.module).__name__, "torch": torch.__version__, "rgb": network.rgb,
@@ -146,7 +169,10 @@ class ModuleReference:
         outputs = tuple(TensorSpec(name, "float32", ()) for name in network.outputs)
         file = GraphFile("none.onnx", "0" * 64)
         graph = Graph({"fp32": file}, (spec,), outputs, network.preprocess)
-        manifest = Manifest(name="reference", task="custom", version="1", licence="none", graphs={ROLE: graph})
+        manifest = Manifest(
+            name="reference", task="custom", version="1", licence="none", graphs={ROLE: graph},
+            settings=network.settings(),
+        )  # fmt: skip
         self._session = _TorchSession(network)
         self._processor = Processor(Custom(manifest, TaskSessions({ROLE: self._session})))
 

@@ -22,6 +22,8 @@ from steadyframe.runtime.opening import open_processor
 from steadyframe.runtime.tasks.custom import NamedArrays
 from torch import nn
 
+import steadyframe as sf
+
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "own_network.py"
 
 
@@ -157,3 +159,34 @@ def test_the_example_runs(data_root, tmp_path):
     assert (tmp_path / "cleaner" / "cleaned.mp4").stat().st_size > 10_000
     titles = [line for line in done.stdout.splitlines() if line.startswith("## Parity of cleaner")]
     assert [title.rpartition(": ")[2] for title in titles] == ["passed"] * 3
+
+
+class Brightness(nn.Module):
+    """Three classes by how bright a pixel is: (1, 3, h, w) scores."""
+
+    def forward(self, image):
+        grey = image.mean(1, keepdim=True)
+        return torch.cat((0.33 - grey, 0.34 - (grey - 0.5).abs() * 2, grey - 0.66), 1)
+
+
+def test_a_segmentation_is_exported_with_its_classes_steadied_and_written_as_a_video(tmp_path: Path) -> None:
+    example = np.zeros((96, 128, 3), np.uint8)
+    classes, palette = ["dark", "grey", "bright"], [(0, 0, 0), (0, 90, 200), (250, 200, 0)]
+    sf.export(Brightness(), tmp_path / "seg", example=example, outputs=["segmentation"],
+              classes=classes, palette=palette)  # fmt: skip
+    sf.compare(tmp_path / "seg", Brightness(), "test://?size=128x96&frames=3", frames=2).check()
+    out = tmp_path / "seg.mp4"
+    stream = sf.open_stream(tmp_path / "seg", "test://?size=128x96&frames=12", [out], device="cpu", steady="keyframe")
+    results = list(stream)
+    assert len(results) == 12 and results[0].output.classes == tuple(classes)
+    assert {int(label) for label in np.unique(results[5].output.values["segmentation"])} <= {0, 1, 2}
+    written = [frame.pixels for frame in sf.open_source(str(out))]
+    assert len(written) == 12
+    shown = results[5].draw().astype(int)
+    assert np.abs(written[5].astype(int) - shown).mean() < 12
+    assert np.abs(shown - results[5].frame.pixels).mean() > 5  # something is drawn
+
+
+def test_classes_without_a_segmentation_are_refused() -> None:
+    with pytest.raises(UsageError, match="segmentation"):
+        CustomNetwork(module=Swap(), preprocess=Preprocess("area", short_side=64, multiple=8), classes=["a"])

@@ -101,3 +101,70 @@ def test_an_image_can_be_steadied_and_values_cannot():
     assert isinstance(values.make_stage(SteadyOptions(mode="off")), EveryFrame)
     with pytest.raises(UsageError, match="no image that could be steadied"):
         values.make_stage(SteadyOptions())
+
+
+def scores_of(labels, count=3):
+    """Scores, (1, C, h, w), whose highest is the label's."""
+    return (np.arange(count)[:, None, None] == labels).astype(np.float32)[None]
+
+
+def square_at(x):
+    labels = np.zeros((24, 32), int)
+    labels[6:18, x : x + 8] = 2
+    return labels
+
+
+def segmentation(**settings):
+    spec = TensorSpec("segmentation", "float32", (1, 3, 24, 32))
+    return manifest(spec, settings=settings)
+
+
+def test_a_segmentation_has_labels_names_and_colors_over_the_frame():
+    told = {"classes": ["nothing", "road", "person"], "palette": [[0, 0, 0], [0, 255, 0], [255, 0, 0]]}
+    task = Custom(segmentation(**told), sessions(Fake(segmentation=scores_of(square_at(4)))))
+    frame = Frame(np.full((48, 64, 3), 100, np.uint8))
+    with Processor(task) as processor:
+        (found,) = processor.process(frame)
+    assert np.array_equal(found.output.values["segmentation"], square_at(4))
+    assert found.output.as_json() == {"classes": {"nothing": 0.875, "person": 0.125}}
+    drawn = found.draw()
+    assert drawn.shape == (48, 64, 3)
+    assert (drawn[2, 60] == 100).all()  # black lets the frame through
+    assert drawn[24, 16, 2] > 150 > drawn[24, 16, 1]  # red, as its color is given in RGB
+
+
+def test_a_segmentation_is_steadied_and_stays_one_of_its_classes():
+    fake = Fake(segmentation=scores_of(square_at(4)))
+    task = Custom(segmentation(), sessions(fake))
+    texture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    with Processor(task, task.make_stage(SteadyOptions(mode="blend"), live=True)) as processor:
+        for index in range(4):
+            fake._outputs = {"segmentation": scores_of(square_at(4 if index % 2 else 5))}  # its rim flickers
+            (found,) = processor.process(Frame(texture, index, index))
+            labels = found.output.values["segmentation"]
+            assert set(np.unique(labels)) <= {0, 1, 2} and (labels[8:16, 6:11] == 2).all()
+    assert found.output.classes == ("0", "1", "2")
+
+
+def test_a_depth_map_is_drawn_in_a_range_that_does_not_jump():
+    fake = Fake(depth=np.tile(np.linspace(1, 5, 32, dtype=np.float32), (24, 1))[None, None])
+    task = Custom(manifest(TensorSpec("depth", "float32", (1, 1, 24, 32))), sessions(fake))
+    frames = [Frame(np.zeros((48, 64, 3), np.uint8), index, index) for index in range(2)]
+    with Processor(task) as processor:
+        (first,) = processor.process(frames[0])
+        assert first.output.values["depth"].shape == (24, 32)
+        assert first.output.as_json()["depth"]["max"] == 5
+        before = first.draw()
+        fake._outputs = {"depth": np.where(np.arange(32) == 31, 500, fake._outputs["depth"]).astype(np.float32)}
+        (second,) = processor.process(frames[1])
+    assert before.shape == (48, 64, 3) and before[24, 2].astype(int).sum() < before[24, 60].astype(int).sum()
+    assert np.abs(second.draw()[:, :56].astype(int) - before[:, :56]).mean() < 12
+
+
+@pytest.mark.parametrize(
+    "settings", [{"classes": ["a", "b"]}, {"classes": ["a", "b", "c"], "palette": [[0, 0, 0]]},
+                 {"classes": ["a", "b", "c"], "palette": [[0, 0, 300]] * 3}],
+)  # fmt: skip
+def test_classes_that_do_not_fit_are_refused(settings):
+    with pytest.raises(BundleError, match=r"classes|palette"):
+        Custom(segmentation(**settings), sessions(Fake()))
