@@ -1,4 +1,4 @@
-# make demo   color a moving camera over real photos, print what it took
+# make demo   color, find people and stylize a moving camera's images side by side, print what it took
 # make test   lint, types, layers, tests
 # make docs   the documentation as HTML, in site/
 # Each makes .venv first, and is quick the second time.

@@ -286,7 +286,16 @@ class Pose:
         """Look at a part of the image, and closely at everybody there who is not yet followed."""
         self._refused = [(place, run) for place, run in self._refused if self._run - run < self.settings.find_every]
         places, keypoints, score = self._places(pixels, tile)
-        places = [roi for roi in places if not self._is_known(roi)][: self.settings.max_people - len(self._tracks)]
+        places = [roi for roi in places if not self._is_known(roi)]
+        while places and (room := self.settings.max_people - len(self._tracks)) > 0:
+            self._meet_all(pixels, places[:room])
+            places = places[room:]
+        if not self._tracks and tile.side >= max(size_wh_of(pixels)) and score >= self.settings.birth_presence:
+            # Who fills the image may have no place in it that looks like a person from afar.
+            self._meet_in_whole(pixels, keypoints, score)
+
+    def _meet_all(self, pixels: NDArray[np.uint8] | Planes, places: Sequence[Roi]) -> None:
+        """Look at places, all in one run, and follow whoever is there."""
         for roi, (joints, presence) in zip(places, self._look(pixels, places), strict=True):
             if self._is_known(roi):  # by now: somebody was met in this very search
                 continue
@@ -295,9 +304,6 @@ class Pose:
                 self._refused.append((roi, self._run))
                 continue
             self._welcome(pixels, track)
-        if not self._tracks and tile.side >= max(size_wh_of(pixels)) and score >= self.settings.birth_presence:
-            # Who fills the image may have no place in it that looks like a person from afar.
-            self._meet_in_whole(pixels, keypoints, score)
 
     def _is_known(self, roi: Roi) -> bool:
         """Whether somebody is followed there, or nobody was found there lately."""
