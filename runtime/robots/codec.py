@@ -35,6 +35,10 @@ class Message(NamedTuple):
         """Return the message in CDR, little endian."""
         return encode(self.body, self.typename)
 
+    def buffer(self) -> bytes | bytearray:
+        """Return the same as `encoded`, without a copy: an image has megabytes."""
+        return buffer_of(self.body, self.typename)
+
 
 @lru_cache(maxsize=1)
 def _store() -> Any:
@@ -60,6 +64,13 @@ def make(typename: str, **fields: Any) -> Any:
 def encode(body: Any, typename: str) -> bytes:
     """Return a message in CDR, little endian, with its 4 bytes of encapsulation."""
     return bytes(_store().serialize_cdr(body, typename))
+
+
+def buffer_of(body: Any, typename: str) -> bytes | bytearray:
+    """Return a message in CDR as `encode` does, in the memory that it was made in."""
+    view = _store().serialize_cdr(body, typename)
+    whole = view.obj
+    return whole if isinstance(whole, bytearray) and len(whole) == len(view) else bytes(view)
 
 
 def decode(content: bytes, typename: str) -> Any:

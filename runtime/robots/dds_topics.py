@@ -150,7 +150,7 @@ class DdsPublication:
         """Whether a reader is matched."""
         return len(self._writer.get_matched_subscriptions()) > 0
 
-    def put(self, content: bytes, stamp_ns: int) -> None:
+    def put(self, content: bytes | bytearray, stamp_ns: int) -> None:
         """Send a message in CDR.
 
         Raises

@@ -99,7 +99,7 @@ class TopicSink:
         return [name for image in self._images for name in (image, f"{image}/compressed") if name in topics]
 
     def _put(self, message: Message) -> None:
-        self._topic(message.topic, message.typename).put(message.encoded(), time.time_ns())
+        self._topic(message.topic, message.typename).put(message.buffer(), time.time_ns())
 
     def _forget_old(self) -> None:
         """Take back the topics of people who have left."""

@@ -76,7 +76,7 @@ class Publication(Protocol):
     def has_readers(self) -> bool:
         """Whether somebody listens right now."""
 
-    def put(self, content: bytes, stamp_ns: int) -> None:
+    def put(self, content: bytes | bytearray, stamp_ns: int) -> None:
         """Send a message in CDR; `stamp_ns` is its time on the UNIX clock."""
 
     def close(self) -> None:

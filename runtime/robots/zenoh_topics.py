@@ -148,7 +148,7 @@ class ZenohPublication:
         """Whether a subscriber is known."""
         return bool(self._publisher.matching_status.matching)
 
-    def put(self, content: bytes, stamp_ns: int) -> None:
+    def put(self, content: bytes | bytearray, stamp_ns: int) -> None:
         """Send a message in CDR."""
         self._number += 1
         self._publisher.put(
