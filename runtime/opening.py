@@ -19,6 +19,7 @@ from .engines.registry import is_remote, open_sessions
 from .engines.session import OneAtATime, Session
 from .errors import BundleError
 from .frame import Frame
+from .io.info import Source
 from .io.live.policy import LivePolicy
 from .io.sources import open_source
 from .processor import Processor
@@ -174,14 +175,7 @@ def open_stream(
     loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
     opened = open_source(source, policy=policy)
     try:
-        task = open_task(loaded, **opening)
-        try:
-            options = steady_options(steady, task, independent=opened.info.independent)
-            stage = task.make_stage(options, live=opened.info.live)
-            processor = Processor.owning(task, stage, live=opened.info.live)
-        except BaseException:
-            task.close()
-            raise
+        processor = _processor_of(open_task(loaded, **opening), opened, steady)
     except BaseException:
         opened.close()
         for sink in sinks:
@@ -243,16 +237,24 @@ def open_streams(
         source = open_source(sources[place], policy=waits)
         try:
             task = build_task(loaded.manifest, shared, options)
-            chosen_steady = steady_options(steady, task, independent=source.info.independent)
-            stage = task.make_stage(chosen_steady, live=source.info.live)
-            processor = Processor.owning(task, stage, live=source.info.live)
+            processor = _processor_of(task, source, steady)
         except BaseException:
             source.close()
             raise
-        budget_ms = max_age_ms if source.info.live else None
-        return Stream(source, processor, [sink], max_age_ms=budget_ms)
+        return Stream(source, processor, [sink], max_age_ms=max_age_ms if source.info.live else None)
 
     return StreamGroup(open_one, len(sources), close_shared=close_shared)
+
+
+def _processor_of(task: Task, source: Source, steady: str | SteadyOptions) -> Processor:
+    """Make the processor of a source, which owns the task; the task is closed if that fails."""
+    live = source.info.live
+    try:
+        chosen = steady_options(steady, task, independent=source.info.independent)
+        return Processor.owning(task, task.make_stage(chosen, live=live), live=live)
+    except BaseException:
+        task.close()
+        raise
 
 
 def steady_options(steady: str | SteadyOptions, task: Task, *, independent: bool = False) -> SteadyOptions:

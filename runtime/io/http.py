@@ -23,6 +23,7 @@ OPEN_TIMEOUT_S = 8.0
 _STATUS = {401: Failure.AUTH, 403: Failure.AUTH, 404: Failure.NOT_FOUND, 410: Failure.NOT_FOUND, 407: Failure.AUTH}
 _PLAYLISTS = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "application/dash+xml")
 _HEAD_BYTES = 4096
+_ENCRYPTED = {"rtsps": 322, "https": 443}  # and their ports
 _LARGEST_IMAGE = 256 << 20
 
 
@@ -120,6 +121,26 @@ def open_http(address: str, timeout_s: float = OPEN_TIMEOUT_S) -> Any:
     opener = urllib.request.build_opener(*handlers)
     request = urllib.request.Request(bare, headers={"User-Agent": "steadyframe", "Range": "bytes=0-"})
     return opener.open(request, timeout=timeout_s)
+
+
+def tls_problem(address: str) -> str:
+    """Why no encrypted connection can be made to an address such as ``rtsps://…``; empty if that is not the problem.
+
+    FFmpeg says only that reading failed.
+    """
+    parts = urlsplit(address)
+    if parts.scheme not in _ENCRYPTED or not parts.hostname:
+        return ""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # as FFmpeg does
+    try:
+        with socket.create_connection((parts.hostname, parts.port or _ENCRYPTED[parts.scheme]), 2.0) as plain:
+            context.wrap_socket(plain, server_hostname=parts.hostname).close()
+    except ssl.SSLError as error:
+        return str(error.reason or error)
+    except (OSError, ValueError):
+        return ""
+    return ""
 
 
 def without_credentials(address: str) -> tuple[str, str | None, str | None]:

@@ -181,6 +181,10 @@ def test_no_such_path_and_no_server_are_told_apart(rtsp):
     with pytest.raises(SourceNotFound) as raised:
         open_source(server.address + "era7")
     assert raised.value.kind == "NOT_FOUND"
+    with pytest.raises(SourceNotFound) as raised:
+        open_source(server.address.replace("rtsp://", "rtsps://me:hunter2@"))
+    assert raised.value.kind == "TLS"
+    assert "hunter2" not in str(raised.value)
     started = time.monotonic()
     with pytest.raises(SourceNotFound) as raised:
         open_source(f"rtsp://127.0.0.1:{free_port()}/cam", policy=LivePolicy(connect_s=0.5))

@@ -14,14 +14,14 @@ from typing import Any
 
 import av
 
-from ...errors import SourceError
+from ...errors import SourceError, SourceNotFound
 from ...image_file import decode_image
 from ...planes import ColorTags
 from ..address import redact, scheme_of, unencoded_password
 from ..av_frame import image_of
 from ..decode import Decoder
 from ..failures import Failure, not_opened
-from ..http import Answer, Content, ask
+from ..http import Answer, Content, ask, tls_problem
 from ..info import Media, Source
 from ..live.clock import CaptureClock, Settling
 from ..live.feed import Feed, Taken
@@ -152,7 +152,15 @@ class StreamFeed:
         options = dict(_LOW_DELAY)
         if scheme_of(address) in ("rtsp", "rtsps"):
             options |= {"rtsp_transport": "tcp", "timeout": str(round(_SILENCE_S * _MICROS)), **_UNWATCHED}
-        self._decoder = Decoder(address, shown, options=options, timeout_s=(_CONNECT_S, _SILENCE_S), low_delay=True)
+        try:
+            self._decoder = Decoder(
+                address, shown, options=options, timeout_s=(_CONNECT_S, _SILENCE_S), low_delay=True
+            )
+        except SourceNotFound as error:
+            problem = tls_problem(address) if error.kind == Failure.OTHER.name else ""
+            if problem:
+                raise not_opened(shown, Failure.TLS, problem) from None
+            raise
         self._clock = CaptureClock()
         self._settling = None if scheme_of(address) in _BUFFERED else Settling()
         self.fps = self._decoder.facts.fps
