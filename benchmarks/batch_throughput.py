@@ -6,24 +6,29 @@ Makes longer clips with scene changes out of the given ones, then runs, in turns
 core and takes the clips one after the other (`open_stream(…).run()`, one thread of the network, as `steadyframe run`
 does), and a batch job with its workers. Both write the same H.264 files. A batch job's time is that of its work; the
 seconds that the cluster takes to start are printed apart. `--check` writes both losslessly as well and compares the
-decoded frames, hash by hash.
+decoded frames, hash by hash. `--simulate` measures every part of the job on one core and computes from them how long
+more workers would take; that is a simulation, not a measurement: it knows nothing of disks and networks.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import heapq
+import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import cycle, islice
 from pathlib import Path
 
 import av
+from steadyframe.runtime.batch import work
 from steadyframe.runtime.batch.cluster import Cluster
 from steadyframe.runtime.batch.driver import run_job
 from steadyframe.runtime.batch.job import Job, JobFolder, clips_of
@@ -31,6 +36,7 @@ from steadyframe.runtime.batch.work import digest_of
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.io.encode import VideoPlan, VideoWriter
 from steadyframe.runtime.io.sources import open_source
+from steadyframe.runtime.opencv_settings import one_opencv_thread
 
 SCENE = 50  # frames of one source, before another one is cut to
 
@@ -97,6 +103,83 @@ def batch(
     return outcome.frames, time.monotonic() - begun
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Seconds of the parts of one clip: planning, every segment, joining."""
+
+    plan: float
+    segments: tuple[float, ...]
+    join: float
+
+
+def parts_of(bundle: str, clip: Path, out: Path) -> Parts:
+    """Measure the parts of one clip, one after the other in this process."""
+    job = Job(bundle=bundle, digest=digest_of(Bundle.load(bundle)), precision="fp32", device="cpu")
+    (described,) = clips_of([clip], out, job.suffixes)
+    opened = JobFolder(out, job)
+    opened.begin(described)
+    folder = opened.segments(described)
+    begun = time.monotonic()
+    cut = work.plan(job, described)
+    planned = time.monotonic() - begun
+    segments = []
+    for start in cut.starts:
+        begun = time.monotonic()
+        work.work(job, described, str(folder), cut, start)
+        segments.append(time.monotonic() - begun)
+    begun = time.monotonic()
+    opened.finish(described, work.join(job, described, str(folder)))
+    return Parts(planned, tuple(segments), time.monotonic() - begun)
+
+
+def simulated(clips: list[Parts], workers: int) -> float:
+    """Compute the seconds that workers take for clips: first come, first served, two clips a worker at a time."""
+    now, free, waiting = 0.0, workers, list(range(len(clips)))
+    queue: list[tuple[int, float, str]] = []
+    running: list[tuple[float, int, str]] = []
+    left = {number: len(parts.segments) for number, parts in enumerate(clips)}
+    open_clips = 0
+    while waiting or queue or running:
+        while waiting and open_clips < 2 * workers:
+            number = waiting.pop(0)
+            queue.append((number, clips[number].plan, "plan"))
+            open_clips += 1
+        while queue and free:
+            number, seconds, kind = queue.pop(0)
+            heapq.heappush(running, (now + seconds, number, kind))
+            free -= 1
+        now, number, kind = heapq.heappop(running)
+        free += 1
+        if kind == "plan":
+            queue += [(number, seconds, "work") for seconds in clips[number].segments]
+        elif kind == "work":
+            left[number] -= 1
+            if not left[number]:
+                queue.append((number, clips[number].join, "join"))
+        else:
+            open_clips -= 1
+    return now
+
+
+def simulate(bundle: str, clips: list[Path], out: Path, workers: list[int]) -> None:
+    """Measure the parts of every clip, and print what more workers would bring for a hundred times as many clips."""
+    one_opencv_thread.enter()
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    parts_of(bundle, clips[0], out / "warm-up")
+    measured = [parts_of(bundle, clip, out / "parts") for clip in clips]
+    os.sched_setaffinity(0, before)
+    one_opencv_thread.leave()
+    plan, segments, join = (
+        sum(one) for one in zip(*((p.plan, sum(p.segments), p.join) for p in measured), strict=True)
+    )
+    print(f"measured on one core: plan {plan:.1f} s, segments {segments:.1f} s, join {join:.1f} s")
+    many = measured * 100
+    alone = simulated(many, 1)
+    for count in workers:
+        print(f"simulated: {len(many)} clips, {count} workers: {alone / simulated(many, count):.1f} times one worker")
+
+
 def hashes(path: Path) -> list[str]:
     """Hash of every decoded frame."""
     with av.open(str(path)) as container:
@@ -113,6 +196,7 @@ def main() -> None:
     parser.add_argument("--size", default="1280x720")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--check", action="store_true", help="compare the frames of lossless outputs")
+    parser.add_argument("--simulate", type=int, nargs="+", metavar="WORKERS", help="such as 8 64 256")
     given = parser.parse_args()
     width, height = map(int, given.size.split("x"))
     with tempfile.TemporaryDirectory() as name:
@@ -132,6 +216,8 @@ def main() -> None:
                 shutil.rmtree(root / f"batch{round_}")
             low, middle, high = min(ratios), statistics.median(ratios), max(ratios)
             print(f"median of {given.rounds} rounds: {middle:.2f} times ({low:.2f} to {high:.2f})")
+            if given.simulate:
+                simulate(given.bundle, clips, root / "simulation", given.simulate)
             if given.check:
                 single(given.bundle, clips, root / "single0", 0)
                 batch(cluster, given.bundle, clips, root / "batch0", 0)

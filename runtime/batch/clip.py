@@ -74,6 +74,13 @@ def index_of(path: str) -> FrameIndex | None:
         decoder.close()
 
 
+def count_of(path: str) -> int:
+    """Frames of a clip, as its container says; 0 where it does not."""
+    source = open_source(path)
+    source.close()
+    return source.info.count or 0
+
+
 def time_of(stamp: int, decoder: Decoder) -> int:
     """Time of a frame in nanoseconds from the clip's beginning."""
     facts = decoder.facts

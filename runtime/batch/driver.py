@@ -55,7 +55,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a job is: clips of all, frames of those that are known so far."""
+    """How far a job is: clips that are complete or have failed, and frames of this run.
+
+    The number of all frames is an estimate until every clip is planned: the others are taken to be as long.
+    """
 
     clips: int
     of_clips: int
@@ -79,13 +82,14 @@ class _Driver:
         self.job, self.folder, self.workers, self.report = job, folder, workers, report
         self.outcome = Outcome()
         self.states: dict[str, _State] = {}
-        self.total = self.known = self.frames = 0
+        self.total = self.planned = self.known = self.frames = 0
 
     def run(self, clips: Sequence[Clip]) -> Outcome:
         """Work on all clips; a few at a time, so that few segments lie on the disk at once."""
         self.total = len(clips)
         self.outcome.done = [clip for clip in clips if self.folder.is_done(clip)]
         waiting = [clip for clip in clips if clip not in self.outcome.done]
+        wanted = len(waiting)
         while waiting or self.states:
             while waiting and len(self.states) < 2 * self.workers.workers:
                 self._begin(waiting.pop(0))
@@ -93,7 +97,8 @@ class _Driver:
             if answer is not None:
                 self._take(*answer)
             done = len(self.outcome.done) + len(self.outcome.failed)
-            self.report(Progress(done, self.total, self.frames, self.known))
+            of_frames = round(self.known * wanted / max(1, self.planned))
+            self.report(Progress(done, self.total, self.frames, max(self.frames, of_frames)))
         return self.outcome
 
     def _begin(self, clip: Clip) -> None:
@@ -121,7 +126,8 @@ class _Driver:
     def _cut(self, state: _State, plan: Plan) -> None:
         """Have every segment worked on."""
         state.plan = plan
-        self.known += 0 if plan.index is None else len(plan.index)
+        self.known += plan.count
+        self.planned += 1
         for start in plan.starts:
             self._submit(state, start)
 

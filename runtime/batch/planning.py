@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..frame import Frame
 from ..processor import Processor, Step
-from .clip import ClipFrames, FrameIndex, index_of
+from .clip import ClipFrames, FrameIndex, count_of, index_of
 
 _THUMBNAIL_WH = (64, 36)
 _LIKE = 8.0  # mean difference of two thumbnails, in grey levels, below which no scene change is sought between them
@@ -31,10 +31,12 @@ class Plan:
     ----------
     starts : first frames of the segments, growing; the first one is 0
     index : of the clip; None if it must be read from its beginning, in one segment
+    count : frames of the clip, as its container says; 0 where that is not known
     """
 
     starts: tuple[int, ...] = (0,)
     index: FrameIndex | None = None
+    count: int = 0
 
 
 def plan_clip(
@@ -54,11 +56,11 @@ def plan_clip(
     SourceError
         If the clip cannot be read.
     """
-    index = index_of(path)
+    index, count = index_of(path), count_of(path)
     if index is None or forgets is None or len(index) < 2 * shortest:
-        return Plan(index=index)
+        return Plan(index=index, count=count)
     if _forgets_always(processor, forgets):
-        return Plan(_spaced(index, shortest), index)
+        return Plan(_spaced(index, shortest), index, count)
     starts = [0]
     for low, high in _changing(path, index):
         if len(index) - starts[-1] < 2 * shortest:
@@ -67,7 +69,7 @@ def plan_clip(
             for frame in _scene_changes(path, index, (max(low, starts[-1] + shortest), high), (processor, forgets)):
                 if frame - starts[-1] >= shortest and len(index) - frame >= shortest:
                     starts.append(frame)
-    return Plan(tuple(starts), index)
+    return Plan(tuple(starts), index, count)
 
 
 def _spaced(index: FrameIndex, shortest: int) -> tuple[int, ...]:
