@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -90,7 +91,10 @@ class VideoSink:
             self._start_ns = result.frame.captured_ns
             self._writer = self._open(size_wh, image)
             self._size_wh = size_wh
-        if size_wh != self._size_wh:
+        if self._info.live and self._size_wh is not None and size_wh != self._size_wh:
+            image = fitted(image_of(result), self._size_wh)
+            self._note_size(size_wh)
+        elif size_wh != self._size_wh:
             raise SinkError(
                 f"{self._path} is a video of one size, and the images changed theirs",
                 expected="{}x{}".format(*(self._size_wh or (0, 0))),
@@ -100,6 +104,12 @@ class VideoSink:
         self._presence.check()
         self._writer.write(image, self._time_ns(result))
         self._written += 1
+
+    def _note_size(self, size_wh: tuple[int, int]) -> None:
+        """Say once that images of another size were fitted in."""
+        note = "{}: images of {}x{} were fitted into {}x{}".format(self._path, *size_wh, *(self._size_wh or (0, 0)))
+        if note not in self.notes:
+            self.notes.append(note)
 
     def _image(self, result: Result[Any]) -> Planes | NDArray[np.uint8]:
         """Take planes where there are any: nothing is converted that the encoder does not want."""
@@ -177,6 +187,18 @@ class VideoSink:
 
 
 CODECS = ENCODERS
+
+
+def fitted(pixels: NDArray[np.uint8], size_wh: tuple[int, int]) -> NDArray[np.uint8]:
+    """Fit an image, (H, W, 3), into a size with its shape kept; what it does not cover is black."""
+    height, width = pixels.shape[:2]
+    scale = min(size_wh[0] / width, size_wh[1] / height)
+    inner_wh = max(1, round(width * scale)), max(1, round(height * scale))
+    kernel = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    canvas = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
+    left, top = (size_wh[0] - inner_wh[0]) // 2, (size_wh[1] - inner_wh[1]) // 2
+    canvas[top : top + inner_wh[1], left : left + inner_wh[0]] = cv2.resize(pixels, inner_wh, interpolation=kernel)
+    return canvas
 
 
 def open_video(address: str, info: SourceInfo, *, task: str, video: VideoOptions | None) -> VideoSink:
