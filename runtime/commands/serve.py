@@ -48,6 +48,7 @@ with a certificate: that is what --tls-cert and --tls-key are for.
 @click.option("--device", default="auto", show_default=True, metavar="|".join(device_choices()))
 @click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "fp16", "int8"]))
 @click.option("--steady", default="auto", show_default=True, type=click.Choice(STEADY_MODES))
+@click.option("--wait", is_flag=True, help="Live: wait for a source that is not there yet.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Any option of the task.")
 def serve(**given: Any) -> None:
     """Show BUNDLE at work on INPUT, on a page that any browser opens.
@@ -61,7 +62,7 @@ def serve(**given: Any) -> None:
     limits = Limits(clients=given["max_clients"], cameras=given["max_cameras"])
     networks = Networks(given["bundle"], device=given["device"], precision=given["precision"])
     choice = Choice(networks.first, given["steady"], read_settings(given["settings"]))
-    feed = Feed(_source(given["address"]))
+    feed = Feed(_source(given["address"]), wait=given["wait"])
     try:
         server = Server(networks, feed, choice, access=access, limits=limits)
     except BaseException:

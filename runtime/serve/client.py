@@ -22,8 +22,8 @@ from aiohttp import WSMsgType, web
 
 from ..errors import SteadyframeError
 from ..io.sinks.jsonl import as_line
+from .encoding import LEVELS, Pace
 from .feeds import Upload
-from .pictures import LEVELS, Pace
 from .room import Room, Shown
 
 if TYPE_CHECKING:
@@ -198,8 +198,8 @@ class Client:
     async def _send_image(self, shown: Shown) -> None:
         level = LEVELS[self._pace.level]
         wanted = (False, True) if self._before else (False,)
-        pictures = self._server.pictures
-        jpegs = await asyncio.gather(*(pictures.jpeg(shown, level, before=each) for each in wanted))
+        encoder = self._server.encoder
+        jpegs = await asyncio.gather(*(encoder.jpeg(shown, level, before=each) for each in wanted))
         frame = shown.result.frame
         head: dict[str, Any] = {
             "number": shown.number,

@@ -17,6 +17,7 @@ from ..image_file import Kind, sniff
 from ..image_file.header import announced_wh
 from ..image_file.read import decode_image
 from ..io.info import Source, SourceInfo
+from ..io.live.policy import LivePolicy
 from ..io.live.signal import Signal, SignalLog
 from ..io.sources import open_source
 from ..stream.channel import Channel, Ended
@@ -78,6 +79,7 @@ class Feed:
     Parameters
     ----------
     address : as of `open_source`
+    wait : for a live source that is not there yet
 
     Raises
     ------
@@ -87,9 +89,10 @@ class Feed:
         If it is a world that waits for actions.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, wait: bool = False) -> None:
         self._address = address
-        self._source: Source = open_source(address, sequence=True)
+        self._policy = LivePolicy(wait=wait)
+        self._source: Source = self._open()
         if hasattr(self._source, "react"):
             self._source.close()
             raise UsageError(
@@ -143,6 +146,9 @@ class Feed:
         self._source.stop()
         self._thread.join(5.0)
 
+    def _open(self) -> Source:
+        return open_source(self._address, sequence=True, policy=self._policy)
+
     def _run(self) -> None:
         index = 0
         while not self._stopped.is_set():
@@ -166,7 +172,7 @@ class Feed:
             if failed and self._stopped.wait(_AGAIN_S):
                 return False
             try:
-                self._source = open_source(self._address, sequence=True)
+                self._source = self._open()
             except SourceError as error:
                 self.trouble, failed = str(error), True
                 continue

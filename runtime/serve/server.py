@@ -22,11 +22,11 @@ from ..errors import UsageError
 from ..io.live.signal import Signal
 from .access import Access, Limits
 from .client import Client
+from .encoding import Encoder, Level
 from .feeds import Feed, Upload
 from .figures import temperature_c
 from .metrics import CONTENT_TYPE, Metrics
 from .networks import STEADY_MODES, Choice, Networks
-from .pictures import Level, Pictures
 from .room import Room, Shown
 
 _PAGE = Path(__file__).parent / "page"
@@ -67,7 +67,7 @@ class Server:
         self, networks: Networks, feed: Feed, choice: Choice, *, access: Access, limits: Limits | None = None
     ) -> None:
         self.limits = limits if limits is not None else Limits()
-        self.pictures = Pictures()
+        self.encoder = Encoder()
         self._networks, self._feed, self._access = networks, feed, access
         self._first = choice
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -207,7 +207,7 @@ class Server:
         for room in list(self._watchers):
             await asyncio.to_thread(room.close)
         await asyncio.to_thread(self._feed.close)
-        self.pictures.close()
+        self.encoder.close()
         self._networks.close()
 
     # -- addresses -------------------------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ class Server:
                 viewer.fresh.clear()
                 continue
             last = shown
-            jpeg = await self.pictures.jpeg(shown, level)
+            jpeg = await self.encoder.jpeg(shown, level)
             head = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(jpeg)}\r\n\r\n".encode()
             await response.write(head + jpeg + b"\r\n")
             self.metrics.images.inc()

@@ -1,6 +1,6 @@
 """A real headless Chromium, driven through its debugging port.
 
-Owns `Chromium`: open a page, run JavaScript in it, take a picture of it, press keys and click.
+Owns `Chromium`: open a page, run JavaScript in it, take a screenshot, press keys and click.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class Chromium:
         )  # fmt: skip
         await self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
-    async def picture(self, path: Path) -> None:
+    async def screenshot(self, path: Path) -> None:
         """Save what is seen as PNG."""
         found = await self.call("Page.captureScreenshot", format="png")
         path.write_bytes(base64.b64decode(found["data"]))

@@ -10,7 +10,7 @@ import aiohttp
 import numpy as np
 import pytest
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.serve.pictures import LEVELS, Pace, encode_jpeg
+from steadyframe.runtime.serve.encoding import LEVELS, Pace, encode_jpeg
 from steadyframe.runtime.serve.room import Shown
 from steadyframe.runtime.tasks.task import Image, Result
 

@@ -74,8 +74,8 @@ def test_the_servers_camera_its_slider_and_a_switch(served, tmp_path):
             assert {address.split("/")[2] for address in page.requests if "://" in address} == {
                 f"127.0.0.1:{site.port}"
             }
-            if folder := os.environ.get("STEADYFRAME_PICTURES"):
-                await page.picture(Path(folder) / "page.png")
+            if folder := os.environ.get("STEADYFRAME_SCREENSHOTS"):
+                await page.screenshot(Path(folder) / "page.png")
 
     asyncio.run(check())
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
+import time
 from pathlib import Path
 
 import aiohttp
 import cv2
 import numpy as np
 import pytest
-from steadyframe.runtime.errors import UsageError
+from steadyframe.runtime.errors import SourceError, UsageError
 from steadyframe.runtime.serve.access import Access, Limits
 from steadyframe.runtime.serve.feeds import Feed
 from steadyframe.runtime.serve.networks import Choice, Networks
@@ -324,3 +325,23 @@ def test_wrong_uses_are_told(tmp_path: Path):
         Limits(clients=0)
     with pytest.raises(UsageError, match="game"):
         Feed("ale://montezuma")
+
+
+def test_a_camera_that_is_not_there_yet_can_be_waited_for(camera_server, tiny_bundle):
+    camera = camera_server(fps=20.0)
+    camera.unplug()
+    with pytest.raises(SourceError):
+        Feed(camera.address)
+    feed = Feed(camera.address, wait=True)
+    tap = feed.tap()
+    try:
+        deadline = time.monotonic() + 20
+        while not feed.reason:
+            assert time.monotonic() < deadline, feed.signal
+            time.sleep(0.05)
+        assert feed.signal.name == "CONNECTING" and "refused" in feed.reason
+        camera_server(port=camera.port, fps=20.0)
+        assert next(iter(tap)).size_wh == (160, 120)
+        assert feed.signal.name == "LIVE" and feed.reason == ""
+    finally:
+        feed.close()

@@ -1,6 +1,6 @@
 """JPEGs of results, made once for all clients, and how large a client gets them.
 
-Owns `Pictures` and `Pace`. Encoding happens in threads; the event loop only waits for it.
+Owns `Encoder` and `Pace`. Encoding happens in threads; the event loop only waits for it.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Pace:
         self._changed_after = self._on_their_way[-1].number if self._on_their_way else number
 
 
-class Pictures:
+class Encoder:
     """Encode results for clients.
 
     Parameters
