@@ -16,7 +16,8 @@ import numpy as np
 from .bundle.bundle import Bundle
 from .engines.autotune import Choice, auto_precision
 from .engines.registry import is_remote, open_sessions
-from .engines.session import OneAtATime, Session
+from .engines.session import Session
+from .engines.shared import SharedSession
 from .errors import BundleError
 from .frame import Frame
 from .io.info import Source
@@ -195,7 +196,9 @@ def open_streams(
     policy: LivePolicy | None = None,
     **opening: Unpack[TaskOpening],
 ) -> StreamGroup:
-    """Open several sources on one set of sessions: the network is in memory once, and runs for one frame at a time.
+    """Open several sources on one set of sessions: the network is in memory once.
+
+    It runs for one source at a time; frames that wait for it go together where its graphs take a batch.
 
     Parameters
     ----------
@@ -226,7 +229,7 @@ def open_streams(
     chosen = choose_precision(loaded, opening.get("precision", "auto"), device=device)
     owned = open_sessions(loaded, device=device, precision=chosen, threads=opening.get("threads", 0))
     lock = threading.Lock()
-    shared = {role: OneAtATime(session, lock) for role, session in owned.items()}
+    shared = {role: SharedSession(session, lock) for role, session in owned.items()}
     waits = LivePolicy(wait=True) if policy is None else policy
 
     def close_shared() -> None:

@@ -5,7 +5,6 @@ Owns the `Session` protocol and the check of what goes into one.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -42,45 +41,6 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Free the engine's memory; the session is of no use afterwards. Does nothing the second time."""
-
-
-class OneAtATime:
-    """A session that several streams share, each of whose runs waits for the one before.
-
-    Two runs at once would take the same cores from each other, and both would end later.
-
-    Parameters
-    ----------
-    session : shared; whoever opened it closes it
-    lock : that the sessions of one network share
-    """
-
-    def __init__(self, session: Session, lock: threading.Lock) -> None:
-        self._session = session
-        self._lock = lock
-
-    @property
-    def device(self) -> str:
-        """The device in use."""
-        return self._session.device
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """What `run` takes."""
-        return self._session.inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """What `run` returns."""
-        return self._session.outputs
-
-    def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
-        """Run the graph when no other stream does; arrays as of the session, such as (1, h, w, 3)."""
-        with self._lock:
-            return self._session.run(feeds)
-
-    def close(self) -> None:
-        """Leave the session to whoever opened it."""
 
 
 def closed_error(name: str) -> UsageError:
