@@ -36,6 +36,8 @@ def run_one(task: str, frames: int, size: str, steady: str) -> None:
     """Run one task; prints its samples as JSON."""
     import steadyframe as sf
 
+    if task.startswith("policy"):
+        size = "160x210"  # of the game's screen
     images = [frame.pixels.copy() for frame in sf.open_source(f"sample://?size={size}&frames=300")]
     count = 0
 

@@ -11,7 +11,7 @@ import json
 import math
 import threading
 import time
-from collections import deque
+from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,6 +153,26 @@ class Stats:
         write_whole(path, (json.dumps({**facts, **self.as_json()}, indent=2) + "\n").encode())
 
 
+class _Window:
+    """The last samples of one quantity, in memory that is there from the beginning: no stream grows by them."""
+
+    def __init__(self) -> None:
+        self._values = array("d", [0.0]) * WINDOW
+        self._count = 0
+
+    def append(self, value: float) -> None:
+        """Add a sample in place of the oldest."""
+        self._values[self._count % WINDOW] = value
+        self._count += 1
+
+    def samples(self) -> tuple[float, ...]:
+        """Copy the samples, oldest first."""
+        if self._count <= WINDOW:
+            return tuple(self._values[: self._count])
+        start = self._count % WINDOW
+        return (*self._values[start:], *self._values[:start])
+
+
 class StatsRecorder:
     """Counts and times of one stream; all methods may be called from any thread."""
 
@@ -164,8 +184,8 @@ class StatsRecorder:
         self._started_ns = time.monotonic_ns()
         self._settled_ns = 0
         self._last_ns = 0
-        self._ages: deque[float] = deque(maxlen=WINDOW)
-        self._stages: dict[str, deque[float]] = {}
+        self._ages = _Window()
+        self._stages: dict[str, _Window] = {}
 
     def start(self) -> None:
         """Set the clock to zero."""
@@ -222,8 +242,8 @@ class StatsRecorder:
         """Return the current figures."""
         with self._lock:
             counts: dict[str, Any] = dict(self._counts)
-            ages = tuple(self._ages)
-            stages = {stage: tuple(samples) for stage, samples in self._stages.items()}
+            ages = self._ages.samples()
+            stages = {stage: window.samples() for stage, window in self._stages.items()}
             started_ns, settled_ns, last_ns = self._started_ns, self._settled_ns, self._last_ns
             first_ms, lowered = self._first_ms, self._lowered
         seconds = max(0, last_ns - started_ns) / 1e9
@@ -240,7 +260,7 @@ class StatsRecorder:
     def _sample(self, stage: str, spent_ms: float) -> None:
         """Add a time; the caller holds the lock."""
         if stage not in self._stages:
-            self._stages[stage] = deque(maxlen=WINDOW)
+            self._stages[stage] = _Window()
         self._stages[stage].append(spent_ms)
 
 
