@@ -85,12 +85,21 @@ def open_task(
     """
     loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
     chosen = choose_precision(loaded, precision, device=device)
-    sessions = open_sessions(loaded, device=device, precision=chosen, threads=threads)
+    given = dict(options or {})
+    read = task_descriptor(loaded.manifest.task).reads(loaded.manifest)
+    if read and "processor" not in given:
+        given["processor"] = open_processor(read, steady="off", device=device, threads=threads)
     try:
-        return build_task(loaded.manifest, sessions, options, owned=True)
+        sessions = open_sessions(loaded, device=device, precision=chosen, threads=threads)
+        try:
+            return build_task(loaded.manifest, sessions, given, owned=True)
+        except BaseException:
+            for session in sessions.values():
+                session.close()
+            raise
     except BaseException:
-        for session in sessions.values():
-            session.close()
+        if "processor" in given:
+            given["processor"].close()
         raise
 
 

@@ -57,6 +57,9 @@ class AgentOptions:
     random_goals : decisions of phase 1, where goals are drawn uniformly (epsilon_2 = 1)
     hard_goals : random goals are drawn the more often the less they are reached, instead of equally often
     meta_anneal : decisions over which epsilon_2 falls from 1 to `meta_floor` after phase 1
+    time_discount : discount what follows a goal by gamma to the power of the decisions that the goal took (options of
+        Sutton, Precup, Singh 1999) instead of once, as the paper does. Without it a goal costs the same however long
+        it takes
     """
 
     horizon: int | None = None
@@ -73,6 +76,7 @@ class AgentOptions:
     hard_goals: bool = False
     meta_anneal: int = 50_000
     meta_floor: float = 0.1
+    time_discount: bool = False
 
 
 @dataclass(slots=True)
@@ -237,7 +241,7 @@ class Agent:
         if reached or ended or cut or given_up:
             self.meta_memory.store(
                 observation=np.asarray(seat.start)[None], choice=[seat.goal], reward=[seat.reward], ended=[ended],
-                following=np.asarray(after)[None], allowed=self._mask(after)[None],
+                following=np.asarray(after)[None], allowed=self._mask(after)[None], age=[seat.age],
             )  # fmt: skip
             self.epsilon.attempted(seat.goal, reached)
             events.append(Attempt(self.decisions, index, seat.goal, reached, seat.age))
@@ -297,6 +301,7 @@ class Agent:
                 next_observations=rows["following"],
                 goals=np.zeros(len(rows["choice"]), np.int64),
                 next_allowed=None if self.goals.allowed is None else rows["allowed"],
+                durations=rows["age"] if self.options.time_discount else None,
             )
         )
 
@@ -323,6 +328,7 @@ def meta_fields(shape: tuple[int, ...], dtype: Any, num_goals: int) -> dict[str,
         "ended": ((), np.bool_),
         "following": (shape, dtype),
         "allowed": ((num_goals,), np.bool_),
+        "age": ((), np.float32),
     }
 
 

@@ -32,6 +32,7 @@ from .schedules import GoalEpsilon
 HEIGHT, WIDTH = 90, 160  # units of the view; a real view is scaled to them
 STEP = 3.0  # units that the view moves by an action
 MOVES = {"stay": (0, 0), "left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
+FOLLOWED = ("left_shoulder", "right_shoulder")  # their middle is the subject of a real view
 SCENE = Scene(
     size_hw=(HEIGHT, WIDTH),
     goals=(
@@ -48,7 +49,8 @@ WALKS = 0.8  # units a decision, from which a subject walks
 class PanTilt(gymnasium.Env[NDArray[np.float32], int]):
     """A subject wanders over a plane; the action moves the view.
 
-    The observation is the object vector of `SCENE`: the subject's place in the view, now and three decisions before.
+    The observation is the object vector of `SCENE`: the subject's place in the view, now and three decisions before;
+    the earlier places are where they lie in the view of now, so that a walker is known in a view that moves along.
     Reward 1 when the subject comes to the place that the image wants, at most once in 10 decisions; an episode ends
     when the subject leaves the view, and is cut after 300 decisions.
     """
@@ -61,7 +63,7 @@ class PanTilt(gymnasium.Env[NDArray[np.float32], int]):
         self._track = Track(SCENE)
         self._moves = np.array(list(MOVES.values()), np.float64) * STEP
         self._place = self._speed = np.zeros(2)
-        self._age, self._paid = 0, -10
+        self._age, self._paid, self._noise = 0, -10, 0.0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -71,6 +73,7 @@ class PanTilt(gymnasium.Env[NDArray[np.float32], int]):
         self._track.reset()
         self._place = self.np_random.uniform((10, 10), (WIDTH - 10, HEIGHT - 10))
         self._speed, self._age, self._paid = np.zeros(2), 0, -10
+        self._noise = self.np_random.uniform(0, 0.3)  # people stand more or less still, and are found so
         return self._observe(), {}
 
     def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
@@ -79,7 +82,8 @@ class PanTilt(gymnasium.Env[NDArray[np.float32], int]):
         if self.np_random.random() < 0.03:  # it makes up its mind: stand, or walk to either side
             across = self.np_random.choice((-1.0, 0.0, 1.0)) * self.np_random.uniform(1.0, 2.0)
             self._speed = np.array((across, self.np_random.normal(0, 0.3)))
-        self._place = self._place + self._speed + self.np_random.normal(0, 0.3, 2) - self._moves[action]
+        self._place = self._place + self._speed + self._noise * self.np_random.normal(0, 1, 2) - self._moves[action]
+        self._track.shift(*(float(-units) for units in self._moves[action]))
         self._age += 1
         lost = not (0 <= self._place[0] < WIDTH and 0 <= self._place[1] < HEIGHT)
         after = self._observe()
@@ -110,17 +114,19 @@ class Args:
 
     out: str = "runs/hdqn/camera"
     seed: int = 0
-    decisions: int = 60_000
+    decisions: int = 200_000
     environments: int = 8
-    hidden: int = 64
+    hidden: int = 96
     lr: float = 1e-3
-    gamma: float = 0.95
+    gamma: float = 0.97
+    meta_lr: float = 2e-4
+    meta_gamma: float = 0.9  # a decision; so near to 1 that all goals look alike, a still subject is left where it is
 
 
 def train(args: Args) -> dict[str, float]:
     """Train and write `<out>/camera.pt`; gives figures of the last 10,000 decisions."""
     torch.manual_seed(args.seed)
-    deep = DeepOptions(gamma=args.gamma, lr=args.lr, target_rate=0.01)
+    deep = DeepOptions(gamma=args.meta_gamma, lr=args.meta_lr, target_rate=0.01)
     bounded = DeepOptions(gamma=args.gamma, lr=args.lr, target_rate=0.01, ceiling=1.0)
     goals, shape = len(SCENE.goals), (SCENE.length,)
     controller = DeepQ(ObjectNet(SCENE, num_goals=goals, num_choices=len(MOVES), hidden=args.hidden), bounded)
@@ -134,7 +140,7 @@ def train(args: Args) -> dict[str, float]:
         epsilon=GoalEpsilon(goals, floor=0.05, over=4_000),
         options=AgentOptions(
             horizon=60, all_goals=True, update_every=8, batch=128, learn_start=1_000, meta_batch=64,
-            meta_update_every=16, random_goals=15_000, meta_anneal=15_000, meta_floor=0.05,
+            meta_update_every=2, random_goals=15_000, meta_anneal=15_000, meta_floor=0.05, time_discount=True,
         ),
         rng=np.random.default_rng(args.seed),
     )  # fmt: skip

@@ -78,7 +78,8 @@ class DeepQ:
         if rewards.ndim == 2:
             choices = choices[:, None].expand(rewards.shape)
         taken = every.gather(-1, choices.unsqueeze(-1)).squeeze(-1)
-        targets = rewards + self.gamma * torch.where(ends, 0.0, self._following(batch))
+        discount = self.gamma if batch.durations is None else self.gamma ** torch.from_numpy(batch.durations)
+        targets = rewards + discount * torch.where(ends, 0.0, self._following(batch))
         if batch.floors is not None:
             targets = torch.maximum(targets, torch.from_numpy(batch.floors))
         loss = functional.smooth_l1_loss(taken, targets, reduction="none")

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from ...runtime.errors import BundleError
 from ..checkpoint import Checkpoint
-from .camera import MOVES
+from .camera import FOLLOWED, MOVES, STEP
 from .camera import SCENE as CAMERA_SCENE
 from .mdp import NUM_STATES
 from .montezuma import ACTIONS, COLORS, SCENE
 from .net import ObjectNet, PaperNet, TableNet
+from .screens import SIZES
 
 META_HIDDEN = 64  # units of a hidden layer of Montezuma's meta-controller
 
@@ -93,10 +94,11 @@ def _montezuma(config: Mapping[str, Any]) -> World:
 
 def _montezuma_pixels(config: Mapping[str, Any]) -> World:
     """Make the paper's networks over four luma frames and a goal mask."""
+    size = SIZES[config["args"].get("network", "paper")]
     return World(
-        PaperNet(num_choices=len(ACTIONS)),
-        PaperNet(num_choices=len(SCENE.goals)),
-        torch.randint(0, 256, (1, 5, 84, 84), dtype=torch.uint8),
+        PaperNet(num_choices=len(ACTIONS), size=size),
+        PaperNet(num_choices=len(SCENE.goals), size=size),
+        torch.randint(0, 256, (1, 5, size, size), dtype=torch.uint8),
         {"observation": "planes", "scene": SCENE.to_settings(), "colors": COLORS.to_settings()},
     )
 
@@ -108,7 +110,13 @@ def _camera(config: Mapping[str, Any]) -> World:
         ObjectNet(CAMERA_SCENE, num_goals=goals, num_choices=len(MOVES), hidden=hidden),
         ObjectNet(CAMERA_SCENE, num_goals=1, num_choices=goals, hidden=hidden),
         torch.rand(1, CAMERA_SCENE.length) * 80,
-        {"observation": "subject", "scene": CAMERA_SCENE.to_settings()},
+        {
+            "observation": "subject",
+            "scene": CAMERA_SCENE.to_settings(),
+            "finder": "pose",
+            "joints": list(FOLLOWED),
+            "moves": {name: [STEP * x, STEP * y] for name, (x, y) in MOVES.items()},
+        },
     )
 
 

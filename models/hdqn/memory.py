@@ -91,13 +91,15 @@ class ReplayMemory:
 
     def state(self) -> dict[str, Any]:
         """Give what `restore` needs, filled rows only."""
-        return {"stored": self.stored, "rows": {name: rows[: len(self)] for name, rows in self.rows.items()}}
+        rows = {name: _plain(rows[: len(self)]) for name, rows in self.rows.items()}
+        return {"stored": self.stored, "rows": rows}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` gave; all priorities start equal."""
         self.stored = int(state["stored"])
         for name, rows in self.rows.items():
-            rows[: len(self)] = np.asarray(state["rows"][name])
+            kept = np.ascontiguousarray(state["rows"][name])
+            rows[: len(self)] = kept.view(rows.dtype)[:, 0] if rows.dtype.names else kept
         if self.priority:
             self._set(np.arange(len(self)), np.ones(len(self)))
 
@@ -111,3 +113,8 @@ class ReplayMemory:
         while nodes[0] > 1:
             nodes = nodes >> 1  # a parent twice is computed twice, alike
             self._tree[nodes] = self._tree[2 * nodes] + self._tree[2 * nodes + 1]
+
+
+def _plain(rows: NDArray[Any]) -> NDArray[Any]:
+    """Give rows of several named parts, (N,), as bytes, (N, size of a row); others as they are."""
+    return rows.view(np.uint8).reshape(len(rows), -1) if rows.dtype.names else rows

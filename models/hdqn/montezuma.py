@@ -61,6 +61,7 @@ class GameOptions:
     max_noops : up to this many frames of doing nothing at the start of a game
     max_decisions : length of an episode
     one_life : an episode ends with the life, as training needs it; else with the game
+    screens : side of the screens that `play_games` shows the Q-functions beside the object vector; 0 for none
     """
 
     skip: int = 4
@@ -68,6 +69,7 @@ class GameOptions:
     max_noops: int = 30
     max_decisions: int = 5_000
     one_life: bool = True
+    screens: int = 0
 
 
 class Montezuma(gymnasium.Env[NDArray[np.float32], int]):

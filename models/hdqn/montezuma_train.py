@@ -31,6 +31,7 @@ from .net import ObjectNet
 from .play import Score, play_games
 from .restarts import KINDS, Archive, Restarts
 from .schedules import GoalEpsilon
+from .screens import SIZES, ScreenQ, Screens, objects_of, observation_dtype
 
 TASK = "policy"
 
@@ -41,6 +42,7 @@ class Args:
 
     out: str = "runs/hdqn/montezuma"
     seed: int = 0
+    network: str = "objects"  # or screens as in the paper: "paper" (84 x 84) or "small" (42 x 42)
     decisions: int = 1_000_000
     minutes: float = 1e9  # stop (and resume later) after this much time
     environments: int = 16  # half of them with sticky actions
@@ -65,6 +67,8 @@ class Args:
     random_goals: int = 150_000  # phase 1
     hard_goals: bool = True  # in phase 1
     meta_anneal: int = 50_000
+    meta_gamma: float = 0.98
+    time_discount: bool = False  # of the meta-controller; the paper discounts once a goal
     epsilon_over: int = 15_000  # decisions on a goal
     evaluate_every: int = 100_000
     games: int = 4  # of an evaluation on the way
@@ -80,15 +84,27 @@ class Run:
         rng = np.random.default_rng(args.seed)
         deep = DeepOptions(gamma=args.gamma, lr=args.lr, double=args.double, target_rate=args.target_rate)
         bounded = replace(deep, ceiling=1.0 if args.goal_ends and args.ceiling else None)
+        of_meta = replace(deep, gamma=args.meta_gamma)
         goals, actions = len(SCENE.goals), len(ACTIONS)
-        controller = DeepQ(ObjectNet(SCENE, num_goals=goals, num_choices=actions, hidden=args.hidden), bounded)
-        meta = DeepQ(ObjectNet(SCENE, num_goals=1, num_choices=goals, hidden=META_HIDDEN), deep)
-        shape = (SCENE.length,)
+        shape: tuple[int, ...] = (SCENE.length,)
+        kind: Any = np.float32
+        if args.network == "objects":
+            controller = DeepQ(ObjectNet(SCENE, num_goals=goals, num_choices=actions, hidden=args.hidden), bounded)
+            meta = DeepQ(ObjectNet(SCENE, num_goals=1, num_choices=goals, hidden=META_HIDDEN), of_meta)
+        else:
+            size = SIZES[args.network]
+            controller = ScreenQ(size, num_choices=actions, masked=True, options=bounded)
+            meta = ScreenQ(size, num_choices=goals, masked=False, options=of_meta)
+            shape, kind = (), observation_dtype(size)
         self.agent = Agent(
-            controller, meta, Goals(SCENE.reached, SCENE.allowed),
+            controller, meta,
+            Goals(
+                lambda before, after: SCENE.reached(objects_of(before), objects_of(after)),
+                lambda observation: SCENE.allowed(objects_of(observation)),
+            ),
             (
-                ReplayMemory(args.memory, controller_fields(shape, np.float32, goals), priority=args.priority),
-                ReplayMemory(50_000, meta_fields(shape, np.float32, goals)),
+                ReplayMemory(args.memory, controller_fields(shape, kind, goals), priority=args.priority),
+                ReplayMemory(args.memory // 10, meta_fields(shape, kind, goals)),
             ),
             epsilon=GoalEpsilon(goals, over=args.epsilon_over),
             options=AgentOptions(
@@ -96,7 +112,7 @@ class Run:
                 update_every=args.update_every, batch=args.batch, learn_start=5_000, meta_batch=64,
                 meta_learn_start=500, meta_update_every=64, random_goals=args.random_goals,
                 hard_goals=args.hard_goals,
-                meta_anneal=args.meta_anneal,
+                meta_anneal=args.meta_anneal, time_discount=args.time_discount,
             ),
             rng=rng,
         )  # fmt: skip
@@ -112,7 +128,8 @@ class Run:
             options = GameOptions(sticky=sticky, max_decisions=self.args.episode)
             game = Montezuma(options, seed=self.args.seed * 1_000 + i)
             plain = self.args.restarts == "none"
-            games.append(game if plain else Restarts(game, self.archive, share=self.args.restart_share))
+            world = game if plain else Restarts(game, self.archive, share=self.args.restart_share)
+            games.append(world if self.args.network == "objects" else Screens(world, size=SIZES[self.args.network]))
         return games
 
     def train(self) -> None:
@@ -162,7 +179,8 @@ class Run:
         """Play whole games from the start, plain and with sticky actions."""
         found = {}
         for name, sticky in (("plain", 0.0), ("sticky", self.args.sticky)):
-            options = GameOptions(one_life=False, sticky=sticky, max_decisions=2_500)
+            screens = SIZES.get(self.args.network, 0)
+            options = GameOptions(one_life=False, sticky=sticky, max_decisions=2_500, screens=screens)
             seed = 10_000 + self.agent.decisions
             scores = play_games(self.agent.controller, self.agent.meta, options, games=self.args.games, seed=seed)
             found[name] = Score.shares(scores)
@@ -173,7 +191,8 @@ class Run:
         agent = self.agent
         controller, meta = agent.controller, agent.meta
         assert isinstance(controller, DeepQ) and isinstance(meta, DeepQ)
-        config = {"world": "montezuma", "args": asdict(self.args)}
+        world = "montezuma" if self.args.network == "objects" else "montezuma-pixels"
+        config = {"world": world, "args": asdict(self.args)}
         return Checkpoint(
             TASK, config, weights_of(controller.net, meta.net), self._resume_state() if complete else {},
             agent.decisions, self.seconds,
@@ -191,7 +210,11 @@ class Run:
         agent = self.agent
 
         def tensors(state: dict[str, Any]) -> dict[str, Any]:
-            return state | {"rows": {name: torch.from_numpy(rows) for name, rows in state["rows"].items()}}
+            rows = {
+                name: values.view(np.uint8) if values.dtype.names else values
+                for name, values in state["rows"].items()
+            }
+            return state | {"rows": {name: torch.from_numpy(values) for name, values in rows.items()}}
 
         archive = np.frombuffer(pickle.dumps(self.archive.cells), np.uint8)
         return {
@@ -220,7 +243,11 @@ class Run:
 
 
 def _main() -> None:
-    args = parse(Args, program="python -m steadyframe.models.hdqn.montezuma_train", choices={"restarts": KINDS})
+    args = parse(
+        Args,
+        program="python -m steadyframe.models.hdqn.montezuma_train",
+        choices={"restarts": KINDS, "network": ("objects", *SIZES)},
+    )
     torch.set_num_threads(1)
     run = Run(args)
     run.resume()

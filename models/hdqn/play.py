@@ -9,10 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import gymnasium
 import numpy as np
 
 from .montezuma import DOOR_SCORE, SCENE, GameOptions, Montezuma
 from .qfunction import QFunction
+from .screens import Screens, objects_of
 
 KEY_SCORE = 100
 HORIZON = 300  # decisions after which a goal is given up
@@ -72,19 +74,23 @@ class _Table:
 
     def __init__(self, game: Montezuma) -> None:
         self.game, self.score = game, Score()
-        self.observation, _ = game.reset()
+        self._world: gymnasium.Env[Any, Any] = (
+            Screens(game, size=game.options.screens) if game.options.screens else game
+        )
+        self.observation, _ = self._world.reset()
         self.goal, self.age, self.over = -1, 0, False
 
     def choose(self, meta: QFunction, rng: np.random.Generator, epsilon: float) -> None:
-        mask = SCENE.allowed(self.observation)
+        mask = SCENE.allowed(objects_of(self.observation))
         values = np.where(mask, meta.values(self.observation[None], ONLY)[0], -np.inf)
         self.goal = int(rng.choice(np.flatnonzero(mask))) if rng.random() < epsilon else int(values.argmax())
         self.age = 0
 
     def step(self, action: int) -> None:
-        after, _, ended, cut, info = self.game.step(action)
+        after, _, ended, cut, info = self._world.step(action)
         self.age += 1
-        reached = bool(SCENE.reached(self.observation, after)[self.goal]) and not info["life_lost"]
+        hits = SCENE.reached(objects_of(self.observation), objects_of(after))
+        reached = bool(hits[self.goal]) and not info["life_lost"]
         if reached or info["life_lost"] or self.age >= HORIZON:
             self.score.goals.append((self.goal, reached))
             self.goal = -1

@@ -28,6 +28,7 @@ class Batch:
     weights : (N,) importance weights of prioritized replay, or None
     floors : shaped as `rewards`, returns that were seen after these very choices; a target is never below. None: 0
     next_allowed : (N, num_choices) bool, choices that may follow; None means all
+    durations : (N,) float32, decisions that each choice took; what follows counts gamma ** durations. None: 1 each
     """
 
     observations: NDArray[Any]
@@ -39,6 +40,7 @@ class Batch:
     weights: NDArray[np.float32] | None = None
     next_allowed: NDArray[np.bool_] | None = None
     floors: NDArray[np.float32] | None = None
+    durations: NDArray[np.float32] | None = None
 
 
 class QFunction(Protocol):
@@ -101,7 +103,8 @@ class TabularQ:
         if batch.next_allowed is not None:
             values = np.where(batch.next_allowed, values, -np.inf)
         best = values.max(-1)
-        targets = batch.rewards + self.gamma * np.where(batch.ends, 0, best)
+        discount = self.gamma if batch.durations is None else self.gamma**batch.durations
+        targets = batch.rewards + discount * np.where(batch.ends, 0, best)
         if batch.floors is not None:
             targets = np.maximum(targets, batch.floors)
         errors = targets - self.table[goals, states, choices]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from torch.nn import functional
 from ..checkpoint import Checkpoint, code_commit
 from .graph import of_checkpoint, weights_of
 from .montezuma import SCENE
+from .qfunction import Batch
+from .screens import objects_of
 
 MIDDLE_LADDER, ROPE, RIGHT_LADDER, LEFT_LADDER, KEY, LEFT_DOOR, RIGHT_DOOR = range(7)
 BATCH = 512
@@ -34,6 +37,24 @@ def next_goal(x: float, y: float, *, has_key: bool) -> int:
     )  # fmt: skip
     rules = back if has_key else there
     return next((goal for holds, goal in rules if holds), RIGHT_DOOR if has_key else ROPE)
+
+
+class TaughtOrder:
+    """The rule as a meta-controller: a Q-function (`qfunction.QFunction`) that learns nothing."""
+
+    num_choices, gamma = len(SCENE.goals), 1.0
+
+    def values(self, observations: NDArray[Any], goals: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Give 1 to the rule's goal and 0 to the others: object vectors (N, length) -> (N, G)."""
+        del goals  # a meta-controller has one
+        key = 2 * SCENE.history + 2
+        rows = objects_of(observations)
+        chosen = [next_goal(float(row[0]), float(row[1]), has_key=bool(row[key] == 0)) for row in rows]
+        return np.eye(self.num_choices, dtype=np.float32)[chosen]
+
+    def learn(self, batch: Batch) -> NDArray[np.float32]:
+        """Give no errors, (N,) zeros."""
+        return np.zeros(len(batch.choices), np.float32)
 
 
 def examples(count: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

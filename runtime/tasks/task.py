@@ -186,6 +186,8 @@ class TaskDescriptor:
     quality_metric : ``module:attribute`` of the `QualityMetric` that judges cheaper precisions; empty if none
     forgets : task, motion and feeds of a frame -> whether nothing of earlier frames has any influence from this frame
         on, on the task or on its stage: a video may be cut there. None where the task never forgets within a video
+    reads : manifest -> name of another bundle whose results the task reads; `open_task` opens a processor of it and
+        passes it as option `processor`. Empty if the task reads frames alone
     """
 
     name: str
@@ -195,3 +197,4 @@ class TaskDescriptor:
     reference: str = ""
     quality_metric: str = ""
     forgets: Callable[[Any, Motion, Feeds], bool] | None = None
+    reads: Callable[[Manifest], str] = lambda _: ""

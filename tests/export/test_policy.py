@@ -9,7 +9,7 @@ from steadyframe.export.bundle import BundleFacts, export_bundle
 from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.models.hdqn.camera import SCENE as CAMERA_SCENE
 from steadyframe.models.hdqn.graph import WORLDS, of_checkpoint, weights_of
-from steadyframe.models.hdqn.montezuma import SCENE
+from steadyframe.models.hdqn.montezuma import SCENE, GameOptions, Montezuma
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.engines.registry import open_sessions
 from steadyframe.runtime.errors import BundleError, UsageError
@@ -128,14 +128,35 @@ def test_weights_of_another_world_are_refused(checkpoints):
         of_checkpoint(Checkpoint("policy", {"world": "chess"}, {}))
 
 
-def test_the_shipped_policy_chooses_as_pytorch_does():
+def played_states(policy, count):
+    """Object vectors that come up in real games which the policy plays, a third of its actions at random."""
+    game, rng, rows = Montezuma(GameOptions(sticky=0.25, one_life=False), seed=5), np.random.default_rng(5), []
+    while len(rows) < count:
+        state, _ = game.reset()
+        over, goal, age = False, -1, 0
+        while not over and len(rows) < count:
+            rows.append(state)
+            if goal < 0 or age > 100:
+                goal, age = policy.choose_goal(state, SCENE.allowed(state)), 0
+            random = rng.random() < 1 / 3
+            action = int(rng.integers(policy.num_actions)) if random else policy.choose_action(state, goal)
+            after, _, over, cut, _ = game.step(action)
+            age, over = age + 1, over or cut
+            if SCENE.reached(state, after)[goal]:
+                goal = -1
+            state = after
+    return np.array(rows)
+
+
+def test_the_shipped_policy_chooses_as_pytorch_does_in_real_games():
     bundle = Bundle.load("policy-montezuma")
     world, policy = (
         of_checkpoint(Checkpoint.load("policy-montezuma")),
         Policy(bundle.manifest, open_sessions(bundle, device="cpu", threads=1)),
     )
-    rng = np.random.default_rng(1)
-    states, goals = observations("montezuma", STATES, rng), rng.integers(0, policy.num_goals, STATES)
+    states = played_states(policy, STATES)
+    assert len(np.unique(states[:, :2], axis=0)) > 500, "they lie all over the room"
+    goals = np.random.default_rng(1).integers(0, policy.num_goals, STATES)
     with torch.inference_mode():
         actions = world.controller(torch.from_numpy(states)).numpy()[np.arange(STATES), goals]
         meta = world.meta(torch.from_numpy(states)).numpy()[:, 0]

@@ -167,6 +167,14 @@ class Track:
         """Continue from a vector that was kept earlier, (length,) float32."""
         self.vector = vector
 
+    def shift(self, x: float, y: float) -> None:
+        """Say that the view has moved: what was seen before lies (x, y) pixels further on in it now."""
+        if self.vector is not None:
+            moved = self.vector.copy()
+            moved[0 : 2 * self.scene.history : 2] += x
+            moved[1 : 2 * self.scene.history : 2] += y
+            self.vector = moved
+
     def add(self, agent_xy: tuple[float, float], hazard_x: float, present: NDArray[Any]) -> NDArray[np.float32]:
         """Add one observation and give the vector, a new array.
 

@@ -6,7 +6,7 @@ when the old one is reached, given up or lost. Everything that is remembered lie
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from ...frame import Frame
 from ...temporal.options import SteadyOptions
 from ...temporal.stage import EveryFrame, Motion, Outputs, Stage
 from ..sessions import TaskSessions
-from ..task import Feeds, Placement, TaskDescriptor
+from ..task import Feeds, Placement
 from .detect import ColorDetector, Colors, Sighting
 from .policy import Policy
 from .scene import Scene, Track
@@ -141,7 +141,7 @@ class PolicyTask:
         if kind != "objects":
             raise BundleError(
                 f"The policy of bundle {manifest.name!r} does not look at frames",
-                expected="observation 'objects'",
+                expected="observation 'objects' or 'subject'",
                 found=repr(kind),
                 todo="Call it with its own observations: steadyframe.runtime.tasks.policy.policy.Policy",
             )
@@ -250,38 +250,3 @@ class PolicyTask:
         """Forget the past: another game, another life."""
         self._track.reset()
         self._goal, self._age = -1, 0
-
-
-def open_policy(manifest: Manifest, sessions: TaskSessions, options: Mapping[str, Any]) -> PolicyTask:
-    """Open the task.
-
-    Raises
-    ------
-    UsageError
-        If an option is not a number of its kind.
-    """
-    kinds: dict[str, Callable[[Any], Any]] = {"epsilon": float, "seed": int, "horizon": int, "episodes": int}
-    given = {}
-    for name, value in options.items():
-        if name == "critic":
-            continue
-        if name not in kinds:
-            raise UsageError("There is no such option", found=name, available=descriptor.options)
-        try:
-            given[name] = kinds[name](value)
-        except (TypeError, ValueError):
-            raise UsageError(f"Option {name!r} is a number", expected=kinds[name].__name__, found=value) from None
-    return PolicyTask(manifest, sessions, PolicyOptions(**given), critic=options.get("critic"))
-
-
-descriptor = TaskDescriptor(
-    name="policy",
-    open=open_policy,
-    options={
-        "epsilon": "share of random choices, 0 to 1",
-        "seed": "of the random choices",
-        "horizon": "decisions after which an unreached goal is given up",
-        "episodes": "games that a played world shall last; 0 leaves it to the world",
-        "critic": "from Python: (before, after) -> (G,) bool, which goals were reached",
-    },
-)

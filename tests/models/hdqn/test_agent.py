@@ -52,6 +52,7 @@ def test_meta_memory_starts_where_the_goal_was_chosen():
     rows = {name: values[:2].tolist() for name, values in agent.meta_memory.rows.items() if name != "allowed"}
     assert rows == {
         "observation": [0, 3], "choice": [3, 5], "reward": [3.0, 2.0], "ended": [False, True], "following": [3, 5],
+        "age": [3.0, 2.0],
     }  # fmt: skip
     assert [(e.goal, e.reached, e.age) for e in events if isinstance(e, Attempt)] == [(3, True, 3), (5, True, 2)]
     assert [(e.score, e.decisions) for e in events if isinstance(e, Episode)] == [(5.0, 5)]

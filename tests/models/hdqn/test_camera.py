@@ -17,7 +17,7 @@ def test_turning_right_moves_the_subject_left():
     before, _ = world.reset(seed=1)
     after, *_ = world.step(ACTIONS.index("right"))
     assert after[0] - before[0] == pytest.approx(-STEP, abs=1.5)
-    assert after[2:4].tolist() == before[:2].tolist(), "the history holds where it was"
+    assert after[2:4].tolist() == [before[0] - STEP, before[1]], "the history lies in the view of now"
 
 
 def test_room_lies_in_front_of_a_walker():

@@ -136,3 +136,20 @@ def test_target_follows_slowly_and_state_comes_back():
     again.restore(q.state())
     assert again.updates == 1
     assert torch.equal(again.target.layers[-1].bias, q.target.layers[-1].bias)
+
+
+def test_what_follows_a_long_choice_counts_less():
+    following, lr = 2.0, 1e-2
+    targets = []
+    for durations in (None, np.array([1, 3], np.float32)):
+        net = ObjectNet(SCENE, num_goals=1, num_choices=2, hidden=8)
+        with torch.no_grad():
+            net.layers[-1].bias.fill_(following)
+        q, vectors = DeepQ(net, DeepOptions(gamma=0.5, lr=lr)), object_vectors(2)
+        batch = Batch(
+            observations=vectors, choices=np.zeros(2, np.int64), rewards=np.zeros(2, np.float32),
+            ends=np.zeros(2, bool), next_observations=vectors, goals=np.zeros(2, np.int64), durations=durations,
+        )  # fmt: skip
+        targets.append(following - q.learn(batch))  # the error is the value less the target
+    assert targets[0] == pytest.approx([1.0, 1.0])
+    assert targets[1] == pytest.approx([1.0, 0.25])

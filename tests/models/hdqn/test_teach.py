@@ -6,7 +6,7 @@ from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.models.hdqn.graph import of_checkpoint, weights_of
 from steadyframe.models.hdqn.montezuma import SCENE
 from steadyframe.models.hdqn.net import ObjectNet
-from steadyframe.models.hdqn.teach import LEFT_DOOR, RIGHT_DOOR, next_goal, teach
+from steadyframe.models.hdqn.teach import LEFT_DOOR, RIGHT_DOOR, TaughtOrder, next_goal, teach
 
 NAMES = [goal.name for goal in SCENE.goals]
 
@@ -48,3 +48,13 @@ def test_a_network_learns_the_rule():
     start = np.tile(np.float32([[80, 83]]), (1, 7))[:, : SCENE.length]
     start[:, 2 * SCENE.history :] = [80, 80, 1, 1, 1]
     assert int(of_checkpoint(taught).meta(torch.from_numpy(start))[0, 0].argmax()) == NAMES.index("middle ladder")
+
+
+def test_the_rule_as_a_q_function_names_its_goal():
+    rows = np.zeros((3, SCENE.length), np.float32)
+    key = 2 * SCENE.history + 2
+    rows[:, :2] = (80, 83), (20, 126), (20, 126)
+    rows[:, key:] = 1
+    rows[2, key] = 0  # the key was taken
+    chosen = TaughtOrder().values(rows, np.zeros(3, np.int64)).argmax(1)
+    assert [NAMES[goal] for goal in chosen] == ["middle ladder", "key", "left ladder"]
