@@ -201,7 +201,7 @@ class CameraTask:
         if place is None:
             moved = self._wait((frame_wh - view_wh) / 2, unit)
         else:
-            reached = self._choose_goal(place / unit)
+            reached = self._choose_goal(self._reachable(place / unit, frame_wh - view_wh))
             vector = self._track.vector
             assert vector is not None
             goal, action = self._goal, self._policy.choose_action(vector, self._goal)
@@ -264,6 +264,16 @@ class CameraTask:
         names = people.skeleton.joints
         joints = people.people[0].keypoints[[names.index(name) for name in self._options.joints]]
         return None if joints[:, 2].min() < _SURE else joints[:, :2].mean(0).astype(np.float64)
+
+    def _reachable(self, place: NDArray[np.float64], limit: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Say a subject, (2,) units, is in the middle of an axis on which the rim of the frame stops the view.
+
+        The world that the policy was trained in has no rim: it would pull against it, and do nothing else.
+        """
+        assert self._aim is not None
+        middle = np.array(self._scene.size_hw[::-1]) / 2
+        stopped = ((self._aim <= 0) & (place < middle)) | ((self._aim >= limit) & (place > middle))
+        return np.where(stopped, middle, place)
 
     def _choose_goal(self, place: NDArray[np.float64]) -> int:
         """Add the place, (2,) units of the scene; judge the goal, choose one. Gives what was reached or -1."""

@@ -71,6 +71,12 @@ def test_a_standing_person_comes_to_the_center_and_stays():
     assert any(view.reached == "center" for view in found)
 
 
+def test_the_rim_of_the_frame_stops_one_axis_and_not_the_other():
+    found = views([(430, 20)] * 120)
+    assert np.mean([view.box[1] for view in found[60:]]) < 0.04 * HEIGHT, "the view is about as high as it can be"
+    assert place_in_view(found[-1])[0] == pytest.approx(0.5, abs=0.1)
+
+
 def test_a_walker_stays_in_view_and_gets_room_in_front():
     found = views([(150 + 3 * i, 180) for i in range(100)])
     assert all(view.subject_xy is not None for view in found)
