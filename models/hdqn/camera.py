@@ -126,7 +126,7 @@ class Args:
 def train(args: Args) -> dict[str, float]:
     """Train and write `<out>/camera.pt`; gives figures of the last 10,000 decisions."""
     torch.manual_seed(args.seed)
-    deep = DeepOptions(gamma=args.meta_gamma, lr=args.meta_lr, target_rate=0.002)
+    deep = DeepOptions(gamma=args.meta_gamma, lr=args.meta_lr, target_rate=0.01)
     bounded = DeepOptions(gamma=args.gamma, lr=args.lr, target_rate=0.01, ceiling=1.0)
     goals, shape = len(SCENE.goals), (SCENE.length,)
     controller = DeepQ(ObjectNet(SCENE, num_goals=goals, num_choices=len(MOVES), hidden=args.hidden), bounded)
@@ -140,7 +140,7 @@ def train(args: Args) -> dict[str, float]:
         epsilon=GoalEpsilon(goals, floor=0.05, over=4_000),
         options=AgentOptions(
             horizon=60, all_goals=True, update_every=8, batch=128, learn_start=1_000, meta_batch=64,
-            meta_update_every=4, random_goals=15_000, meta_anneal=15_000, meta_floor=0.05, time_discount=True,
+            meta_update_every=2, random_goals=15_000, meta_anneal=15_000, meta_floor=0.05, time_discount=True,
         ),
         rng=np.random.default_rng(args.seed),
     )  # fmt: skip
@@ -166,8 +166,7 @@ def train(args: Args) -> dict[str, float]:
     from .graph import weights_of  # which needs this file's scene
 
     config = {"world": "camera", "args": asdict(args)}
-    # The target networks are averages over some hundred updates: their values are the smoother ones.
-    weights = weights_of(controller.target, meta.target)
+    weights = weights_of(controller.net, meta.net)
     Checkpoint("policy", config, weights, step=agent.decisions, metrics=found, commit=code_commit()).save(
         Path(args.out) / "camera.pt"
     )

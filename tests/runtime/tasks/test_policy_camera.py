@@ -72,7 +72,7 @@ def test_a_standing_person_comes_to_the_center_and_stays():
 
 
 def test_the_rim_of_the_frame_stops_one_axis_and_not_the_other():
-    found = views([(430, 20)] * 120)
+    found = views([(430, 80)] * 120)  # of a view of 400 x 225 pixels
     assert np.mean([view.box[1] for view in found[60:]]) < 0.04 * HEIGHT, "the view is about as high as it can be"
     assert place_in_view(found[-1])[0] == pytest.approx(0.5, abs=0.1)
 
