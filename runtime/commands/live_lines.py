@@ -66,11 +66,10 @@ class LiveLines:
         """Tell what nobody calls us for."""
         stuck_part, lowered = "", ""
         while not self._ended.wait(_LOOK_S):
-            stats = self._stream.stats
-            stuck = self._stream.stuck
+            stuck, now_lowered = self._stream.stuck, self._stream.lowered
             if stuck is not None and stuck.part != stuck_part:
                 self._tell(stuck.text)
             stuck_part = "" if stuck is None else stuck.part
-            if stats.lowered != lowered:
-                lowered = stats.lowered
+            if now_lowered != lowered:
+                lowered = now_lowered
                 self._tell(f"to keep the age: {lowered}" if lowered else "the age is low again: the usual load")

@@ -228,6 +228,11 @@ class StatsRecorder:
         with self._lock:
             self._counts["late"] += 1
 
+    @property
+    def lowered(self) -> str:
+        """How the load is lowered, in words; cheaper than a snapshot."""
+        return self._lowered
+
     def set_load(self, lowered: str) -> None:
         """Note how the load was lowered, in words; empty when it is the usual one."""
         with self._lock:

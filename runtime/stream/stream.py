@@ -137,6 +137,11 @@ class Stream:
         """The part that has been at one frame for more than 10 s; None if none has. May be read from any thread."""
         return self._pipeline.watch.stuck()
 
+    @property
+    def lowered(self) -> str:
+        """How the load is lowered to keep the age within its budget, in words; empty if it is not."""
+        return self._recorder.lowered
+
     def start(self) -> Stream:
         """Run in the background: the results go to the sinks, functions included, and to `latest`.
 
