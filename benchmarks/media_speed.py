@@ -1,10 +1,11 @@
 """Speed of whole runs of the command line, this tree and an older one in turns: `media_speed.py OLD_STEADYFRAME`.
 
 OLD_STEADYFRAME is the command `steadyframe` of another environment, such as a checkout of an earlier commit. The clip
-is made of a real one at the size named. Prints frames a second (best of the turns), the ratio, and where the time of
+is made of a real one at the size named; a folder of images is taken as it is. Prints frames a second (best of the turns), the ratio, and where the time of
 a frame goes.
 
-    python benchmarks/media_speed.py ../before/.venv/bin/steadyframe --task colorize --size 1280x720
+    python benchmarks/media_speed.py ../before/.venv/bin/steadyframe --clip CLIP --task colorize --size 1280x720
+    python benchmarks/media_speed.py ../before/.venv/bin/steadyframe --clip FOLDER --task colorize --steady off
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ def measure(command: str, words: list[str], folder: Path) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("old", help="the older command")
-    parser.add_argument("--clip", type=Path, required=True, help="a real clip to encode at the size")
+    parser.add_argument(
+        "--clip", type=Path, required=True, help="a real clip to encode at the size, or a folder of images"
+    )
     parser.add_argument("--task", default="colorize")
     parser.add_argument("--size", default="1280x720")
     parser.add_argument("--steady", default="keyframe")
@@ -70,8 +73,10 @@ def main() -> None:
     width, height = map(int, given.size.split("x"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        clip = folder / "clip.mp4"
-        make_clip(given.clip, clip, (width, height), given.frames)
+        clip = given.clip
+        if not clip.is_dir():
+            clip = folder / "clip.mp4"
+            make_clip(given.clip, clip, (width, height), given.frames)
         output = given.output if "://" in given.output else str(folder / given.output)
         words = [given.task, str(clip), output, "--steady", given.steady]
         speeds: dict[str, list[float]] = {"old": [], "new": []}
