@@ -1,8 +1,8 @@
 """Speed of whole runs of the command line, this tree and an older one in turns: `media_speed.py OLD_STEADYFRAME`.
 
 OLD_STEADYFRAME is the command `steadyframe` of another environment, such as a checkout of an earlier commit. The clip
-is made of a real one at the size named; a folder of images is taken as it is. Prints frames a second (best of the turns), the ratio, and where the time of
-a frame goes.
+is made of a real one at the size named; a folder of images is taken as it is. Prints frames a second (best of the
+turns), the ratio, and where the time of a frame goes.
 
     python benchmarks/media_speed.py ../before/.venv/bin/steadyframe --clip CLIP --task colorize --size 1280x720
     python benchmarks/media_speed.py ../before/.venv/bin/steadyframe --clip FOLDER --task colorize --steady off
@@ -61,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("old", help="the older command")
     parser.add_argument(
-        "--clip", type=Path, required=True, help="a real clip to encode at the size, or a folder of images"
+        "--clip", type=Path, required=True, help="a real clip to encode at the size, or images"
     )
     parser.add_argument("--task", default="colorize")
     parser.add_argument("--size", default="1280x720")
