@@ -79,6 +79,14 @@ class Frame:
         return self.image.shape[1], self.image.shape[0]
 
     @property
+    def num_bytes(self) -> int:
+        """Memory of the image as it was given, in bytes."""
+        image = self.image
+        if not isinstance(image, Planes):
+            return int(image.nbytes)
+        return sum(plane.nbytes for plane in (image.y, image.u, image.v) if plane is not None)
+
+    @property
     def pixels(self) -> NDArray[np.uint8]:
         """BGR, (H, W, 3) uint8, read-only where it was made from planes, which happens at first use."""
         if not isinstance(self.image, Planes):

@@ -5,6 +5,7 @@ Owns `Decoder`. Imports PyAV; OpenCV's VideoCapture is only for cameras on V4L2 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from .video_facts import best_video, facts_of, is_cover
 
 # Up to this many pixels a frame, FFmpeg's threads cost a quarter more processor time and deliver no sooner.
 _SMALL = 640 * 480
+_MOST_THREADS = 8
 _SECOND = 1_000_000_000
 _CONTAINERS_WITH_CLOCK_FAULTS = ("mpegts", "mpeg", "flv", "hls")
 _CUT_SLACK_S = 0.5  # a container's duration may be so much too long
@@ -113,6 +115,7 @@ class Decoder:
         self._timeline = self._new_timeline()
         self._deinterlacer: Deinterlacer | None = None
         self._taken_ns = 0
+        self._turns: dict[int, int] = {}  # a frame's rotation -> its orientation code
         self._low_delay = low_delay
         self._arrivals = Arrivals()
         self._file = target if isinstance(target, GrowingFile) else None
@@ -211,6 +214,8 @@ class Decoder:
             context.thread_type = "AUTO"
         if context.width * context.height <= _SMALL:
             context.thread_count = 1
+        elif not low_delay:  # each thread holds frames, and the other half of the processor has work as well
+            context.thread_count = max(1, min(_MOST_THREADS, (os.cpu_count() or 1) // 2))
 
     def _new_timeline(self) -> Timeline:
         gaps = self.facts.container not in _CONTAINERS_WITH_CLOCK_FAULTS
@@ -273,7 +278,11 @@ class Decoder:
     def _finished(self, frame: Any) -> Decoded:
         """Turn upright, bring to 8 bits, and stamp."""
         time_ns = self._timeline.place(frame.pts, frame.time_base or self.facts.time_base)
-        code = orientation_of(frame)
+        code = self._turns.get(frame.rotation)
+        if code is None:
+            # Once for each rotation: PyAV's list of what lies beside a frame keeps the frame in a circle of
+            # references, so that its memory would wait for the garbage collector.
+            code = self._turns[frame.rotation] = orientation_of(frame)
         tags = tags_of(frame, self._stream.codec_context)
         if is_hdr(tags.transfer):
             self._say("HDR was brought to BT.709")

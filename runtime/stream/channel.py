@@ -43,6 +43,11 @@ class Channel(Generic[T]):
         self._filled = threading.Condition(self._lock)
         self._emptied = threading.Condition(self._lock)
 
+    def narrow(self, capacity: int) -> None:
+        """Let fewer items wait from now on."""
+        with self._lock:
+            self._capacity = min(self._capacity, capacity)
+
     def put(self, item: T) -> bool:
         """Put an item; False if the reader has stopped."""
         with self._lock:
@@ -146,6 +151,11 @@ class Gate:
             if not self._open:
                 raise Ended
             self._inside += 1
+
+    def narrow(self, limit: int) -> None:
+        """Let fewer frames in from now on."""
+        with self._changed:
+            self._limit = min(self._limit, limit)
 
     def leave(self) -> None:
         """Give the place back."""

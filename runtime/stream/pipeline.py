@@ -38,6 +38,7 @@ from .watch import Watch
 # Files: deep enough that a slow keyframe does not starve the stages behind it.
 _FILE_DEPTH = 8
 _FILE_UNDER_WAY = 16
+_FILE_BYTES = 32 << 20  # of frames in each of these; frames of 4K are 12 MB each
 # Live: one frame in the network, one before or behind it; more would only make every result older.
 _LIVE_UNDER_WAY = 2
 _TICK_S = 0.1  # so often the caller's thread looks after windows while no result comes
@@ -230,15 +231,26 @@ class Pipeline:
         frames = iter(self._source) if self._live else islice(self._source, self._bounds.results)
         try:
             for frame in frames:
+                self._narrow(frame)
                 self._stats.count_decoded()
                 if not self._arrivals.put((frame, (time.monotonic_ns() - frame.captured_ns) / 1e6)):
                     return
                 self._stats.set_dropped(self._arrivals.dropped + getattr(self._source, "dropped", 0))
+                del frame  # not kept while the next one is decoded
         except SourceError as error:
             self.source_error = error
         finally:
             self._arrivals.finish()
             self._source.close()
+
+    def _narrow(self, frame: Frame) -> None:
+        """Let as many frames of a file wait as fit into a bound of memory, whatever their size."""
+        if self._live or frame.num_bytes * _FILE_UNDER_WAY <= _FILE_BYTES:
+            return
+        room = max(1, _FILE_BYTES // frame.num_bytes)
+        self._gate.narrow(room + self._processor.stage.lookahead)
+        for queue in (self._arrivals, self._results, *self.sink_queues):
+            queue.narrow(max(1, room // 2))
 
     def _prepare(self) -> None:
         """Look at the motion, decide where the network runs, and resize for it."""
@@ -256,6 +268,7 @@ class Pipeline:
                     self._runs.enter()
                     self._to_infer.put(step)
                 self._finishing.put(step)
+                del frame, step
         finally:
             self._to_infer.finish()
             self._finishing.finish()
@@ -267,6 +280,7 @@ class Pipeline:
             with self.watch.at("infer"):
                 inference = self._processor.infer(step)
             self._inferred.put(inference)
+            del step, inference
             self._stats.count_run()
             self._runs.leave()
 
@@ -288,6 +302,8 @@ class Pipeline:
                     delivered += self._send(result)
                     if delivered == self._bounds.results:
                         break
+                del step, inference
+                final.clear()
             self.enough = True
         finally:
             self._results.finish()

@@ -48,6 +48,10 @@ class SinkQueue:
         self._newest = newest
         self._ended = threading.Event()
 
+    def narrow(self, depth: int) -> None:
+        """Let fewer results wait from now on."""
+        self._channel.narrow(depth)
+
     def put(self, result: Result[Any]) -> None:
         """Put a result into the queue; waits for room only if the source is a file."""
         if self._live and not self._newest:
@@ -66,6 +70,7 @@ class SinkQueue:
                 with self._watch.at(f"write {self.address}"):
                     self.sink.write(result)
                 self._on_written((time.perf_counter_ns() - started) / 1e6)
+                del result  # a large frame is not kept while the next one is awaited
         except Ended:
             return
         finally:

@@ -85,6 +85,7 @@ class VideoFile:
             image = decoded.planes if decoded.planes is not None else decoded.pixels
             assert image is not None  # one of the two
             yield Frame(image, index, started_ns, self.info.address, decoded.time_ns, independent=False)
+            del decoded, image  # not kept while the next one is decoded
             started_ns = time.monotonic_ns()
         self.signal = Signal.ENDED
         if not self._stopped:
