@@ -198,9 +198,12 @@ class Processor:
         step : the next frame
         inference : of this frame, or, for live sources, of an earlier one; None if there is nothing new
         """
-        ready: list[Result[Any]] = []
+        return list(self.finish_each(step, inference))
+
+    def finish_each(self, step: Step, inference: Inference | None) -> Iterator[Result[Any]]:
+        """Do what `finish` does, and make each result when it is asked for; all must be, before the next step."""
         if step.motion.restart and self._waiting:
-            ready = self.flush()
+            yield from self.flush()
         fresh = None
         if inference is not None:
             fresh = Fresh(inference.frame, inference.outputs)
@@ -211,11 +214,11 @@ class Processor:
         if not self.stage.every_frame:
             step.timings_ms["steady"] = _since_ms(started)
         self._waiting.append(step)
-        return [*ready, *self._results(final)]
+        yield from self._results(final)
 
     def flush(self) -> list[Result[Any]]:
         """Make the results of the frames that wait for a keyframe which will not come."""
-        return self._results(self.stage.flush()) if self._waiting else []
+        return list(self._results(self.stage.flush())) if self._waiting else []
 
     def work_less(self, level: int) -> str:
         """Lower the load: at levels 1 and 2 fewer keyframes, at 3 and 4 a smaller frame for the network too.
@@ -273,17 +276,15 @@ class Processor:
             return True
         return self.live and frame.captured_ns - previous.captured_ns > _STALE_NS
 
-    def _results(self, final: list[Outputs]) -> list[Result[Any]]:
+    def _results(self, final: list[Outputs]) -> Iterator[Result[Any]]:
         """Make results of the frames that have waited longest."""
-        results = []
         for outputs in final:
             step = self._waiting.popleft()
             started = time.perf_counter_ns()
             output = self.task.postprocess(outputs, step.placement)
             step.timings_ms["postprocess"] = _since_ms(started)
             age_ms = (time.monotonic_ns() - step.frame.captured_ns) / 1e6
-            results.append(Result(step.frame, output, step.keyframe, age_ms, step.timings_ms, outputs))
-        return results
+            yield Result(step.frame, output, step.keyframe, age_ms, step.timings_ms, outputs)
 
 
 def _user_of(task: Task) -> Processor | None:

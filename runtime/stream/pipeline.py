@@ -38,7 +38,7 @@ from .watch import Watch
 # Files: deep enough that a slow keyframe does not starve the stages behind it.
 _FILE_DEPTH = 8
 _FILE_UNDER_WAY = 16
-_FILE_BYTES = 32 << 20  # of frames in each of these; frames of 4K are 12 MB each
+_FILE_BYTES = 24 << 20  # of frames in each of these; frames of 4K are 12 MB each
 # Live: one frame in the network, one before or behind it; more would only make every result older.
 _LIVE_UNDER_WAY = 2
 _TICK_S = 0.1  # so often the caller's thread looks after windows while no result comes
@@ -248,7 +248,7 @@ class Pipeline:
         if self._live or frame.num_bytes * _FILE_UNDER_WAY <= _FILE_BYTES:
             return
         room = max(1, _FILE_BYTES // frame.num_bytes)
-        self._gate.narrow(room + self._processor.stage.lookahead)
+        self._gate.narrow(max(2, room - 1 + self._processor.stage.lookahead))
         for queue in (self._arrivals, self._results, *self.sink_queues):
             queue.narrow(max(1, room // 2))
 
@@ -295,15 +295,12 @@ class Pipeline:
                     for result in self._processor.flush():
                         self._send(result)
                     return
-                inference = self._inference_for(step)
-                with self.watch.at("finish"):
-                    final = self._processor.finish(step, inference)
-                for result in final:
+                for result in self._finished(step):
                     delivered += self._send(result)
                     if delivered == self._bounds.results:
                         break
-                del step, inference
-                final.clear()
+                    del result
+                del step
             self.enough = True
         finally:
             self._results.finish()
@@ -314,6 +311,17 @@ class Pipeline:
             if self.enough:
                 self._source.stop()
                 self._gate.shut()
+
+    def _finished(self, step: Step) -> Iterator[Result[Any]]:
+        """Make the results that are final with a step, one by one: each may be a large image."""
+        results = self._processor.finish_each(step, self._inference_for(step))
+        while True:
+            with self.watch.at("finish"):
+                result = next(results, None)
+            if result is None:
+                return
+            yield result
+            del result
 
     def _inference_for(self, step: Step) -> Inference | None:
         """Choose the outputs that this frame shall use; for live sources, those that are ready.

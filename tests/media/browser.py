@@ -38,9 +38,13 @@ const look = async name => {
   found.audio = video.webkitAudioDecodedByteCount;
   await waited('seeked', () => { video.currentTime = 0.001; });
   found.first = shown();
-  const started = performance.now();
-  await waited('seeked', () => { video.currentTime = Math.max(0, video.duration - 0.06); });
-  found.seek_ms = performance.now() - started;
+  found.seek_ms = Infinity;
+  for (let turn = 0; turn < 5; turn++) {  // the best of five: other programs may be busy
+    await waited('seeked', () => { video.currentTime = 0.001; });
+    const started = performance.now();
+    await waited('seeked', () => { video.currentTime = Math.max(0, video.duration - 0.06); });
+    found.seek_ms = Math.min(found.seek_ms, performance.now() - started);
+  }
   found.last = shown();
   await waited('ended', () => { video.currentTime = 0; video.play(); });
   found.audio = video.webkitAudioDecodedByteCount;

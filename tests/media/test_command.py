@@ -181,3 +181,67 @@ def test_ctrl_c_in_the_first_second_is_quiet(same, tmp_path, after_s):
         said = child.communicate(timeout=60)[1]
     assert child.returncode in (130, -signal.SIGINT)
     assert "Traceback" not in said
+
+
+_SIGINT_BIT = 1 << (signal.SIGINT - 1)
+
+
+def _catches_sigint(process: int) -> bool:
+    """Whether a process has a handler of its own for SIGINT."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    caught = next(line for line in lines if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) & _SIGINT_BIT)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+@pytest.mark.parametrize("after_s", [0.0, 0.1, 0.2])
+def test_ctrl_c_while_the_libraries_load_is_quiet(same, tmp_path, after_s):
+    """From the first line of our own on; before that, Python itself starts."""
+    line = [STEADYFRAME, "run", same, "test://?frames=0", "null://"]
+    with subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as child:
+        until = time.monotonic() + 30
+        for caught in (True, False):  # Python's own handler comes, and ours takes its place
+            while _catches_sigint(child.pid) is not caught and time.monotonic() < until:
+                time.sleep(0.001)
+        time.sleep(after_s)
+        child.send_signal(signal.SIGINT)
+        said = child.communicate(timeout=60)[1]
+    assert child.returncode in (130, -signal.SIGINT)  # a shell reports 130 for both
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(("encoder", "name"), [("nvenc", "h264_nvenc"), ("v4l2m2m", "h264_v4l2m2m")])
+def test_a_hardware_encoder_that_is_not_there_is_told_before_the_start(same, odd, tmp_path, encoder, name):
+    from steadyframe.runtime.errors import SinkError
+    from steadyframe.runtime.io.encode import refuse_missing_encoder
+
+    try:
+        refuse_missing_encoder(".mp4", encoder)
+    except SinkError:
+        said = run(same, odd("plain.mp4"), "o.mp4", "--encoder", encoder, cwd=tmp_path, code=5)
+        assert f"This machine has no encoder {name}" in said
+        assert "frames in" not in said
+        assert list(tmp_path.iterdir()) == []
+    else:
+        pytest.skip(f"this machine has {name}")
+
+
+def test_a_disk_that_fills_up_ends_the_run_soon(same, tmp_path):
+    import resource
+
+    def small_disk() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+
+    line = [STEADYFRAME, "run", same, "test://?frames=0&size=640x480", "out.mp4", "--quality", "0"]
+    done = subprocess.run(
+        line, cwd=tmp_path, capture_output=True, check=False, timeout=120, preexec_fn=small_disk, text=True
+    )
+    assert done.returncode == 5
+    assert "out.mp4 cannot be written (File too large)" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_with_an_unknown_ending_is_told(same, odd, tmp_path):
+    assert "ends in .xyz, a kind of file that cannot be written" in run(
+        same, odd("plain.mp4"), "out.xyz", cwd=tmp_path, code=2
+    )

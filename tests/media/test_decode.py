@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import subprocess
+import threading
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -231,3 +233,24 @@ def test_any_name_is_read(odd, tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)  # relative names are the hard ones
     decoder = Decoder(ffmpeg_name(name), name)
     assert len(list(decoder)) == 20
+
+
+def test_a_file_that_is_still_written_is_read_as_it_grows(odd, tmp_path):
+    content = odd("camera.ts").read_bytes()
+    path = tmp_path / "growing.ts"
+    path.write_bytes(content[: len(content) // 4])
+    decoder = open_path(path, path.name)
+
+    def record() -> None:
+        with path.open("ab") as file:
+            for place in range(1, 4):
+                file.write(content[place * len(content) // 4 : (place + 1) * len(content) // 4])
+                file.flush()
+                time.sleep(0.5)
+
+    recorder = threading.Thread(target=record)
+    recorder.start()
+    time.sleep(0.1)
+    frames = list(decoder)
+    recorder.join()
+    assert [cards.number_of(bgr(frame)) for frame in frames] == list(range(20))

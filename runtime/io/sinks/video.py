@@ -19,7 +19,7 @@ from ...errors import SinkError
 from ...files import Presence, behind_link, refuse_long_name, remove, sweep, unfinished_name
 from ...planes import Planes
 from ...tasks.task import Result
-from ..encode import ENCODERS, VideoPlan, VideoWriter, free_bytes
+from ..encode import ENCODERS, VideoPlan, VideoWriter, free_bytes, refuse_missing_encoder
 from ..info import Media, SourceInfo
 from ..soundtrack import Soundtrack
 from .descriptor import SinkDescriptor
@@ -61,6 +61,7 @@ class VideoSink:
         self._info = info
         self._options = options or VideoOptions()
         refuse_long_name(path)
+        refuse_missing_encoder(path.suffix.lower(), self._options.encoder)
         if path.is_dir():
             raise SinkError(f"{path} is a folder, not a video file")
         self._target = behind_link(path)

@@ -1,0 +1,53 @@
+"""Memory of a 4K clip: frames are freed at once, and few of them wait."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import clips
+import pytest
+from steadyframe.runtime.io.decode import open_path
+
+STEADYFRAME = str(Path(sys.executable).with_name("steadyframe"))
+_MB = 1024  # KiB, in which Linux counts
+
+
+@pytest.fixture(scope="module")
+def large(odd, tmp_path_factory) -> Path:
+    odd("plain.mp4")  # skips where there is no ffmpeg
+    path = tmp_path_factory.mktemp("large") / "4k.mp4"
+    size = "testsrc2=size=3840x2160:rate=25"
+    fast = ("-preset", "ultrafast", "-crf", "28", "-pix_fmt", "yuv420p")
+    clips.ffmpeg("-f", "lavfi", "-i", size, "-frames:v", 30, "-c:v", "libx264", *fast, path)
+    return path
+
+
+def test_a_frame_is_freed_without_the_garbage_collector(large):
+    gc.collect()
+    gc.disable()
+    try:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        assert sum(1 for _ in open_path(large, large.name)) == 30
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    finally:
+        gc.enable()
+    assert grown < 150 * _MB, "30 frames are 370 MB"
+
+
+@pytest.mark.parametrize(
+    ("task", "mode", "most_mb"),
+    # With look-ahead ten frames wait for the next keyframe: 124 MB.
+    [("colorize", "off", 400), ("colorize", "keyframe", 440), ("pose", "keyframe", 400)],
+)
+def test_a_4k_clip_needs_little_memory(large, task, mode, most_mb):
+    line = [STEADYFRAME, "run", task, str(large), "null://", "--device", "cpu", "--steady", mode]
+    with subprocess.Popen(line, stderr=subprocess.DEVNULL) as child:
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+    assert child.returncode == 0
+    assert used.ru_maxrss < most_mb * _MB
