@@ -249,8 +249,11 @@ class Pipeline:
             return
         room = max(1, _FILE_BYTES // frame.num_bytes)
         self._gate.narrow(max(2, room - 1 + self._processor.stage.lookahead))
-        for queue in (self._arrivals, self._results, *self.sink_queues):
-            queue.narrow(max(1, room // 2))
+        depth = max(1, room // 2)
+        self._arrivals.narrow(depth)
+        self._results.narrow(depth)
+        for queue in self.sink_queues:
+            queue.narrow(depth)
 
     def _prepare(self) -> None:
         """Look at the motion, decide where the network runs, and resize for it."""
