@@ -60,9 +60,7 @@ def measure(command: str, words: list[str], folder: Path) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("old", help="the older command")
-    parser.add_argument(
-        "--clip", type=Path, required=True, help="a real clip to encode at the size, or images"
-    )
+    parser.add_argument("--clip", type=Path, required=True, help="a real clip to encode at the size, or images")
     parser.add_argument("--task", default="colorize")
     parser.add_argument("--size", default="1280x720")
     parser.add_argument("--steady", default="keyframe")
