@@ -202,9 +202,7 @@ class Custom:
 
 def _labels(scores: NDArray[Any]) -> NDArray[np.integer]:
     """Find the class of every pixel, (h, w), from scores (1, C, h, w), or from labels (1, h, w)."""
-    if scores.ndim == 3:
-        return np.maximum(scores[0].astype(np.int64), 0)
-    found: NDArray[np.integer] = scores[0].argmax(0)
+    found: NDArray[np.integer] = scores[0].argmax(0) if scores.ndim == 4 else np.maximum(scores[0].astype(np.int64), 0)
     return found
 
 

@@ -61,7 +61,8 @@ class Palette:
 
     def image(self, labels: NDArray[np.integer]) -> NDArray[np.uint8]:
         """Color labels, (h, w), as (h, w, 3) uint8 BGR; a label beyond the classes is the last one."""
-        return self.bgr[np.minimum(labels, len(self.bgr) - 1)]
+        colors: NDArray[np.uint8] = self.bgr[np.minimum(labels, len(self.bgr) - 1)]
+        return colors
 
     def labels(self, image: NDArray[np.uint8]) -> NDArray[np.integer]:
         """Find the class of each color, (h, w, 3) uint8 BGR: (h, w)."""
