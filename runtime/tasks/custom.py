@@ -127,6 +127,11 @@ class Custom:
         """The device in use."""
         return self._sessions.device
 
+    @property
+    def follows_depth(self) -> bool:
+        """Whether a depth map is drawn in a range that depends on all earlier frames."""
+        return self._shown == DEPTH and self._follows
+
     def make_stage(self, options: SteadyOptions, *, live: bool = False) -> Stage:
         """Make the temporal stage of one stream, which propagates the image.
 
@@ -235,6 +240,6 @@ descriptor = TaskDescriptor(
     name="custom",
     open=open_custom,
     steady="off",
-    forgets=lambda task, motion, feeds: stage_forgets(motion),
+    forgets=lambda task, motion, feeds: stage_forgets(motion) and not task.follows_depth,
     quality_metric="steadyframe.calibration.quality:SIGNAL",
 )

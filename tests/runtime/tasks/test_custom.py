@@ -168,3 +168,15 @@ def test_a_depth_map_is_drawn_in_a_range_that_does_not_jump():
 def test_classes_that_do_not_fit_are_refused(settings):
     with pytest.raises(BundleError, match=r"classes|palette"):
         Custom(segmentation(**settings), sessions(Fake()))
+
+
+def test_only_a_depth_map_without_a_range_of_its_own_remembers_frames_when_nothing_steadies():
+    from steadyframe.runtime.tasks.registry import task_descriptor
+
+    forgets = task_descriptor("custom").forgets
+    motion = EveryFrame().observe(Frame(np.zeros((8, 8, 3), np.uint8)))
+    fake = Fake(depth=np.zeros((1, 1, 24, 32), np.float32))
+    following = Custom(manifest(TensorSpec("depth", "float32", (1, 1, 24, 32))), sessions(fake))
+    assert not forgets(following, motion, {})
+    labels = Fake(values=np.zeros((1, 3), np.float32))
+    assert forgets(Custom(manifest(TensorSpec("values", "float32", (1, 3))), sessions(labels)), motion, {})
