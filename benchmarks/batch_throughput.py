@@ -3,11 +3,11 @@
     python benchmarks/batch_throughput.py CLIP [CLIP ...] --workers 2 --clips 8 --frames 300
 
 Makes longer clips with scene changes out of the given ones, then runs, in turns: one process that is pinned to one
-core and takes the clips one after the other (a `Stream` each, as `steadyframe run` has it, one thread of the network),
-and a batch job with its workers. Both write the same H.264 files, and both have loaded the network before: the
-seconds that the cluster takes to start are printed apart. `--check` writes both losslessly as well and compares the
-decoded frames, hash by hash. `--simulate` measures every part of the job on one core and computes from them how long
-more workers would take; that is a simulation, not a measurement: it knows nothing of disks and networks.
+core and takes the clips one after the other (a `Stream` each, as `steadyframe run` has it, one thread of the
+network), and a batch job with its workers. Both write the same H.264 files, and both have loaded the network before:
+the seconds that the cluster takes to start are printed apart. `--check` writes both losslessly as well and compares
+the decoded frames, hash by hash. `--simulate` measures every part of the job on one core and computes from them how
+long more workers would take; that is a simulation, not a measurement: it knows nothing of disks and networks.
 """
 
 from __future__ import annotations
@@ -126,12 +126,12 @@ def parts_of(bundle: str, clip: Path, out: Path) -> Parts:
     opened.begin(described)
     folder = opened.segments(described)
     begun = time.monotonic()
-    cut = work.plan(job, described)
+    cut = work.plan(job, described, str(folder))
     planned = time.monotonic() - begun
     segments = []
     for start in cut.starts:
         begun = time.monotonic()
-        work.work(job, described, str(folder), cut, start)
+        work.work(job, described, str(folder), start)
         segments.append(time.monotonic() - begun)
     begun = time.monotonic()
     opened.finish(described, work.join(job, described, str(folder)))

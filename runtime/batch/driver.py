@@ -5,9 +5,9 @@ Owns `run_job`. Keeps nothing that the job's folder does not hold, so that it ma
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import SteadyframeError
@@ -71,7 +71,6 @@ class _State:
     """A clip that is worked on."""
 
     clip: Clip
-    plan: Plan = field(default_factory=Plan)
     whole: bool = False
 
 
@@ -104,7 +103,8 @@ class _Driver:
     def _begin(self, clip: Clip) -> None:
         self.folder.begin(clip)
         self.states[clip.key] = _State(clip)
-        self.workers.submit((clip.key, "plan", 0), work.plan, self.job, clip)
+        folder = str(self.folder.segments(clip))
+        self.workers.submit((clip.key, "plan", 0), work.plan, self.job, clip, folder)
 
     def _take(self, label: Any, answer: Any) -> None:
         """Go on with a clip after an answer of a worker."""
@@ -125,22 +125,24 @@ class _Driver:
 
     def _cut(self, state: _State, plan: Plan) -> None:
         """Have every segment worked on."""
-        state.plan = plan
         self.known += plan.count
         self.planned += 1
         for start in plan.starts:
             self._submit(state, start)
 
+    def _folder(self, state: _State) -> Path:
+        """Folder of a clip's segments; another one once it is read whole: a worker may still write into the first."""
+        folder = self.folder.segments(state.clip)
+        return folder / "whole" if state.whole else folder
+
     def _submit(self, state: _State, start: int) -> None:
-        folder = str(self.folder.segments(state.clip))
-        self.workers.submit(
-            (state.clip.key, "work", start), work.work, self.job, state.clip, folder, state.plan, start
-        )
+        folder = str(self._folder(state))
+        self.workers.submit((state.clip.key, "work", start), work.work, self.job, state.clip, folder, start)
 
     def _worked(self, state: _State, segment: Segment) -> None:
         """Count a segment; join when no frame of the clip is missing."""
         self.frames += segment.end - segment.start
-        folder = self.folder.segments(state.clip)
+        folder = self._folder(state)
         try:
             whole = work.chain(folder)
         except IndexMismatch as error:
@@ -161,8 +163,8 @@ class _Driver:
         """Begin a clip anew, in one segment from its first frame, as it cannot be entered in the middle."""
         key = state.clip.key
         self.workers.drop(lambda label: isinstance(label, tuple) and label[0] == key)
-        shutil.rmtree(self.folder.segments(state.clip), ignore_errors=True)
-        state.whole, state.plan = True, Plan()
+        state.whole = True
+        work.write_plan(self._folder(state), Plan())
         self._submit(state, 0)
 
     def _joined(self, state: _State, frames: int) -> None:

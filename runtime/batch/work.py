@@ -7,10 +7,12 @@ may be called again after a worker died.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
@@ -18,17 +20,19 @@ from ..bundle.bundle import MANIFEST_FILE, Bundle
 from ..engines.registry import open_sessions
 from ..engines.session import Session
 from ..errors import BundleError, SinkError
-from ..files import behind_link, unfinished_name
+from ..files import behind_link, unfinished_name, write_whole
 from ..io.sinks import open_sink
 from ..io.sources import open_source
 from ..opencv_settings import one_opencv_thread
 from ..opening import steady_options
 from ..processor import Processor, Step
 from ..tasks.registry import build_task, task_descriptor
-from .clip import ClipFrames, IndexMismatch
+from .clip import ClipFrames, FrameIndex, IndexMismatch
 from .job import LINES, Clip, Job
 from .planning import Plan, plan_clip
 from .segments import Segment, SegmentWriter, frame_hash, read_images, stored
+
+_PLAN = "plan.json"
 
 
 def digest_of(bundle: Bundle) -> str:
@@ -76,8 +80,13 @@ def _forgets(job: Job) -> Callable[[Processor, Step], bool] | None:
     return lambda processor, step: asked(processor.task, step.motion, step.feeds)
 
 
-def plan(job: Job, clip: Clip) -> Plan:
-    """Find where a clip may be cut.
+def plan(job: Job, clip: Clip, folder: str) -> Plan:
+    """Find where a clip may be cut, and write the plan into the folder of its segments.
+
+    Returns
+    -------
+    Plan
+        Without the index of the frames, which stays in the file: it is long.
 
     Raises
     ------
@@ -88,10 +97,27 @@ def plan(job: Job, clip: Clip) -> Plan:
     # Preparing a frame depends on the task alone, so that any processor of it can be asked.
     with _one_opencv_thread(), open_processor(job) as asked:
         question = None if forgets is None else partial(forgets, asked)
-        return plan_clip(clip.path, partial(open_processor, job), question, job.shortest)
+        found = plan_clip(clip.path, partial(open_processor, job), question, job.shortest)
+    write_plan(Path(folder), found)
+    return replace(found, index=None)
 
 
-def work(job: Job, clip: Clip, folder: str, cut: Plan, start: int) -> Segment:
+def write_plan(folder: Path, found: Plan) -> None:
+    """Write the plan of a clip."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / _PLAN, json.dumps(asdict(found)).encode())
+
+
+def read_plan(folder: Path) -> Plan:
+    """Read the plan of a clip."""
+    stored_plan = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
+    index = stored_plan["index"]
+    if index is not None:
+        index = FrameIndex(tuple(index["stamps"]), tuple(index["keyframes"]))
+    return Plan(tuple(stored_plan["starts"]), index, stored_plan["count"])
+
+
+def work(job: Job, clip: Clip, folder: str, start: int) -> Segment:
     """Work on a segment, from a frame to the first planned cut that the running task confirms.
 
     Where the task still remembers something at a planned cut, the segment goes on to the next one.
@@ -99,8 +125,7 @@ def work(job: Job, clip: Clip, folder: str, cut: Plan, start: int) -> Segment:
     Parameters
     ----------
     job, clip : what is done, and to which clip
-    folder : of the clip's segments
-    cut : of the clip
+    folder : of the clip's segments, with its plan
     start : first frame
 
     Raises
@@ -110,7 +135,8 @@ def work(job: Job, clip: Clip, folder: str, cut: Plan, start: int) -> Segment:
     """
     done = stored(Path(folder), start)
     if done is not None:
-        return done
+        return _short(done)
+    cut = read_plan(Path(folder))
     forgets = _forgets(job)
     cuts = {frame for frame in cut.starts if frame > start}
     hashes = {start: "", -1: ""}
@@ -134,9 +160,14 @@ def work(job: Job, clip: Clip, folder: str, cut: Plan, start: int) -> Segment:
                 writer.write(result)
         last = not hashes[-1]
         end = frames.seen if last else frames.seen - 1
-        return writer.finish(end, last=last, hashes=(hashes[start], hashes[-1]), notes=frames.notes)
+        return _short(writer.finish(end, last=last, hashes=(hashes[start], hashes[-1]), notes=frames.notes))
     finally:
         writer.discard()
+
+
+def _short(segment: Segment) -> Segment:
+    """Leave out what is long: it is in the segment's own file."""
+    return replace(segment, times_ns=[], parts=[])
 
 
 def chain(folder: Path) -> list[Segment] | None:

@@ -21,8 +21,8 @@ def single_run(bundle: object, clip: Path, output: Path, mode: str = "auto", eve
     open_stream(bundle, str(clip), [str(output)], steady=steady, precision="fp32", threads=1).run()
 
 
-def planned(job, clip) -> int:
-    return len(work.plan(job, clip).starts)
+def planned(job, clip, folder) -> int:
+    return len(work.plan(job, clip, str(folder.segments(clip))).starts)
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_colorize(tiny_bundle, make_scenes, make_job, in_process, encoded, tmp_p
     expected = list(encoded)
     encoded.clear()
     job, clips, folder = make_job(tiny_bundle, clip, steady=mode, every=every)
-    assert planned(job, clips[0]) == 3
+    assert planned(job, clips[0], folder) == 3
     outcome = run_job(job, clips, folder, in_process())
     assert outcome.done == clips and not outcome.failed
     assert encoded == expected and len(expected) == 72
@@ -50,7 +50,7 @@ def test_stylize(make_scenes, make_job, in_process, encoded, tmp_path, mode):
     expected = list(encoded)
     encoded.clear()
     job, clips, folder = make_job("stylize-wave", clip, steady=mode)
-    assert planned(job, clips[0]) == 2
+    assert planned(job, clips[0], folder) == 2
     run_job(job, clips, folder, in_process())
     assert encoded == expected and len(expected) == 24
 
@@ -61,7 +61,7 @@ def test_pose_is_one_segment_because_people_keep_their_numbers(make_scenes, make
     expected = list(encoded)
     encoded.clear()
     job, clips, folder = make_job("pose", clip)
-    assert planned(job, clips[0]) == 1
+    assert planned(job, clips[0], folder) == 1
     run_job(job, clips, folder, in_process())
     assert encoded == expected and len(expected) == 24
 
@@ -102,8 +102,8 @@ def test_a_cut_where_the_task_still_remembers_is_not_made(
 def test_a_cut_inside_a_group_of_pictures_is_found(tiny_bundle, make_scenes, make_job):
     clip = make_scenes(options={"crf": "18", "x264-params": "scenecut=0:keyint=200"})
     assert index_of(str(clip)).keyframes == (0,)
-    job, clips, _ = make_job(tiny_bundle, clip)
-    assert work.plan(job, clips[0]).starts == (0, 24, 48)
+    job, clips, folder = make_job(tiny_bundle, clip)
+    assert work.plan(job, clips[0], str(folder.segments(clips[0]))).starts == (0, 24, 48)
 
 
 @pytest.mark.parametrize("options", [{"bf": "3"}, {"x264-params": "open-gop=1:keyint=10:bframes=3"}, {"g": "1"}])
@@ -117,5 +117,20 @@ def test_frames_from_the_middle_are_those_of_a_run_from_the_start(make_scenes, o
 
 
 def test_short_clips_are_not_cut(tiny_bundle, make_scenes, make_job):
-    job, clips, _ = make_job(tiny_bundle, make_scenes(scenes=2, frames=12), shortest=13)
-    assert work.plan(job, clips[0]).starts == (0,)
+    job, clips, folder = make_job(tiny_bundle, make_scenes(scenes=2, frames=12), shortest=13)
+    assert work.plan(job, clips[0], str(folder.segments(clips[0]))).starts == (0,)
+
+
+def test_a_clip_that_two_workers_decode_differently_is_worked_on_whole(
+    tiny_bundle, make_scenes, make_job, in_process, encoded, tmp_path, monkeypatch
+):
+    clip = make_scenes()
+    single_run(tiny_bundle, clip, tmp_path / "single.mp4")
+    expected = list(encoded)
+    encoded.clear()
+    job, clips, folder = make_job(tiny_bundle, clip)
+    monkeypatch.setattr(work, "frame_hash", lambda frame: str(id(frame)))
+    workers = in_process()
+    assert run_job(job, clips, folder, workers).done == clips
+    assert encoded == expected
+    assert workers.calls.count(("work", 0)) == 2  # in segments, and whole
