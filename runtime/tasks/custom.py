@@ -207,7 +207,8 @@ class Custom:
 
 def _labels(scores: NDArray[Any]) -> NDArray[np.integer]:
     """Find the class of every pixel, (h, w), from scores (1, C, h, w), or from labels (1, h, w)."""
-    found: NDArray[np.integer] = scores[0].argmax(0) if scores.ndim == 4 else np.maximum(scores[0].astype(np.int64), 0)
+    first = scores[0]
+    found: NDArray[np.integer] = first.argmax(0) if first.ndim == 3 else np.maximum(first.astype(np.int64), 0)
     return found
 
 
