@@ -97,11 +97,13 @@ def signal_db(left: Any, right: Any) -> float | None:
 
     Returns
     -------
-    20 log10(rms of the first / rms of the difference), or None where the first is all zero
+    20 log10(rms of the first / rms of the difference), or None where the first is all zero; 0 if their shapes differ
     """
     sides = [getattr(side, "values", None) or {"image": side.pixels} for side in (left, right)]
     found = []
     for name, expected in sides[0].items():
+        if sides[1][name].shape != expected.shape:
+            return 0.0
         signal = float(np.sqrt(np.square(expected.astype(np.float64)).mean()))
         error = float(np.sqrt(np.square(sides[1][name].astype(np.float64) - expected).mean()))
         if signal > 0:

@@ -6,7 +6,7 @@ in numpy on its own, so that a mistake in the graph's color order or scaling sho
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..runtime.bundle.bundle import Bundle
-from ..runtime.bundle.manifest import Graph, GraphFile, Manifest, Preprocess, TensorSpec
+from ..runtime.bundle.manifest import KERNELS, Graph, GraphFile, Manifest, Preprocess, TensorSpec
 from ..runtime.engines.session import Tensors
 from ..runtime.errors import UsageError
 from ..runtime.frame import Frame
@@ -33,6 +33,12 @@ from .prove import prove_sizes
 from .to_onnx import FrameToTensor, GraphSource
 
 _RGB = [2, 1, 0]
+_NORMALIZATIONS = {  # name -> mean and std, for values in [0, 1]
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "ImageNet's mean and std": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "mean and std of 0.5": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "values 0 to 255": ((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
+}
 _OTHER_SHAPES = ((320, 480), (640, 360))  # a portrait and a wide frame, which the export does not see
 
 
@@ -175,6 +181,25 @@ class ModuleReference:
         )  # fmt: skip
         self._session = _TorchSession(network)
         self._processor = Processor(Custom(manifest, TaskSessions({ROLE: self._session})))
+
+    def variants(self) -> Iterator[tuple[str, ModuleReference]]:
+        """Give the mistakes that are usual in a description, and the module as it would be described then."""
+        network = self._network
+        flipped = "BGR" if network.rgb else "RGB"
+        yield f"red and blue are swapped: the bundle was made for {flipped}", self._with(rgb=not network.rgb)
+        for name, (mean, std) in _NORMALIZATIONS.items():
+            if (mean, std) != (tuple(network.mean), tuple(network.std)):
+                yield f"another normalization: the bundle was made with {name}", self._with(mean=mean, std=std)
+        wanted = network.preprocess
+        for kernel in KERNELS:
+            if kernel != wanted.kernel:
+                yield (
+                    f"another resize: the bundle was made with the kernel {kernel}",
+                    self._with(preprocess=replace(wanted, kernel=kernel)),
+                )
+
+    def _with(self, **changes: Any) -> ModuleReference:
+        return ModuleReference(replace(self._network, **changes))
 
     def stages(self, pixels: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         """Run one image, (H, W, 3) BGR, and give every stage under the name it has in the bundle."""

@@ -27,6 +27,7 @@ from ...runtime.frame import Frame
 from ...runtime.processor import Processor
 from ...runtime.tasks.custom import NamedArrays
 from ...runtime.tasks.registry import build_task, task_descriptor
+from .causes import likely_cause
 from .diverging import first_diverging_node
 from .report import ParityReport, StageParity, TaskParity
 
@@ -158,7 +159,7 @@ def compare_all(
                 expected = reference.stages(frame.pixels)
                 for lane in lanes:
                     lane.add(expected, reference.result, frame)
-        return [lane.report(bundle, name, count) for lane in lanes]
+        return [lane.report(bundle, name, count, reference) for lane in lanes]
 
 
 @dataclass(slots=True)
@@ -235,7 +236,7 @@ class _Lane:
         failed = not all(stage.passed for stage in self.stages.values())
         if not self.failing_feeds or (failed and not self.failing_feeds.get("failed")):
             runs = {role: session.runs[-1] for role, session in self.sessions.items() if session.runs}
-            self.failing_feeds = {"failed": failed, "runs": runs}
+            self.failing_feeds = {"failed": failed, "runs": runs, "pixels": frame.pixels, "found": found}
 
     def _add_part(self, stage: StageParity, expected: Stages, found: Stages) -> None:
         """Compare a part of a stage, where both have it in one shape; the whole stage tells where they do not."""
@@ -248,7 +249,7 @@ class _Lane:
                 return
         stage.frames += 1
 
-    def report(self, bundle: Bundle, name: str, frames: int) -> ParityReport:
+    def report(self, bundle: Bundle, name: str, frames: int, reference: Reference) -> ParityReport:
         """Sum up and, where it failed, look for the node."""
         in_use = ", ".join(sorted({session.device for session in self.sessions.values()}))
         stages = tuple(self.stages.values())
@@ -256,9 +257,17 @@ class _Lane:
         if frames == 0 or report.passed:
             return report
         node = self._node(bundle, report.first_diverging or "")
-        return ParityReport(
-            bundle.manifest.name, name, in_use, self.target.precision, frames, stages, self.judged, node
-        )
+        cause = self._cause(reference) if node is None else None
+        return replace(report, node=node, cause=cause)
+
+    def _cause(self, reference: Reference) -> str | None:
+        """Try the usual mistakes, where a frame stands for itself and the trained side's tolerances hold."""
+        if self.remembers or self.target.judged_as != "fp32" or not self.failing_feeds.get("failed"):
+            return None
+        tolerances = {
+            name: stage.tolerance for name, stage in self.stages.items() if name not in self.selected
+        }  # fmt: skip
+        return likely_cause(reference, self.failing_feeds["pixels"], self.failing_feeds["found"], tolerances)
 
     def _node(self, bundle: Bundle, stage: str) -> str | None:
         """Find the first node that differs from the written fp32 graph, in the failing stage's graph or in any."""

@@ -19,6 +19,7 @@ from rich.table import Table
 from ...runtime.errors import ParityError
 
 SCHEMA = 2
+_TODO = "Compare the preprocessing in the manifest with the training's, and export again"
 _COLUMNS = ("stage", "max abs", "mean abs", "p99 abs", "cosine", "tolerance", "needed", "")
 
 
@@ -173,6 +174,7 @@ class ParityReport:
     stages: tuple[StageParity, ...]
     task: TaskParity | None = None
     node: str | None = None
+    cause: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -200,7 +202,8 @@ class ParityReport:
         extra = [{"passed": s.passed, "tolerance_needed": s.tolerance_needed} for s in self.stages]
         stages = [asdict(stage) | more for stage, more in zip(self.stages, extra, strict=True)]
         facts = {name: getattr(self, name) for name in ("bundle", "checkpoint", "device", "precision", "frames")}
-        verdict = {"passed": self.passed, "first_diverging": self.first_diverging, "first_diverging_node": self.node}
+        verdict = {"passed": self.passed, "first_diverging": self.first_diverging, "first_diverging_node": self.node,
+                   "likely_cause": self.cause}  # fmt: skip
         return facts | verdict | {"task": None if self.task is None else self.task.facts(), "stages": stages}
 
     def to_json(self) -> str:
@@ -236,11 +239,12 @@ class ParityReport:
             raise ParityError("Nothing was compared", expected="at least one frame", found="an empty input")
         if not self.passed:
             where = f" and node {self.node}" if self.node else ""
+            todo = f"The likely cause: {self.cause}" if self.cause else _TODO
             raise ParityError(
                 f"The exported network ({self.device}, {self.precision}) is not the trained one",
                 expected="every stage within its tolerance",
                 found=f"first difference at stage {self.first_diverging!r}{where}",
-                todo="Compare the preprocessing in the manifest with the training's, and export again",
+                todo=todo,
             )
 
     def _lines(self) -> list[str]:
@@ -248,6 +252,8 @@ class ParityReport:
         lines = [] if self.task is None else [self.task.line()]
         if not self.passed:
             lines.append(f"first diverging stage: {self.first_diverging}")
+        if self.cause:
+            lines.append(f"likely cause: {self.cause}")
         return [*lines, f"first diverging node: {self.node}"] if self.node else lines
 
 

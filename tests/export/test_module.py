@@ -190,3 +190,31 @@ def test_a_segmentation_is_exported_with_its_classes_steadied_and_written_as_a_v
 def test_classes_without_a_segmentation_are_refused() -> None:
     with pytest.raises(UsageError, match="segmentation"):
         CustomNetwork(module=Swap(), preprocess=Preprocess("area", short_side=64, multiple=8), classes=["a"])
+
+
+@pytest.mark.parametrize(
+    ("change", "cause"),
+    [
+        ({"rgb": False}, "made for RGB"), ({"mean": (0.0,) * 3, "std": (1.0,) * 3}, "ImageNet"),
+        ({"preprocess": Preprocess("nearest", size_hw=(96, 96))}, "kernel area"),
+        ({"preprocess": Preprocess("area", size_hw=(64, 96))}, "96x96, the trained network 96x64"),
+    ],
+)  # fmt: skip
+def test_the_usual_mistakes_are_named(network, bundle, frames, change, cause):
+    import dataclasses
+
+    other = ModuleReference(dataclasses.replace(network, **change))
+    (report,) = compare_all(bundle, other, frames.frames[:2], [Target()])
+    assert not report.passed and report.cause is not None and cause in report.cause
+    with pytest.raises(ParityError, match="likely cause"):
+        report.check()
+    assert f"likely cause: {report.cause}" in report.to_markdown()
+
+
+def test_a_mistake_that_is_none_of_the_usual_is_not_named(network, bundle, frames):
+    import dataclasses
+
+    torch.manual_seed(1)
+    other = ModuleReference(dataclasses.replace(network, module=Classifier().eval()))
+    (report,) = compare_all(bundle, other, frames.frames[:1], [Target()])
+    assert not report.passed and report.cause is None
