@@ -17,6 +17,7 @@ from rich.console import Console
 from ..runtime.errors import UsageError
 
 _log = Console(stderr=True)
+NOT_STATED = "not stated"  # licence of weights whose owner said nothing
 _PLAIN_WIDTH = 120  # of a table that goes to a file or a pipe
 
 
@@ -42,7 +43,9 @@ _PLAIN_WIDTH = 120  # of a table that goes to a file or a pipe
 )
 @click.option("--name", help="Name in the manifest; the folder's name if not given.")
 @click.option("--version", default="1", show_default=True)
-@click.option("--licence", default="Apache-2.0", show_default=True, help="Licence of the weights.")
+@click.option(
+    "--licence", help="Licence of the weights; asked for on a terminal.  [default: that of CHECKPOINT's bundle]"
+)
 @click.option("--card", type=click.Path(path_type=Path, exists=True), help="Markdown text that becomes card.md.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=NUMBER", help="Override a setting of the task.")
 @click.option(
@@ -92,7 +95,7 @@ def _size(text: str) -> tuple[int, int]:
 
 def _export_bundle(
     checkpoint: Path, output: Path, name: str | None, settings: tuple[str, ...],
-    *, version: str, licence: str, card: Path | None, **foreign: Any,
+    *, version: str, licence: str | None, card: Path | None, **foreign: Any,
 ) -> None:  # fmt: skip
     """Write a bundle, and print its files."""
     from ..models.checkpoint import Checkpoint
@@ -101,7 +104,7 @@ def _export_bundle(
     facts = BundleFacts(
         name=name or output.resolve().name,
         version=version,
-        licence=licence,
+        licence=licence or _licence_of(checkpoint),
         settings=_parse_settings(settings),
         card=None if card is None else card.read_text(encoding="utf-8"),
     )
@@ -114,6 +117,21 @@ def _export_bundle(
             bundle = export_bundle(Checkpoint.load(checkpoint), output, facts)
     for path in sorted(bundle.folder.iterdir()):
         click.echo(f"{output / path.name}  {path.stat().st_size:,} bytes")
+
+
+def _licence_of(checkpoint: Path) -> str:
+    """Find the licence of weights: that of a bundle they come from, or what the user says."""
+    from ..runtime.bundle.bundle import MANIFEST_FILE, Bundle, shipped_bundles
+
+    if str(checkpoint) in shipped_bundles() or (checkpoint / MANIFEST_FILE).is_file():
+        return Bundle.load(checkpoint).manifest.licence
+    if sys.stdin.isatty():
+        answer: str = click.prompt(
+            "Licence of these weights, such as MIT or proprietary", default=NOT_STATED, err=True
+        )
+        return answer
+    _log.print("the bundle says that no licence is stated; --licence NAME states one", highlight=False)
+    return NOT_STATED
 
 
 def _foreign_network(

@@ -29,8 +29,9 @@ _MULTIPLE = 8
 
 
 def export(
-    module: nn.Module, folder: str | Path, *, example: NDArray[np.uint8], name: str = "", **description: Any
-) -> Bundle:
+    module: nn.Module, folder: str | Path, *, example: NDArray[np.uint8], name: str = "",
+    licence: str = "not stated", **description: Any,
+) -> Bundle:  # fmt: skip
     """Export a module as a bundle that every engine, `steadyframe run` and `calibrate` take.
 
     Parameters
@@ -40,6 +41,7 @@ def export(
     example : (H, W, 3) uint8 BGR, an image as your camera gives it. Frames are resized to its shorter side, and one
         run of the module on it tells whether the result is an image, (1, 3, h, w) in [0, 1], or named arrays
     name : of the bundle; the folder's, if it is not given
+    licence : of your weights, such as MIT
     description : further fields of `CustomNetwork`: `preprocess`, `outputs`, `rgb`, `mean`, `std`, `tolerances`,
         `classes`, `palette`, `depth_range`
 
@@ -65,7 +67,7 @@ def export(
     outputs = description.pop("outputs", None) or _output_names(module)
     network = CustomNetwork(module=module.eval(), preprocess=preprocess, outputs=outputs, **description)
     target = Path(folder)
-    return export_module(network, target, BundleFacts(name=name or target.resolve().name))
+    return export_module(network, target, BundleFacts(name=name or target.resolve().name, licence=licence))
 
 
 def compare(

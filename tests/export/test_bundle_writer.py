@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from steadyframe.export.bundle import BundleFacts, export_bundle
+from steadyframe.export.commands import _licence_of, export
 from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.errors import BundleError
@@ -51,3 +53,14 @@ def test_weights_that_do_not_fit_are_an_error(plain: Checkpoint, tmp_path: Path)
     with pytest.raises(BundleError, match="do not fit"):
         export_bundle(wrong, tmp_path / "out", BundleFacts(name="mine"))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_licence_is_the_owners_to_state(tmp_path: Path) -> None:
+    small_checkpoint(None).save(tmp_path / "c.pt")
+    words = [str(tmp_path / "c.pt"), "-o", str(tmp_path / "mine")]
+    done = CliRunner().invoke(export, words, catch_exceptions=False)
+    assert done.exit_code == 0 and "--licence" in done.stderr
+    assert Bundle.load(tmp_path / "mine").manifest.licence == "not stated"
+    CliRunner().invoke(export, [*words, "--licence", "MIT"], catch_exceptions=False)
+    assert Bundle.load(tmp_path / "mine").manifest.licence == "MIT"
+    assert _licence_of(tmp_path / "mine") == "MIT"
