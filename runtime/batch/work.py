@@ -16,6 +16,7 @@ from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
+from .. import opening
 from ..bundle.bundle import MANIFEST_FILE, Bundle
 from ..engines.registry import open_sessions
 from ..engines.session import Session
@@ -24,7 +25,6 @@ from ..files import behind_link, unfinished_name, write_whole
 from ..io.sinks import open_sink
 from ..io.sources import open_source
 from ..opencv_settings import one_opencv_thread
-from ..opening import steady_options
 from ..processor import Processor, Step
 from ..tasks.registry import build_task, task_descriptor
 from .clip import ClipFrames, FrameIndex, IndexMismatch
@@ -58,10 +58,19 @@ def _loaded(
 def open_processor(job: Job) -> Processor:
     """Open a fresh task and stage of a job, on the sessions that this worker has."""
     bundle, sessions = _loaded(job.bundle, job.digest, job.device, job.precision, job.threads)
-    task = build_task(bundle.manifest, sessions, job.options)
+    options = dict(job.options)
+    read = task_descriptor(bundle.manifest.task).reads(bundle.manifest)
+    if read:  # another bundle's results, as `open_task` gives them to the task
+        options["processor"] = opening.open_processor(read, steady="off", device=job.device, threads=job.threads)
+    try:
+        task = build_task(bundle.manifest, sessions, options)
+    except BaseException:
+        if read:
+            options["processor"].close()
+        raise
     mode = job.steady
     if mode == "auto":
-        mode = steady_options("auto", task).mode
+        mode = opening.steady_options("auto", task).mode
         if job.every is not None and mode == "blend":
             mode = "keyframe"  # who asks for keyframes gets them
     try:

@@ -134,3 +134,12 @@ def test_a_clip_that_two_workers_decode_differently_is_worked_on_whole(
     assert run_job(job, clips, folder, workers).done == clips
     assert encoded == expected
     assert workers.calls.count(("work", 0)) == 2  # in segments, and whole
+
+
+def test_a_task_that_reads_another_bundle(make_scenes, make_job, in_process):
+    """Its lines of JSON are there for every frame; the policy remembers, so the clip is one segment."""
+    job, clips, folder = make_job("policy-camera", make_scenes(scenes=1, frames=12), suffixes=(".jsonl",))
+    outcome = run_job(job, clips, folder, in_process())
+    assert not outcome.failed
+    lines = [json.loads(line) for line in Path(clips[0].outputs[0]).read_text().splitlines()]
+    assert [line["index"] for line in lines] == list(range(12)) and lines[0]["task"] == "policy"
