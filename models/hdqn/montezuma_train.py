@@ -138,7 +138,7 @@ class Run:
         games = self.environments()
         began, before = time.monotonic(), self.seconds
         while agent.decisions < args.decisions:
-            chunk = 10_000
+            chunk = min(10_000, args.decisions - agent.decisions)
             tally: Counter[tuple[int, bool]] = Counter()
             scores = []
             for event in agent.run(games, chunk):

@@ -60,12 +60,12 @@ def test_a_memory_of_screens_survives_a_checkpoint():
 def test_training_on_screens_runs_resumes_and_gives_a_checkpoint(tmp_path):
     words = ["--out", str(tmp_path), "--network", "small", "--no-all-goals", "--memory", "2000", "--batch", "8"]
     words += ["--random-goals", "20000", "--evaluate-every", "1000000", "--update-every", "512"]
-    for decisions in ("10000", "20000"):
+    for decisions in ("2048", "4096"):
         command = [sys.executable, "-m", "steadyframe.models.hdqn.montezuma_train", *words, "--decisions", decisions]
         said = subprocess.run([*command, "--minutes", "0"], check=True, capture_output=True, text=True).stdout
-    assert "goes on at 10000 decisions" in said
+    assert "goes on at 2048 decisions" in said
     entries = json.loads((tmp_path / "history.json").read_text())
-    assert [entry["decisions"] for entry in entries] == [10_000, 20_000]
+    assert [entry["decisions"] for entry in entries] == [2_048, 4_096]
     checkpoint = Checkpoint.load(tmp_path / "at_00000k.pt", task="policy")
     world = of_checkpoint(checkpoint)
     assert checkpoint.config["world"] == "montezuma-pixels"
