@@ -18,6 +18,7 @@ from ..opencv_settings import quiet
 from ..orientation import turned_upright
 from .header import announced_wh, is_animated, is_whole, orientation_of
 from .sniff import Kind, sniff
+from .webp import first_still
 
 IMAGE_SUFFIXES = frozenset(
     f".{ending}"
@@ -124,6 +125,9 @@ def _decode(kind: Kind, content: bytes) -> NDArray[Any] | None:
                 pixels = cv2.imdecode(encoded, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         except cv2.error:
             pixels = None
+    if pixels is None and kind is Kind.WEBP:
+        still = first_still(content)
+        return None if still is None else _decode(kind, still)
     return _decode_by_av(content) if pixels is None and kind in (Kind.AVIF, Kind.ICO) else pixels
 
 

@@ -133,3 +133,15 @@ def test_headers_of_noise_never_raise():
         for length in (0, 1, 10, 100, 5000):
             content = start + noise.integers(0, 256, length, np.uint8).tobytes()
             announced_wh(sniff(content), content)
+
+
+def test_the_first_frame_of_an_animated_webp_is_a_file_of_its_own(odd):
+    """OpenCV 4.8 refuses animated files."""
+    import cv2
+    from steadyframe.runtime.image_file.webp import first_still
+
+    still = first_still(odd("moving.webp").read_bytes())
+    pixels = cv2.imdecode(np.frombuffer(still, np.uint8), cv2.IMREAD_COLOR)
+    assert cards.number_of(pixels) == 0
+    assert cards.worst_corner(pixels) <= 8
+    assert first_still(odd("exif_1.webp").read_bytes()) is None
