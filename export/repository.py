@@ -143,6 +143,8 @@ def _sizes(graph: Graph, frame_wh: tuple[int, int]) -> dict[str, int]:
         for letter, axis in zip(spec.layout, spec.axes, strict=False):
             if isinstance(axis, str) and letter in "HW":
                 found[axis] = height if letter == "H" else width
+            elif isinstance(axis, str) and letter == "N":
+                found[axis] = 1  # what keeps a state belongs to one stream
     return found
 
 
@@ -153,7 +155,10 @@ def _dims(spec: TensorSpec, batched: bool, sizes: dict[str, int]) -> list[int]:
 
 
 def _tensor(kind: str, spec: TensorSpec, batched: bool, sizes: dict[str, int]) -> str:
-    return f'{kind} {{ name: "{spec.name}" data_type: {_TYPES[spec.dtype]} dims: {_dims(spec, batched, sizes)} }}'
+    dims = str(_dims(spec, batched, sizes))
+    if dims == "[]":  # one number an input: the server wants an axis, and is told to take it away
+        dims = "[1] reshape { shape: [] }"
+    return f'{kind} {{ name: "{spec.name}" data_type: {_TYPES[spec.dtype]} dims: {dims} }}'
 
 
 def _sequence(graph: Graph, state: dict[str, str], sizes: dict[str, int]) -> str:
