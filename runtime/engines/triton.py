@@ -118,7 +118,13 @@ class TritonSession:
         missing = [name for name, array in found.items() if array is None]
         if missing:
             raise DeviceError(f"{self._model} on {self._url} gave no output {', '.join(missing)}")
-        return found
+        # One number an input is one axis more on a server that batches.
+        return {
+            spec.name: found[spec.name].reshape(found[spec.name].shape[: len(spec.axes)])
+            if found[spec.name].ndim == len(spec.axes) + 1 and found[spec.name].shape[-1] == 1
+            else found[spec.name]
+            for spec in self.outputs
+        }
 
     def _failed(self, error: Any) -> DeviceError | ShapeMismatch:
         """Say what a server's refusal means."""
@@ -150,6 +156,9 @@ def _check_values(found: Any, specs: tuple[TensorSpec, ...], where: str) -> None
     """
     actual = {one.name: (DTYPES.get(one.datatype, one.datatype), list(one.shape)) for one in found}
     promised = {spec.name: (spec.dtype, list(spec.axes)) for spec in specs}
+    for name, (_, shape) in actual.items():
+        if name in promised and len(shape) == len(promised[name][1]) + 1 and shape[-1] == 1:
+            del shape[-1]  # one number an input, which a server that batches gives an axis of its own
     fits = actual.keys() == promised.keys() and all(
         actual[name][0] == dtype and len(actual[name][1]) == len(axes)
         and all(a in (b, -1) or isinstance(b, str) for a, b in zip(actual[name][1], axes, strict=True))
