@@ -253,7 +253,7 @@ class Decoder:
             if packet.pts is not None and packet.time_base:
                 end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
                 self._seen_s = max(self._seen_s, end_s - self.facts.start_ns / _SECOND)
-            if packet.stream_index == self._stream.index:
+            if packet.stream is self._stream:  # what flushes another stream has the index 0 as well
                 self._taken_ns = time.monotonic_ns()
                 self._packets += packet.size > 0
                 if self._low_delay:

@@ -197,6 +197,12 @@ def _late_video(path: Path, make: Make) -> None:
     )
 
 
+@clip("timecode.mp4")
+def _timecode(path: Path, make: Make) -> None:
+    """Have a data stream beside the video, as action cameras and editing programs write it."""
+    ffmpeg("-i", make("plain.mp4"), "-map", "0:v", "-c", "copy", "-timecode", "00:00:00:00", path)
+
+
 @clip("trimmed.mp4")
 def _trimmed(path: Path, make: Make) -> None:
     """Begin in the middle of a group of images: an edit list hides what lies before."""

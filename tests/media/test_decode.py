@@ -45,6 +45,7 @@ TIMES = {
     "fast_1200.mkv": steps(0, 1 / 1200, 24),
     "one_frame.mp4": [0.0],
     "late_video.mkv": steps(0.5, 0.05, 20),
+    "timecode.mp4": steps(0, 0.05, 20),
     "size_change.ts": steps(0, 0.05, 20),
     "long_sound.mp4": steps(0, 0.05, 20),
     "with_cover.mp4": steps(0, 0.05, 20),
