@@ -1,92 +1,27 @@
-"""Source, task and sinks at work together: order, drops, ends and errors."""
+"""Source, task and sinks at work together: order, drops, keyframes, figures."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import threading
 import time
 
 import cv2
 import numpy as np
 import pytest
+from live_and_noting import Camera, Notebook, no_threads_left
 from steadyframe.runtime.errors import (
     NothingYoungEnough,
     SignalLost,
-    SinkError,
-    SourceNotFound,
     SteadyframeError,
     UsageError,
 )
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.io.info import Signal, SourceInfo
-from steadyframe.runtime.io.sinks.sink import StopStream
 from steadyframe.runtime.io.sources import open_source
 from steadyframe.runtime.opening import open_task
 from steadyframe.runtime.processor import Processor
 from steadyframe.runtime.stream.stream import Stream
 from steadyframe.runtime.temporal.stage import Fresh, Motion
-
-
-class Camera:
-    """A live source at a given pace, which may fall silent for good, or change its size."""
-
-    def __init__(self, *, fps=200.0, frames=None, error=None, small_from=None, gap_at=None):
-        self.info = SourceInfo("camera", live=True, fps=fps)
-        self.signal = Signal.LIVE
-        self.closed = False
-        self._frames, self._error, self._small_from, self._gap_at = frames, error, small_from, gap_at
-        self._stop = threading.Event()
-
-    def __iter__(self):
-        for index in itertools.count():
-            if index == self._frames:
-                break
-            if self._stop.wait(1 / self.info.fps):
-                return
-            size = 16 if self._small_from is None or index < self._small_from else 8
-            later = 5_000_000_000 if self._gap_at is not None and index >= self._gap_at else 0
-            now = time.monotonic_ns() + later
-            yield Frame(np.full((size, size, 3), index % 256, np.uint8), index, now, "camera", now)
-        if self._error is not None:
-            raise self._error
-
-    def stop(self):
-        self._stop.set()
-
-    def close(self):
-        self.closed = True
-
-
-class Notebook:
-    """A sink that notes what happened to it."""
-
-    address = "notebook"
-    wants = "every"
-
-    def __init__(self, *, in_callers_thread=False, fails_at=None, stops_at=None, slow_s=0.0):
-        self.in_callers_thread = in_callers_thread
-        self.indices, self.ended, self.threads = [], [], set()
-        self._fails_at, self._stops_at, self._slow_s = fails_at, stops_at, slow_s
-
-    def write(self, result):
-        if result.frame.index == self._fails_at:
-            raise SinkError("full")
-        if result.frame.index == self._stops_at:
-            raise StopStream
-        time.sleep(self._slow_s)
-        self.threads.add(threading.current_thread())
-        self.indices.append(result.frame.index)
-
-    def close(self):
-        self.ended.append("closed")
-
-    def discard(self):
-        self.ended.append("discarded")
-
-
-def no_threads_left():
-    return not [thread for thread in threading.enumerate() if thread.name.startswith("steadyframe")]
 
 
 def test_a_file_comes_out_whole_and_in_order(negative):
@@ -199,164 +134,6 @@ def test_a_budget_of_age_for_a_file_is_refused(negative):
 def test_a_limit_below_one_is_refused(negative, limit):
     with pytest.raises(UsageError):
         Stream("test://", Processor(negative()), limit=limit)
-
-
-def test_an_error_in_the_task_stops_everything_and_reaches_the_caller(negative):
-    sink = Notebook()
-    with pytest.raises(ValueError, match="frame 5"):
-        Stream("test://?frames=0&size=32x24", Processor(negative(fails_at=5)), [sink]).run()
-    assert sink.ended == ["discarded"]
-    assert set(sink.indices) <= set(range(5))
-    assert no_threads_left()
-
-
-@pytest.mark.parametrize("in_callers_thread", [False, True])
-def test_an_error_in_a_sink_stops_everything_and_discards_every_output(negative, in_callers_thread):
-    good, bad = Notebook(), Notebook(fails_at=4, in_callers_thread=in_callers_thread)
-    with pytest.raises(SinkError, match="full"):
-        Stream("test://?frames=0&size=32x24", Processor(negative()), [good, bad]).run()
-    assert good.ended == bad.ended == ["discarded"]
-    assert no_threads_left()
-
-
-def test_an_error_in_the_callback_stops_everything(negative):
-    sink = Notebook()
-
-    def fail(result):
-        raise RuntimeError("mine")
-
-    with pytest.raises(RuntimeError, match="mine"):
-        Stream("test://?frames=0&size=32x24", Processor(negative()), [sink]).run(fail)
-    assert sink.ended == ["discarded"]
-    assert no_threads_left()
-
-
-def test_an_error_in_the_body_of_a_with_discards(negative):
-    sink = Notebook()
-    with pytest.raises(RuntimeError), Stream("test://?frames=0&size=32x24", Processor(negative()), [sink]) as stream:
-        for _ in stream:
-            raise RuntimeError
-    assert sink.ended == ["discarded"]
-
-
-def test_leaving_the_loop_ends_cleanly(negative):
-    sink = Notebook()
-    with Stream("test://?frames=0&size=32x24", Processor(negative()), [sink]) as stream:
-        for result in stream:
-            if result.frame.index == 3:
-                break
-    assert sink.ended == ["closed"]
-    assert no_threads_left()
-
-
-def test_one_output_that_cannot_be_finished_does_not_take_the_others_with_it(negative):
-    class Full(Notebook):
-        def close(self):
-            raise SinkError("disk full")
-
-    before, after = Notebook(), Notebook()
-    with pytest.raises(SinkError, match="disk full"):
-        Stream("test://?frames=3&size=32x24", Processor(negative()), [before, Full(), after]).run()
-    assert before.ended == after.ended == ["closed"]
-
-
-def test_ctrl_c_closes_the_outputs(negative):
-    sink = Notebook()
-
-    def interrupt(result):
-        if result.frame.index == 3:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        Stream("test://?frames=0&size=32x24", Processor(negative()), [sink]).run(interrupt)
-    assert sink.ended == ["closed"]
-    assert no_threads_left()
-
-
-def test_a_sink_may_end_the_stream(negative):
-    sink, window = Notebook(), Notebook(in_callers_thread=True, stops_at=5)
-    stats = Stream("test://?frames=0&size=32x24", Processor(negative()), [sink, window]).run()
-    assert stats.frames == 5
-    assert window.threads == {threading.current_thread()}
-    assert sink.threads.isdisjoint(window.threads)
-    assert sink.ended == window.ended == ["closed"]
-
-
-def test_a_sink_in_its_own_thread_may_end_the_stream_too(negative):
-    sink, reader = Notebook(), Notebook(stops_at=5)
-    Stream("test://?frames=0&size=32x24", Processor(negative()), [sink, reader]).run()
-    assert reader.indices == [0, 1, 2, 3, 4]
-    assert sink.ended == reader.ended == ["closed"]
-    assert no_threads_left()
-
-
-def test_after_a_loss_of_signal_the_outputs_are_closed_and_the_loss_is_raised(negative):
-    sink = Notebook()
-    stream = Stream(Camera(frames=5, error=SignalLost("gone")), Processor(negative()), [sink])
-    with pytest.raises(SignalLost, match="gone"):
-        stream.run()
-    assert sink.ended == ["closed"]
-    assert stream.stats.frames == len(sink.indices) > 0
-
-
-def test_a_source_that_gave_nothing_leaves_nothing(negative):
-    sink = Notebook()
-    with pytest.raises(SignalLost):
-        Stream(Camera(frames=0, error=SignalLost("gone")), Processor(negative()), [sink]).run()
-    assert sink.ended == ["discarded"]
-
-
-def test_what_a_source_says_after_the_limit_is_of_no_account(negative):
-    stream = Stream(Camera(frames=5, error=SignalLost("gone"), fps=50), Processor(negative()), limit=3)
-    assert len(list(stream)) == 3
-
-
-def test_images_are_strangers_to_each_other_and_frames_of_a_sequence_are_not(negative, tmp_path):
-    Stream("test://?size=32x24&frames=6", Processor(negative()), [f"{tmp_path}/p_%02d.png"]).run()
-    alone, together = negative(slow_s=0.003), negative(slow_s=0.003)
-    Stream(open_source(str(tmp_path)), Processor(alone)).run()
-    Stream(open_source(str(tmp_path), sequence=True), Processor(together)).run()
-    assert alone.restarts == [0, 1, 2, 3, 4, 5]
-    assert together.restarts == [0]
-
-
-def test_a_new_size_and_a_long_silence_reset_the_task(negative):
-    small = negative()
-    Stream(Camera(frames=8, small_from=5, fps=50), Processor(small)).run()
-    assert len(small.restarts) == 2
-    silent = negative()
-    Stream(Camera(frames=8, gap_at=5, fps=50), Processor(silent, live=True)).run()
-    assert len(silent.restarts) == 2
-
-
-def test_a_stream_is_used_once(negative):
-    stream = Stream("test://?size=32x24&frames=2", Processor(negative()))
-    list(stream)
-    with pytest.raises(UsageError, match="once"):
-        list(stream)
-
-
-def test_a_stream_that_was_never_started_closes_what_it_opened(negative):
-    camera, sink = Camera(), Notebook()
-    with Stream(camera, Processor(negative()), [sink]):
-        pass
-    assert camera.closed
-    assert sink.ended == ["closed"]
-
-
-def test_an_output_that_cannot_be_opened_closes_the_source_and_the_other_outputs(negative, tmp_path):
-    (tmp_path / "file").write_text("")
-    camera, sink, task = Camera(), Notebook(), negative()
-    with pytest.raises(SinkError):
-        Stream(camera, Processor(task), [sink, f"{tmp_path}/file/out.mp4"])
-    assert camera.closed
-    assert sink.ended == ["discarded"]
-    assert task.inferred == []
-
-
-def test_a_missing_source_is_told_before_anything_else(negative):
-    with pytest.raises(SourceNotFound, match=r"nowhere\.mp4"):
-        Stream("nowhere.mp4", Processor(negative()))
 
 
 class EveryFourth:
