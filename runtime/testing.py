@@ -184,6 +184,7 @@ class FakeSession:
 
     Examples
     --------
+    >>> import numpy as np
     >>> session = FakeSession(lambda feeds: {"y": feeds["x"] + 1}, (TensorSpec("x", "float32", (1,)),), ())
     >>> session.run({"x": np.zeros(1, np.float32)})["y"], session.runs
     (array([1.], dtype=float32), 1)

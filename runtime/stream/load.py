@@ -26,7 +26,7 @@ class LoadGovernor:
     --------
     >>> governor = LoadGovernor(100, highest=2)
     >>> [governor.add(95.0, at / 30) for at in range(60)].index(1)
-    44
+    45
     """
 
     def __init__(self, budget_ms: float, *, highest: int) -> None:
