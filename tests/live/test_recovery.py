@@ -171,7 +171,7 @@ def test_a_wrong_password_is_told_at_once_and_never_shown(rtsp):
         watched.wait(lambda: Failure.AUTH in watched.causes)
         other.kill()
         rtsp(port=server.port, user="me:secret")
-        watched.wait(lambda: watched.source.signal is LIVE, 10.0)
+        watched.wait(lambda: watched.source.signal is LIVE, 25.0)
         told = " ".join(event.text for event in watched.source.signal_log.events)
     assert "secret" not in told + repr(watched.source.info)
 

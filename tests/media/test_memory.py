@@ -40,9 +40,9 @@ def test_a_frame_is_freed_without_the_garbage_collector(large):
 
 @pytest.mark.parametrize(
     ("task", "mode", "most_mb"),
-    # With look-ahead ten frames wait for the next keyframe: 124 MB. Measured: 426 to 432; how full the queues are
-    # varies with the number of processors.
-    [("colorize", "off", 400), ("colorize", "keyframe", 520), ("pose", "keyframe", 400)],
+    # With look-ahead ten frames wait for the next keyframe: 124 MB. Measured: 426 to 432 alone, 491 beside other
+    # work: how full the queues are varies. It was 754.
+    [("colorize", "off", 400), ("colorize", "keyframe", 600), ("pose", "keyframe", 400)],
 )
 def test_a_4k_clip_needs_little_memory(large, task, mode, most_mb):
     line = [STEADYFRAME, "run", task, str(large), "null://", "--device", "cpu", "--steady", mode]
