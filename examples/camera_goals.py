@@ -2,8 +2,8 @@
 
 The camera's view is a crop of the clip. Pose finds the person in the view alone, as a real camera would; the policy's
 meta-controller chooses where in the image the person belongs (room in front of a walker), its controller moves the
-view. Without a bundle the policy is trained first, in a simulated world (about a minute), and exported; the shipped
-bundle `policy-camera` was made so.
+view. Without a bundle the policy is trained first, in a simulated world (some minutes), and exported; so was the
+shipped bundle `policy-camera`.
 
 Usage: python examples/camera_goals.py CLIP OUT.mp4 [BUNDLE]
 """

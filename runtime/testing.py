@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .bundle.bundle import Bundle
 from .bundle.manifest import TensorSpec
 from .engines.registry import open_sessions
-from .engines.session import Session, Tensors, check_feeds
+from .engines.session import Session, Tensors, WrappedSession, check_feeds
 from .errors import SourceError, SourceNotFound
 from .frame import Frame
 from .io.failures import Failure
@@ -216,7 +216,7 @@ class FakeSession:
         """Nothing is held open."""
 
 
-class SlowSession:
+class SlowSession(WrappedSession):
     """A real session that takes several times as long, as on a slower machine.
 
     Parameters
@@ -226,23 +226,8 @@ class SlowSession:
     """
 
     def __init__(self, session: Session, times: float) -> None:
-        self._session = session
+        super().__init__(session)
         self._times = times
-
-    @property
-    def device(self) -> str:
-        """The device in use."""
-        return self._session.device
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """What `run` takes."""
-        return self._session.inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """What `run` returns."""
-        return self._session.outputs
 
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
         """Run, and then wait; arrays as of the session, such as (1, h, w, 3)."""
@@ -250,10 +235,6 @@ class SlowSession:
         found = self._session.run(feeds)
         time.sleep((self._times - 1) * (time.perf_counter() - started))
         return found
-
-    def close(self) -> None:
-        """Close the session."""
-        self._session.close()
 
 
 def open_task(

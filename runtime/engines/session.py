@@ -43,6 +43,46 @@ class Session(Protocol):
         """Free the engine's memory; the session is of no use afterwards. Does nothing the second time."""
 
 
+class WrappedSession:
+    """A session around another one; what a subclass does not change is the other's.
+
+    Parameters
+    ----------
+    session : that is wrapped
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @property
+    def device(self) -> str:
+        """The device in use."""
+        return self._session.device
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """What `run` takes."""
+        return self._session.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """What `run` returns."""
+        return self._session.outputs
+
+    @property
+    def any_size(self) -> bool:
+        """Whether sizes may change from run to run at no cost."""
+        return bool(getattr(self._session, "any_size", False))
+
+    def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
+        """Run the graph once on named arrays and return named arrays, in the shapes of the manifest."""
+        return self._session.run(feeds)
+
+    def close(self) -> None:
+        """Close the session."""
+        self._session.close()
+
+
 def closed_error(name: str) -> UsageError:
     """Say that a session was closed; for engines, whose own words would be another language's."""
     return UsageError(f"The session of {name} is closed", todo="Open another one")

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle.manifest import TensorSpec
-from .session import Session, Tensors
+from .session import Session, Tensors, WrappedSession
 
 _MOST = 8  # frames of a batch
 
@@ -29,7 +28,7 @@ class _Request:
     done: bool = False
 
 
-class SharedSession:
+class SharedSession(WrappedSession):
     """A session that several streams share, each of whose runs waits for the one before.
 
     Two runs at once would take the same cores from each other, and both would end later. What waits when a run ends
@@ -46,28 +45,13 @@ class SharedSession:
     """
 
     def __init__(self, session: Session, turn: threading.Lock) -> None:
+        super().__init__(session)
         self.batches = 0
-        self._session = session
         self._turn = turn
         self._waiting: list[_Request] = []
         self._lock = threading.Lock()
         specs = (*session.inputs, *session.outputs)
         self._takes_batch = all(bool(spec.axes) and isinstance(spec.axes[0], str) for spec in specs)
-
-    @property
-    def device(self) -> str:
-        """The device in use."""
-        return self._session.device
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """What `run` takes."""
-        return self._session.inputs
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """What `run` returns."""
-        return self._session.outputs
 
     def run(self, feeds: Tensors) -> dict[str, NDArray[Any]]:
         """Run the graph when no other stream does; arrays as of the session, such as (1, h, w, 3)."""

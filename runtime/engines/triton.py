@@ -118,13 +118,7 @@ class TritonSession:
         missing = [name for name, array in found.items() if array is None]
         if missing:
             raise DeviceError(f"{self._model} on {self._url} gave no output {', '.join(missing)}")
-        # One number an input is one axis more on a server that batches.
-        return {
-            spec.name: found[spec.name].reshape(found[spec.name].shape[: len(spec.axes)])
-            if found[spec.name].ndim == len(spec.axes) + 1 and found[spec.name].shape[-1] == 1
-            else found[spec.name]
-            for spec in self.outputs
-        }
+        return {spec.name: _as_promised(found[spec.name], spec) for spec in self.outputs}
 
     def _failed(self, error: Any) -> DeviceError | ShapeMismatch:
         """Say what a server's refusal means."""
@@ -169,3 +163,9 @@ def _check_values(found: Any, specs: tuple[TensorSpec, ...], where: str) -> None
 
 
 descriptor = EngineDescriptor(device="triton", open=TritonSession, takes_address=True)
+
+
+def _as_promised(array: NDArray[Any], spec: TensorSpec) -> NDArray[Any]:
+    """Take off the axis of 1 that a server which batches adds to one number an input; others as they are."""
+    added = array.ndim == len(spec.axes) + 1 and array.shape[-1] == 1
+    return array[..., 0] if added else array

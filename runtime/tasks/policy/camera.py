@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 from ...bundle.manifest import Manifest
 from ...errors import BundleError, UsageError
 from ...frame import Frame
-from ...temporal.options import SteadyOptions
-from ...temporal.stage import EveryFrame, Motion, Outputs, Stage
+from ...temporal.stage import Motion, Outputs
 from ..pose.people import People
 from ..sessions import TaskSessions
 from ..task import Feeds, Placement, Result
-from .policy import Policy
-from .scene import Scene, Track
+from .every_frame import EveryFramePolicy
+from .scene import Scene
 
 _GREEN, _RED = (80, 220, 80), (60, 60, 240)
 _NOTHING = np.zeros(0, np.float32)  # a camera's scene has no objects that can be taken
@@ -132,7 +131,7 @@ class View:
         }
 
 
-class CameraTask:
+class CameraTask(EveryFramePolicy):
     """Moves the view on every frame.
 
     Parameters
@@ -148,40 +147,15 @@ class CameraTask:
         If the bundle has no moves, or its networks do not fit its scene.
     """
 
-    name = "policy"
-    propagated = None
-
     def __init__(
         self, manifest: Manifest, sessions: TaskSessions, options: CameraOptions, processor: SubjectProcessor
     ) -> None:
-        self._scene = Scene.from_settings(manifest.settings.get("scene", {}))
+        super().__init__(manifest, sessions)
         self._moves = _moves(manifest, self._scene)
-        self._sessions, self._options, self._processor = sessions, options, processor
-        self._policy = Policy(manifest, sessions)
-        if (self._policy.num_goals, self._policy.num_actions) != (len(self._scene.goals), len(self._scene.actions)):
-            raise BundleError(f"Scene and networks of bundle {manifest.name!r} do not fit")
-        self._track = Track(self._scene)
-        self._goal, self._age, self._alone = -1, 0, 0
+        self._options, self._processor = options, processor
+        self._alone = 0  # frames since somebody was seen
         self._aim: NDArray[np.float64] | None = None  # corner of the view that the policy moves, pixels
         self._shown = np.zeros(2)  # the same, eased
-
-    @property
-    def device(self) -> str:
-        """The device in use."""
-        return self._sessions.device
-
-    def make_stage(self, options: SteadyOptions, *, live: bool = False) -> Stage:
-        """Make the stage of one stream: the view moves on every frame.
-
-        Raises
-        ------
-        UsageError
-            If another mode than `off` is asked for.
-        """
-        del live
-        if options.mode != "off":
-            raise UsageError("Actions cannot be steadied", found=options.mode, todo="Run it with --steady off")
-        return EveryFrame()
 
     def preprocess(self, frame: Frame, motion: Motion | None = None) -> tuple[Feeds, Placement]:
         """Hand the frame on: where the view is, is known only once the frame before is done."""
@@ -238,7 +212,7 @@ class CameraTask:
 
     def close(self) -> None:
         """Close the sessions that the task owns, and the processor; does nothing the second time."""
-        self._sessions.close()
+        super().close()
         self._processor.close()
 
     def _restart(self, frame: Frame) -> None:

@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 from ...bundle.manifest import Manifest
 from ...errors import BundleError, UsageError
 from ...frame import Frame
-from ...temporal.options import SteadyOptions
-from ...temporal.stage import EveryFrame, Motion, Outputs, Stage
+from ...temporal.stage import Motion, Outputs
 from ..sessions import TaskSessions
 from ..task import Feeds, Placement
 from .detect import ColorDetector, Colors, Sighting
-from .policy import Policy
-from .scene import Scene, Track
+from .every_frame import EveryFramePolicy
+from .scene import Scene
 
 _JUMP_PX = 24.0  # an agent that is farther away one decision later has been put somewhere else: a life was lost
 _GREEN, _RED, _WHITE = (80, 220, 80), (60, 60, 240), (255, 255, 255)
@@ -120,7 +119,7 @@ class Action:
         }
 
 
-class PolicyTask:
+class PolicyTask(EveryFramePolicy):
     """Decides on every frame.
 
     Parameters
@@ -130,9 +129,6 @@ class PolicyTask:
     options : validated
     critic : (before, after) -> (G,) bool, goals reached between two object vectors; None is the scene's own
     """
-
-    name = "policy"
-    propagated = None
 
     def __init__(
         self, manifest: Manifest, sessions: TaskSessions, options: PolicyOptions, *, critic: Critic | None = None
@@ -145,33 +141,10 @@ class PolicyTask:
                 found=repr(kind),
                 todo="Call it with its own observations: steadyframe.runtime.tasks.policy.policy.Policy",
             )
-        self._scene = Scene.from_settings(manifest.settings.get("scene", {}))
+        super().__init__(manifest, sessions, epsilon=options.epsilon, seed=options.seed)
         self._detector = ColorDetector(self._scene, Colors.from_settings(manifest.settings.get("colors", {})))
-        self._sessions, self._options = sessions, options
-        self._policy = Policy(manifest, sessions, epsilon=options.epsilon, seed=options.seed)
+        self._options = options
         self._critic: Critic = self._scene.reached if critic is None else critic
-        if (self._policy.num_goals, self._policy.num_actions) != (len(self._scene.goals), len(self._scene.actions)):
-            raise BundleError(f"Scene and networks of bundle {manifest.name!r} do not fit")
-        self._track = Track(self._scene)
-        self._goal, self._age = -1, 0
-
-    @property
-    def device(self) -> str:
-        """The device in use."""
-        return self._sessions.device
-
-    def make_stage(self, options: SteadyOptions, *, live: bool = False) -> Stage:
-        """Make the stage of one stream: a policy decides on every frame.
-
-        Raises
-        ------
-        UsageError
-            If another mode than `off` is asked for.
-        """
-        del live
-        if options.mode != "off":
-            raise UsageError("Actions cannot be steadied", found=options.mode, todo="Run it with --steady off")
-        return EveryFrame()
 
     def preprocess(self, frame: Frame, motion: Motion | None = None) -> tuple[Feeds, Placement]:
         """Find the objects in the pixels."""
@@ -219,10 +192,6 @@ class PolicyTask:
             frame=placement.frame,
             episodes=self._options.episodes,
         )
-
-    def close(self) -> None:
-        """Close the sessions that the task owns; does nothing the second time."""
-        self._sessions.close()
 
     def _observe(self, seen: Sighting) -> NDArray[np.float32]:
         """Add what was seen to the track; an agent out of sight stays where it was last."""

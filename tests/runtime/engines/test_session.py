@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.engines.probe import probe, probe_graph
 from steadyframe.runtime.engines.registry import device_choices, load_session, open_session, resolve_device
 from steadyframe.runtime.engines.session import check_feeds
+from steadyframe.runtime.engines.shared import SharedSession
 from steadyframe.runtime.errors import BundleError, DeviceUnavailable, ShapeMismatch
 
 
@@ -161,3 +163,11 @@ def test_threads_change_no_result(tiny_bundle, device):
     }
     every, one = (open_session(bundle, "color", device=device, threads=threads) for threads in (0, 1))
     np.testing.assert_allclose(one.run(feeds)["ab"], every.run(feeds)["ab"], atol=1e-4)
+
+
+def test_a_session_that_streams_share_says_of_itself_what_the_engine_does(session):
+    shared = SharedSession(session, threading.Lock())
+    assert shared.any_size and shared.any_size == session.any_size
+    assert (shared.device, shared.inputs, shared.outputs) == (session.device, session.inputs, session.outputs)
+    shared.close()
+    assert session.run(feeds())["ab"].shape == shared.run(feeds())["ab"].shape, "whoever opened it closes it"
