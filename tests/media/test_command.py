@@ -172,17 +172,6 @@ def test_an_output_folder_that_is_removed_ends_the_run_soon(same, tmp_path):
     assert "was removed" in said
 
 
-@pytest.mark.parametrize("after_s", [0.5, 0.8, 1.2])
-def test_ctrl_c_in_the_first_second_is_quiet(same, tmp_path, after_s):
-    line = [STEADYFRAME, "run", same, "test://?frames=0", "null://"]
-    with subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as child:
-        time.sleep(after_s)
-        child.send_signal(signal.SIGINT)
-        said = child.communicate(timeout=60)[1]
-    assert child.returncode in (130, -signal.SIGINT)
-    assert "Traceback" not in said
-
-
 _SIGINT_BIT = 1 << (signal.SIGINT - 1)
 
 
@@ -194,9 +183,9 @@ def _catches_sigint(process: int) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
-@pytest.mark.parametrize("after_s", [0.0, 0.1, 0.2])
-def test_ctrl_c_while_the_libraries_load_is_quiet(same, tmp_path, after_s):
-    """From the first line of our own on; before that, Python itself starts."""
+@pytest.mark.parametrize("after_s", [0.0, 0.1, 0.2, 0.5, 0.8, 1.2])
+def test_ctrl_c_in_the_first_second_is_quiet(same, tmp_path, after_s):
+    """From the first line of our own on; before that, Python itself starts, which takes long on a busy machine."""
     line = [STEADYFRAME, "run", same, "test://?frames=0", "null://"]
     with subprocess.Popen(line, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as child:
         until = time.monotonic() + 30
