@@ -88,6 +88,11 @@ class LoopOptions:
     seed: int = 0
 
 
+def half_is_fast(device: str) -> bool:
+    """Say whether bfloat16 is computed by the device itself; a processor without AVX-512 imitates it, slowly."""
+    return not device.startswith("cpu") or "AVX512" in torch.backends.cpu.get_cpu_capability()
+
+
 def seed_all(seed: int) -> None:
     """Seed Python, numpy and torch."""
     random.seed(seed)

@@ -12,7 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 Layers = Mapping[str, Tensor]
-_CELL, _CELLS = 4, 8  # pixels of the network's last sub-pixel planes; cells that a weave is averaged over
+_CELL, _CELLS = 8, 8  # pixels, which both of the network's sub-pixel grids divide; cells a weave is averaged over
+_OCTAVES = 4  # of detail whose amount is compared: periods of about 4 to 60 pixels
+_LEAST = 1e-4  # of a local mean square; below, its root has no slope that says anything
 
 
 def gram(features: Tensor) -> Tensor:
@@ -66,10 +68,10 @@ def temporal_loss(image: Tensor, warped: Tensor, mask: Tensor) -> Tensor:
 
 
 def detail_loss(image: Tensor, taught: Tensor, mask: Tensor) -> Tensor:
-    """Compare fine detail with the teacher's: edge by edge where the motion is not trusted, by its amount elsewhere.
+    """Compare fine detail with the teacher's, edge by edge, where the motion is not trusted.
 
     Where a stroke is kept from the previous frame it may lie beside the teacher's; a difference of pixels would then
-    ask for a blurred stroke. The local amount of detail does not.
+    ask for a blurred stroke.
 
     Parameters
     ----------
@@ -80,10 +82,35 @@ def detail_loss(image: Tensor, taught: Tensor, mask: Tensor) -> Tensor:
     ----------
     Ours.
     """
-    ours, theirs = high_pass(image.float()), high_pass(taught.float())
-    edges = (ours - theirs).abs().mean(1, keepdim=True)
-    amount = (_local_mean(ours.abs()) - _local_mean(theirs.abs())).abs().mean(1, keepdim=True)
-    return ((1 - mask) * edges + mask * amount).mean()
+    edges = (high_pass(image.float()) - high_pass(taught.float())).abs().mean(1, keepdim=True)
+    return ((1 - mask) * edges).mean()
+
+
+def amount_loss(image: Tensor, taught: Tensor) -> Tensor:
+    """Compare how much detail there is with the teacher's, octave by octave, wherever exactly it lies.
+
+    What is uncertain is painted pale by a loss on pixels: half a stroke costs less than one beside the teacher's. The
+    root of the local mean square knows nothing of places within its window.
+
+    Parameters
+    ----------
+    image, taught : (B, 3, H, W), ours and the teacher's; at least 64 x 64 pixels
+
+    References
+    ----------
+    Ours.
+    """
+    ours, theirs = image.float(), taught.float()
+    terms = []
+    for _ in range(_OCTAVES):
+        terms.append((_amount(ours) - _amount(theirs)).abs().mean())
+        ours, theirs = F.avg_pool2d(ours, 2), F.avg_pool2d(theirs, 2)
+    return torch.stack(terms).mean()
+
+
+def _amount(image: Tensor) -> Tensor:
+    """Root of the local mean square of an octave, (B, C, H, W)."""
+    return (_local_mean(high_pass(image).square()) + _LEAST).sqrt()
 
 
 def high_pass(image: Tensor) -> Tensor:
@@ -92,21 +119,21 @@ def high_pass(image: Tensor) -> Tensor:
 
 
 def weave_loss(image: Tensor, taught: Tensor) -> Tensor:
-    """Squared pattern of 4x4 pixels that repeats in the image and not in the teacher's.
+    """Squared pattern of 8x8 pixels, or of 4x4, that repeats in the image and not in the teacher's.
 
-    The difference of both is averaged cell by cell over 8x8 cells: what is left of it in each of the 16 places of a
+    The difference of both is averaged cell by cell over 8x8 cells: what is left of it in each of the 64 places of a
     cell, beside the mean of all, is the weave.
 
     Parameters
     ----------
-    image, taught : (B, C, H, W); H and W multiples of 4
+    image, taught : (B, C, H, W); H and W multiples of 8
 
     References
     ----------
     Ours.
     """
     off = image.float() - taught.float()
-    planes = F.pixel_unshuffle(off, _CELL).unflatten(1, (-1, _CELL * _CELL))  # (B, C, 16, H/4, W/4)
+    planes = F.pixel_unshuffle(off, _CELL).unflatten(1, (-1, _CELL * _CELL))  # (B, C, 64, H/8, W/8)
     cells = min(_CELLS, *planes.shape[-2:])
     pattern = F.avg_pool2d(planes.flatten(1, 2), cells, max(1, cells // 2)).unflatten(1, planes.shape[1:3])
     return (pattern - pattern.mean(2, keepdim=True)).square().mean()

@@ -31,8 +31,11 @@ class Sequence:
     masks: Tensor
 
 
-def warp(image: Tensor, flow: Tensor) -> Tensor:
-    """Sample (B, C, H, W) where a backward flow (B, 2, H, W) in pixels points; the border repeats outside."""
+def warp(image: Tensor, flow: Tensor, *, cubic: bool = False) -> Tensor:
+    """Sample (B, C, H, W) where a backward flow (B, 2, H, W) in pixels points; the border repeats outside.
+
+    With cubic weights as in the runtime (OpenCV's, of slope -0.75), or bilinear ones.
+    """
     height, width = image.shape[-2:]
     y, x = torch.meshgrid(
         torch.arange(height, device=image.device), torch.arange(width, device=image.device), indexing="ij"
@@ -41,7 +44,21 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
     across = (x + flow[:, 0]) * (2 / (width - 1)) - 1
     down = (y + flow[:, 1]) * (2 / (height - 1)) - 1
     grid = torch.stack((across, down), -1)
-    return F.grid_sample(image.float(), grid, mode="bilinear", padding_mode="border", align_corners=True)
+    mode = "bicubic" if cubic else "bilinear"
+    return F.grid_sample(image.float(), grid, mode=mode, padding_mode="border", align_corners=True)
+
+
+def joined(clip: Sequence) -> tuple[Tensor, Tensor]:
+    """Join the flows and masks of all frames: the path from the last frame back to the first.
+
+    Returns
+    -------
+    (B, 2, H, W) flow in pixels, and (B, 1, H, W) mask, 1 where every step may be trusted
+    """
+    flow, mask = clip.flows[0].float(), clip.masks[0]
+    for late, trusted in zip(clip.flows[1:], clip.masks[1:], strict=True):
+        flow, mask = late + warp(flow, late), torch.minimum(trusted, warp(mask, late))
+    return flow, mask
 
 
 def erode(mask: Tensor, width: int = MASK_ERODE) -> Tensor:

@@ -22,11 +22,12 @@ from ...runtime.errors import BundleError, SourceNotFound
 from .. import parallel
 from ..checkpoint import Checkpoint
 from ..schedule import Budget, one_cycle
-from ..training import LoopOptions, fit, seed_all
+from ..training import LoopOptions, fit, half_is_fast, seed_all
 from .backbone import load_backbone
 from .clips import find_clips
 from .evaluate import HeldOut
 from .losses import (
+    amount_loss,
     detail_loss,
     feature_distance,
     gram,
@@ -35,7 +36,7 @@ from .losses import (
     total_variation,
     weave_loss,
 )
-from .motion import Sequence, add_noise, warp
+from .motion import Sequence, add_noise, joined, warp
 from .net import NORMS, StylizeNet, StylizeOptions
 from .scenes import LiveScenes, SceneOptions, ScenePool, Scenes
 from .targets import Target, load_target
@@ -58,7 +59,8 @@ class LossWeights:
     ----------
     pixel : absolute difference to the teacher; `trusted` of it where the previous output is to be kept
     detail : fine detail beside the teacher's; see `losses.detail_loss`
-    weave : pattern of 4 pixels that the teacher does not have; see `losses.weave_loss`
+    amount : how much detail there is, beside the teacher's; see `losses.amount_loss`
+    weave : pattern of 4 or 8 pixels that the teacher does not have; see `losses.weave_loss`
     content, style : relative distances of activations and of Gram matrices
     temporal : squared difference to the warped previous output
     variation : total variation
@@ -67,7 +69,8 @@ class LossWeights:
     pixel: float = 2.0
     trusted: float = 0.2
     detail: float = 2.0
-    weave: float = 20.0
+    amount: float = 8.0
+    weave: float = 150.0
     content: float = 1.0
     style: float = 1.0
     temporal: float = 60.0
@@ -87,6 +90,8 @@ class TrainOptions:
     pool_length : frames of a kept scene: the last one and its run-up
     held_out : clips that are only measured on
     first : share of sequences whose last frame is treated as a first one
+    jumps : share of batches whose network ran on the first frame only, as between keyframes; what it painted is
+        propagated over all the others at once. In the rest it runs on every frame, as with `blend`
     style_size : longer side of a painting, pixels
     start : checkpoint of another style to begin with: half of what a network has to learn is common to all styles
     """
@@ -99,7 +104,8 @@ class TrainOptions:
     pool: int = 0
     pool_length: int = UNROLL[-1][1] + 1
     held_out: tuple[Path, ...] = ()
-    first: float = 0.3
+    first: float = 0.4
+    jumps: float = 0.4
     learning_rate: float = 2e-3
     style_size: int = 384
     start: Path | None = None
@@ -167,13 +173,18 @@ class StylizeTrainer:
 
     @torch.no_grad()
     def _run_up(self, frames: Tensor, clip: Sequence) -> tuple[Tensor, Tensor]:
-        """Stylize all frames but the last as they will be at run time; give what the last one is to know."""
+        """Stylize the frames before the last as they will be at run time; give what the last one is to know."""
         self.net.eval()
         mask = torch.zeros_like(frames[0, :, :1])
         previous = torch.zeros_like(frames[0])
-        for t in range(len(frames) - 1):
-            output = self.net(frames[t], previous, mask).float()
-            previous, mask = warp(output, clip.flows[t]), clip.masks[t]
+        if len(frames) > 2 and float(torch.rand(())) < self.options.jumps:
+            output = self.net(frames[0], previous, mask).float()
+            flow, mask = joined(clip)
+            previous = warp(output, flow, cubic=True).clamp(0, 1)
+        else:  # from frame to frame the runtime's weights are bilinear, too
+            for t in range(len(frames) - 1):
+                output = self.net(frames[t], previous, mask).float()
+                previous, mask = warp(output, clip.flows[t]), clip.masks[t]
         self.net.train()
         keep = torch.rand(len(mask), 1, 1, 1, device=mask.device) >= self.options.first
         mask = mask * keep
@@ -193,6 +204,7 @@ class StylizeTrainer:
             care = 1 - (1 - weights.trusted) * mask
             found["pixel"] = weights.pixel * (care * (output - target.image).abs()).mean()
             found["detail"] = weights.detail * detail_loss(output, target.image, mask)
+            found["amount"] = weights.amount * amount_loss(output, target.image)
             found["weave"] = weights.weave * weave_loss(output, target.image)
         if weights.variation:
             found["variation"] = weights.variation * total_variation(output)
@@ -305,6 +317,7 @@ def command(**given: Any) -> None:
     loop = LoopOptions(
         out=out, steps=given["steps"], minutes=given["minutes"], device=given["device"], seed=given["seed"],
         validate_every=given["validate_every"], save_every=min(500, given["validate_every"]), clip=1.0,
+        bf16=half_is_fast(given["device"]),
     )  # fmt: skip
     taught = style.suffix == ".onnx"
     style_weight = given["style_weight"] or (1.0 if taught else 10.0)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
-from steadyframe.models.stylize.motion import MotionOptions, add_noise, erode, synthesize, warp
+from steadyframe.models.stylize.motion import MotionOptions, add_noise, erode, joined, synthesize, warp
+from steadyframe.runtime.motion.flow import Flow, positions, sample
 
 
 def smooth_photos(batch: int, side: int = 96) -> torch.Tensor:
@@ -19,6 +22,28 @@ def test_warp_shifts_by_whole_pixels() -> None:
     flow[:, 0], flow[:, 1] = 3, -2
     warped = warp(image, flow)
     assert torch.allclose(warped[..., 2:, :-3], image[..., :-2, 3:], atol=1e-5)
+
+
+@pytest.mark.parametrize("cubic", [False, True])
+def test_warp_samples_as_the_runtime_does(cubic: bool) -> None:
+    torch.manual_seed(0)
+    image, flow = torch.rand(1, 3, 24, 32), 9 * torch.rand(1, 2, 24, 32) - 4.5
+    flow = (flow * 32).round() / 32  # of a pixel: OpenCV's steps
+    at = positions(Flow(flow[0].permute(1, 2, 0).contiguous().numpy()))
+    expected = sample(image[0].permute(1, 2, 0).contiguous().numpy(), at, cubic=cubic)
+    warped = warp(image, flow, cubic=cubic)[0].permute(1, 2, 0).numpy()
+    np.testing.assert_allclose(warped, expected, atol=2e-4)
+
+
+def test_joined_flows_lead_from_the_last_frame_to_the_first() -> None:
+    torch.manual_seed(1)
+    clip = synthesize(smooth_photos(6), 5, 64, MotionOptions(still=0.0, sprites=1.0, shift_px=4.0))
+    flow, mask = joined(clip)
+    off = (warp(clip.frames[0], flow, cubic=True) - clip.frames[-1]).abs()
+    trusted = (off * mask).sum() / (3 * mask.sum())
+    unmoved = ((clip.frames[0] - clip.frames[-1]).abs() * mask).sum() / (3 * mask.sum())
+    assert mask.mean() > 0.3 and (mask <= clip.masks[-1]).all()
+    assert trusted < 0.015 and trusted < 0.3 * unmoved
 
 
 def test_the_flow_leads_to_the_same_content_wherever_the_mask_says_so() -> None:
