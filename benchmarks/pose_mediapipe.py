@@ -1,8 +1,9 @@
-"""MediaPipe Pose full in video mode, as a child process of the pose benchmarks.
+"""MediaPipe Pose full, in video mode or on independent images, as a child process of the pose benchmarks.
 
 It needs an older numpy than this project, and so a Python of its own: `python -m venv mp; mp/bin/pip install
 mediapipe==0.10.21`. For every line `CLIP LIMIT` on stdin it plays the clip, and writes one line of JSON: seconds in
-all (decoding, color order and network), seconds in the network's call alone, and every frame's joints in pixels.
+all (decoding, color order and network), seconds in the network's call alone, and every frame's joints in pixels. For
+a line `images [PATH, ...]` (JSON) it writes the joints of each image, null where it finds nobody.
 """
 
 from __future__ import annotations
@@ -34,16 +35,35 @@ def play(clip: str, limit: int) -> dict:
         begun = time.perf_counter()
         found = pose.process(image).pose_landmarks
         network += time.perf_counter() - begun
-        height, width = pixels.shape[:2]
-        marks = None if found is None else [found.landmark[i] for i in COCO]
-        joints.append(None if marks is None else [(m.x * width, m.y * height, m.visibility) for m in marks])
+        joints.append(in_pixels(found, pixels))
     seconds = time.perf_counter() - started
     pose.close()
     return {"seconds": seconds, "network": network, "joints": joints}
 
 
+def look(paths: list) -> list:
+    pose = mediapipe.solutions.pose.Pose(static_image_mode=True, model_complexity=1)
+    joints = []
+    for path in paths:
+        pixels = cv2.imread(path)
+        joints.append(in_pixels(pose.process(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)).pose_landmarks, pixels))
+    pose.close()
+    return joints
+
+
+def in_pixels(found: object, pixels: object) -> list | None:
+    if found is None:
+        return None
+    height, width = pixels.shape[:2]
+    marks = [found.landmark[i] for i in COCO]
+    return [(m.x * width, m.y * height, m.visibility) for m in marks]
+
+
 def main() -> None:
     for line in sys.stdin:
+        if line.startswith("images "):
+            print(json.dumps(look(json.loads(line.removeprefix("images ")))), flush=True)
+            continue
         clip, limit = line.rsplit(maxsplit=1)
         print(json.dumps(play(clip, int(limit))), flush=True)
 

@@ -19,6 +19,7 @@ from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.models.pose.augment import Cropper
 from steadyframe.models.pose.batches import collate
 from steadyframe.models.pose.edge import STRIDE
+from steadyframe.models.pose.evaluate import run
 from steadyframe.models.pose.metrics import errors_in_torsos, pck
 from steadyframe.models.pose.net import build
 from steadyframe.models.pose.people import People, load_people
@@ -44,14 +45,18 @@ def peaks(maps: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def errors(net: torch.nn.Module, people: People, size: int) -> dict[str, np.ndarray]:
-    """Errors in torsos, (N, J), when the best of 1, 2, 3 and 5 peaks counts, and of the spatial model."""
+def errors(net: torch.nn.Module, people: People, size: int, *, pairs: bool = False) -> dict[str, np.ndarray]:
+    """Errors in torsos, (N, J), when the best of 1, 2, 3 and 5 peaks counts, and of the spatial model.
+
+    With `pairs`, a second person stands beside each.
+    """
     skeleton = SKELETONS["union-19"]
     cropper, found, final, joints = Cropper(people, skeleton, np.random.default_rng(0)), [], [], []
+    cut = cropper.pair if pairs else cropper.plain
     for start in range(0, len(people), 32):
-        samples = [cropper.plain(i, size) for i in range(start, min(start + 32, len(people)))]
+        samples = [cut(i, size) for i in range(start, min(start + 32, len(people)))]
         batch = collate(samples, len(samples), "cpu")
-        outputs = net(batch.image)
+        outputs = run(net, batch, skeleton)
         found.append(peaks(outputs["maps"].float()).numpy())
         final.append(to_pixels(decode(outputs["final"].float())[0], STRIDE).numpy())
         joints.append(batch.joints.numpy())

@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -32,8 +33,15 @@ class Rival:
 
     def play(self, clip: str, limit: int) -> dict:
         """Play a clip; see the worker for what comes back."""
+        return self._ask(f"{Path(clip).resolve()} {limit}")
+
+    def look(self, images: list[Path]) -> list:
+        """Find the joints of independent images, in pixels with their visibility; None where nobody is found."""
+        return self._ask("images " + json.dumps([str(path.resolve()) for path in images]))
+
+    def _ask(self, line: str) -> Any:
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(f"{Path(clip).resolve()} {limit}\n")
+        self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 

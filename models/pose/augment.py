@@ -105,6 +105,7 @@ class Cropper:
     skeleton: Skeleton
     rng: np.random.Generator
     backgrounds: Pixels | None = None
+    neighbours: float = 0.12  # share of random crops with a second person at the rim
     upper: NDArray[np.bool_] = field(init=False)
     chest: NDArray[np.bool_] = field(init=False)
     head: NDArray[np.bool_] = field(init=False)
@@ -125,6 +126,13 @@ class Cropper:
         """Cut a person's box x 1.25 without any change, for validation."""
         return self._cut(index, Look(self.middle(), self.side * BOX_MARGIN / size), size)
 
+    def pair(self, index: int, size: int) -> Sample:
+        """Cut as `plain` does, with a second person beside: the same one for every network that is measured."""
+        sample = self.plain(index, size)
+        self.rng = np.random.default_rng(index)
+        self._neighbour(sample)
+        return sample
+
     def random(self, index: int, size: int, *, wild: bool) -> Sample:
         """Cut a person at random; the wild ones rotate far and are now and then upside down."""
         rng = self.rng
@@ -137,7 +145,7 @@ class Cropper:
             self._fill(sample, index, look)
         if part is not None and rng.random() < 0.7:
             self._cut_below(sample, part)
-        if rng.random() < 0.12:
+        if rng.random() < self.neighbours:
             self._neighbour(sample)
         sample.image = disturb(sample.image, self._patch_source(), rng)
         return sample

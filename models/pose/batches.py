@@ -59,6 +59,7 @@ class BatchOptions:
     crops, scenes : of each a batch
     wild : share of crops from people in any posture, upright ones twice as often as others; video : share from
         clips; `NEW` are drawn as it says; the rest are photos
+    neighbours : share of crops with a second person at the rim
     threads : that make batches
     """
 
@@ -68,6 +69,7 @@ class BatchOptions:
     scenes: int = 12
     wild: float = 0.23
     video: float = 0.07
+    neighbours: float = 0.12
     threads: int = 1
 
 
@@ -160,7 +162,7 @@ class PoseBatches:
     def _work(self, seed: int) -> None:
         """Make batches for ever."""
         rng = np.random.default_rng(seed)
-        cropper = Cropper(self.people, self.skeleton, rng)
+        cropper = Cropper(self.people, self.skeleton, rng, neighbours=self.options.neighbours)
         maker = None
         if self.options.scenes:
             maker = SceneMaker(cropper, self.photos, np.cumsum(_nobody_weights(self.photos)))

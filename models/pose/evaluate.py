@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from ...runtime.bundle.manifest import Skeleton
 from ...runtime.engines.session import Session
 from .augment import Cropper
-from .batches import collate
+from .batches import Batch, collate
 from .edge import STRIDE
 from .metrics import detection_curve, errors_in_torsos, pck
+from .net import PoseNet
 from .people import People
-from .targets import decode, to_pixels
+from .targets import decode, to_cells, to_pixels, torso_maps
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +53,17 @@ class Evaluation:
 
 @torch.no_grad()
 def evaluate(
-    net: nn.Module, people: People, skeleton: Skeleton, *, size: int, device: str, output: str = "final"
-) -> Evaluation:
-    """Run a network in eval mode over every person's ground-truth crop."""
+    net: nn.Module, people: People, skeleton: Skeleton, *, size: int, device: str, output: str = "final",
+    pairs: bool = False,
+) -> Evaluation:  # fmt: skip
+    """Run a network in eval mode over every person's true crop; with `pairs`, another person stands beside."""
     cropper = Cropper(people, skeleton, np.random.default_rng(0))
+    cut = cropper.pair if pairs else cropper.plain
     found, joints, peaks, presence = [], [], [], []
     for start in range(0, len(people), 32):
-        samples = [cropper.plain(i, size) for i in range(start, min(start + 32, len(people)))]
+        samples = [cut(i, size) for i in range(start, min(start + 32, len(people)))]
         batch = collate(samples, len(samples), device)
-        outputs: dict[str, Tensor] = net(batch.image)
+        outputs = run(net, batch, skeleton)
         cells, height = decode(outputs[output].float())
         found.append(to_pixels(cells, STRIDE).cpu())
         peaks.append(height.cpu())
@@ -73,6 +76,19 @@ def evaluate(
     return Evaluation(
         at, truth, torch.cat(peaks).numpy(), people.known, torch.cat(presence).numpy(), errors, skeleton.joints
     )
+
+
+def run(net: nn.Module, batch: Batch, skeleton: Skeleton) -> dict[str, Tensor]:
+    """Run a network on a batch of crops; one whose spatial model is told the torso gets the true one."""
+    outputs: dict[str, Tensor]
+    if isinstance(net, PoseNet) and net.spatial is not None and net.spatial.options.torso:
+        grid = batch.image.shape[-1] // STRIDE
+        outputs = net(
+            batch.image, torso_maps(to_cells(batch.joints, STRIDE), batch.shown, skeleton.joints, (grid, grid))
+        )
+    else:
+        outputs = net(batch.image)
+    return outputs
 
 
 def session_pck(session: Session, people: People, skeleton: Skeleton, *, count: int) -> float:

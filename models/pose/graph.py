@@ -54,6 +54,8 @@ class PoseGraph(nn.Module):
         self.calibration = calibration
         self.as_trained = False  # True: the convolutions themselves, for parity
         self.messages: FourierMessages | LowRankMessages | None = None
+        if self.spatial is not None and self.spatial.options.torso:
+            raise BundleError("This spatial model is told the true torso, which nobody knows at run time")
         if self.spatial is not None:
             self.messages = FourierMessages(self.spatial) if rank is None else LowRankMessages(self.spatial, rank)
 

@@ -30,11 +30,11 @@ class PoseNet(nn.Module):
         super().__init__()
         self.detector, self.spatial = detector, spatial
 
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        """Detect joints in (B, 3, H, W) BGR in [0, 1]."""
+    def forward(self, image: Tensor, torso: Tensor | None = None) -> dict[str, Tensor]:
+        """Detect joints in (B, 3, H, W) BGR in [0, 1]; `torso` (B, 1, H/4, W/4) is for a model that is told it."""
         found: dict[str, Tensor] = self.detector(image)
         maps = found["maps"]
-        return found | {"final": maps if self.spatial is None else self.spatial(maps)}
+        return found | {"final": maps if self.spatial is None else self.spatial(maps, torso)}
 
     def config(self) -> dict[str, Any]:
         """Give plain values from which `build` makes the same network."""

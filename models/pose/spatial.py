@@ -30,6 +30,8 @@ class SpatialOptions:
     tempered : learn, for each joint, how far to trust the product of all messages; joints are not independent
         witnesses, and the plain product counts the same evidence many times
     beta : of SoftPlus, 1/2 to 2
+    torso : one more map that only tells: the true torso of the person who is meant, as in the paper's evaluation.
+        For comparison; nobody knows it at run time, and such a model is not exported
     """
 
     joints: int = 19
@@ -37,6 +39,12 @@ class SpatialOptions:
     coarsen: int = 2
     tempered: bool = True
     beta: float = 1.0
+    torso: bool = False
+
+    @property
+    def sources(self) -> int:
+        """Maps that tell."""
+        return self.joints + int(self.torso)
 
     def plain(self) -> dict[str, Any]:
         """Give values that JSON and a checkpoint can hold."""
@@ -52,7 +60,7 @@ class SpatialModel(nn.Module):
     Parameters of the network
     -------------------------
     kernels : (J, J, 2h - 1, 2w - 1), A first, before SoftPlus; the middle is no displacement
-    biases : (J, J) before SoftPlus
+    biases : (J, J) before SoftPlus; of both, v has one more where the torso tells
     trust : (J,) exponent of the messages before SoftPlus, where tempered
 
     References
@@ -64,12 +72,12 @@ class SpatialModel(nn.Module):
     def __init__(self, options: SpatialOptions | None = None) -> None:
         super().__init__()
         self.options = options = options or SpatialOptions()
-        count = options.joints
+        count, sources = options.joints, options.sources
         height, width = (side // options.coarsen for side in options.grid_hw)
         self.grid_hw = height, width
         start = _unsoft(torch.tensor(1e-3), options.beta)
-        self.kernels = nn.Parameter(torch.full((count, count, 2 * height - 1, 2 * width - 1), float(start)))
-        self.biases = nn.Parameter(torch.full((count, count), float(_unsoft(torch.tensor(0.1), options.beta))))
+        self.kernels = nn.Parameter(torch.full((count, sources, 2 * height - 1, 2 * width - 1), float(start)))
+        self.biases = nn.Parameter(torch.full((count, sources), float(_unsoft(torch.tensor(0.1), options.beta))))
         if options.tempered:
             # Of a positive number: held at zero by a clamp, it would get no gradient and never come back.
             self.trust = nn.Parameter(torch.full((count,), math.log(math.expm1(1.0 / count))))
@@ -79,7 +87,7 @@ class SpatialModel(nn.Module):
         return F.softplus(weights, beta=self.options.beta)
 
     def messages(self, maps: Tensor) -> Tensor:
-        """Convolve every joint's map with every kernel: (B, J, h, w) -> (B, J of A, J of v, h, w), biases added."""
+        """Convolve every map with every kernel: (B, J of v, h, w) -> (B, J of A, J of v, h, w), biases added."""
         height, width = self.grid_hw
         size = (2 * height, 2 * width)  # large enough that nothing wraps around into the result
         spectrum = torch.fft.rfft2(F.relu(maps), s=size)
@@ -89,20 +97,27 @@ class SpatialModel(nn.Module):
         moved = moved[..., height - 1 : 2 * height - 1, width - 1 : 2 * width - 1]
         return F.relu(moved) + self.positive(self.biases)[..., None, None]
 
-    def forward(self, maps: Tensor) -> Tensor:
-        """Weigh (B, J, H, W) heat-maps by what the other joints say; the same shape, float32."""
+    def forward(self, maps: Tensor, torso: Tensor | None = None) -> Tensor:
+        """Weigh (B, J, H, W) heat-maps by what the other joints say; the same shape, float32.
+
+        Where the model is told the torso, `torso` is its map, (B, 1, H, W); None says nothing.
+        """
         with torch.autocast(maps.device.type, enabled=False):
-            return self.weigh(maps.float(), self.messages)
+            maps = maps.float()
+            if self.options.torso:
+                maps = torch.cat((maps, torch.zeros_like(maps[:, :1]) if torso is None else torso), 1)
+            return self.weigh(maps, self.messages)
 
     def weigh(self, maps: Tensor, messages: Callable[[Tensor], Tensor]) -> Tensor:
-        """Compute what `forward` computes, (B, J, H, W), with other messages; the exporter calls it."""
+        """Compute what `forward` computes from all maps that tell, with other messages; the exporter calls it."""
         options = self.options
-        clipped = maps.clamp(min=FLOOR)
+        told = maps.clamp(min=FLOOR)
+        clipped = told[:, : options.joints]
         if options.coarsen == 1:
-            total = torch.log(messages(clipped).clamp(min=1e-8)).sum(2)
+            total = torch.log(messages(told).clamp(min=1e-8)).sum(2)
             return torch.exp((total * self._trust() if options.tempered else total).clamp(max=2.0))
-        logs = torch.log(messages(F.avg_pool2d(clipped, options.coarsen)).clamp(min=1e-8))
-        others = 1 - torch.eye(options.joints, device=maps.device)[..., None, None]
+        logs = torch.log(messages(F.avg_pool2d(told, options.coarsen)).clamp(min=1e-8))
+        others = 1 - torch.eye(options.joints, options.sources, device=maps.device)[..., None, None]
         total = (logs * others).sum(2)
         total = F.interpolate(total, scale_factor=float(options.coarsen), mode="bilinear", align_corners=False)
         if options.tempered:
@@ -118,7 +133,7 @@ class SpatialModel(nn.Module):
 
         Parameters
         ----------
-        cells : (N, J, 2) joints in cells of the full heat-map
+        cells : (N, J, 2) joints, and the torso where it tells, in cells of the full heat-map
         shown : (N, J) bool
         maps : (M, J, H, W) heat-maps of the first M of them
 
@@ -127,17 +142,18 @@ class SpatialModel(nn.Module):
         Tompson et al. 2014, section 3.2 (empirical distribution of displacements). The scale is ours: with the plain
         product of 19 normalised histograms every output would vanish.
         """
-        histograms = displacement_histograms(cells / self.options.coarsen, shown, self.grid_hw)
+        joints = self.options.joints
+        histograms = displacement_histograms(cells / self.options.coarsen, shown, self.grid_hw)[:joints]
         self.kernels.copy_(_unsoft(histograms.clamp(min=1e-7), self.options.beta))
         small = F.avg_pool2d(maps.float().clamp(min=FLOOR), self.options.coarsen)
         count, height, width = len(small), *self.grid_hw
         told = (
             torch.cat([self.messages(part) for part in small.split(16)]) - self.positive(self.biases)[..., None, None]
         )
-        near = (cells[:count] / self.options.coarsen).round().long()
+        near = (cells[:count, :joints] / self.options.coarsen).round().long()
         place = (near[..., 1].clamp(0, height - 1) * width + near[..., 0].clamp(0, width - 1))[:, :, None, None]
         at_truth = told.flatten(3).gather(3, place.expand(-1, -1, told.shape[2], 1))[..., 0]  # (M, A, v)
-        weight = (shown[:count, :, None] & shown[:count, None, :]).to(at_truth.dtype)
+        weight = (shown[:count, :joints, None] & shown[:count, None, :]).to(at_truth.dtype)
         mean = (at_truth * weight).sum(0) / weight.sum(0).clamp(min=1)
         scaled = histograms * (0.9 / mean.clamp(min=1e-6))[..., None, None]
         self.kernels.copy_(_unsoft(scaled.clamp(min=1e-7), self.options.beta))

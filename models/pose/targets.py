@@ -6,6 +6,8 @@ Owns the one convention of both directions: cell (i, j) of a map of stride s is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -33,6 +35,30 @@ def gaussians(cells: Tensor, size_hw: tuple[int, int], sigma: float = SIGMA) -> 
     gx = torch.exp(-((x - cells[..., 0:1]) ** 2) / (2 * sigma**2))  # (B, J, W)
     gy = torch.exp(-((y - cells[..., 1:2]) ** 2) / (2 * sigma**2))  # (B, J, H)
     return gy.unsqueeze(-1) * gx.unsqueeze(-2)
+
+
+TORSO = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
+
+
+def torso_cells(cells: Tensor, shown: Tensor, names: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Find the middle of the torso: of shoulders and hips, where all four are shown.
+
+    Parameters
+    ----------
+    cells : (B, J, 2); shown : (B, J) bool; names : of the joints
+
+    Returns
+    -------
+    (B, 1, 2) and (B, 1) bool
+    """
+    places = [list(names).index(name) for name in TORSO]
+    return cells[:, places].mean(1, keepdim=True), shown[:, places].all(1, keepdim=True)
+
+
+def torso_maps(cells: Tensor, shown: Tensor, names: Sequence[str], size_hw: tuple[int, int]) -> Tensor:
+    """Draw the true torso, (B, 1, H, W); an empty map where it is not shown. Arguments as of `torso_cells`."""
+    place, known = torso_cells(cells, shown, names)
+    return gaussians(place, size_hw) * known[..., None, None]
 
 
 def decode(maps: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from .. import parallel
 from ..checkpoint import Checkpoint
-from ..training import LoopOptions, fit, seed_all
+from ..training import LoopOptions, fit, half_is_fast, seed_all
 from .batches import BatchOptions, PoseBatches
 from .calibrate import fit_calibration
 from .detector import PaperDetector, PaperOptions
@@ -34,6 +34,7 @@ STAGES = ("detector", "spatial", "joint")
 SHARES = {"detector": 0.68, "spatial": 0.08, "joint": 0.24}  # of the minutes, when all three stages run
 RATES = {"detector": 1e-3, "spatial": 2e-2, "joint": 5e-4}
 FOREVER = 10_000_000
+PAIRS = 0.8  # share of crops with a second person, where the spatial model is told the torso
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,8 @@ class TrainOptions:
     network : "edge" or "paper"; banks, noise : of the detector
     depth : of the edge detector, as in `EdgeOptions`; None is its own default, or what `start` has
     coarsen : of the edge network's spatial model, as in `SpatialOptions`
+    torso : tell the spatial model the true torso, as in the paper's evaluation, and show a second person beside most
+        people; for comparison, since such a network is not exported
     stages : which of the three; a later one needs the earlier one's result in `out` or at `start`
     start : checkpoint whose detector is taken over, and whose spatial model, unless the detector is trained on
     stored : heat-maps kept for the spatial stage
@@ -63,6 +66,7 @@ class TrainOptions:
     depth: tuple[int, int, int] | None = None
     noise: str | None = None
     coarsen: int = 4
+    torso: bool = False
     stages: tuple[str, ...] = STAGES
     start: Path | None = None
     batch: BatchOptions = field(default_factory=BatchOptions)
@@ -95,12 +99,16 @@ def train(options: TrainOptions, console: Console | None = None) -> Path:
     skeleton = SKELETONS["union-19"]
     if options.network == "paper":
         options = replace(options, batch=replace(options.batch, scenes=0))
+    if options.torso:
+        options = replace(options, batch=replace(options.batch, neighbours=PAIRS))
     begun = time.monotonic()
     with parallel.first_alone():
         batches = PoseBatches(
             options.data, skeleton, options.batch, cache=options.cache, seed=options.seed, extra=options.labels
         )
-        validation = Validation(_validation_sets(options), skeleton, options.batch.size, options.device)
+        validation = Validation(
+            _validation_sets(options), skeleton, options.batch.size, options.device, pairs=options.torso
+        )
     console.print(f"{len(batches.people)} people ready after {time.monotonic() - begun:.0f} s", highlight=False)
     net = _fresh(options)
     if options.start:
@@ -130,7 +138,8 @@ def train(options: TrainOptions, console: Console | None = None) -> Path:
 def _calibrate(net: PoseNet, validation: Validation, options: TrainOptions) -> tuple[float, float]:
     """Fit the scores on the validation sets."""
     sets = list(validation.sets.values())
-    seen = [evaluate(net, p, validation.skeleton, size=options.batch.size, device=options.device) for p in sets]
+    how: dict[str, Any] = {"size": options.batch.size, "device": options.device, "pairs": options.torso}
+    seen = [evaluate(net, people, validation.skeleton, **how) for people in sets]
     return fit_calibration(seen, [people.absent for people in sets])
 
 
@@ -180,7 +189,7 @@ def _stage(
         stored = StoredMaps.make(net, batches, options.stored, options.device)
         assert net.spatial is not None
         if not last.exists():
-            net.spatial.start_from(stored.cells, stored.shown, stored.maps[:256])
+            stored.start(net.spatial, validation.skeleton.joints)
         trainer = SpatialTrainer(
             net, stored, validation, seconds=seconds, rate=RATES[stage], batch_size=min(48, options.batch.crops)
         )
@@ -189,7 +198,7 @@ def _stage(
     every = _steps_in(max(60.0, seconds / 12), trainer, options)
     loop = LoopOptions(
         out=out, steps=FOREVER, minutes=max(0.02, options.minutes - before / 60), device=options.device,
-        bf16=stage != "spatial" and _half_is_fast(options.device), clip=5.0, ema=0.998,
+        bf16=stage != "spatial" and half_is_fast(options.device), clip=5.0, ema=0.998,
         validate_every=max(1, every), save_every=max(1, every // 2),
         seed=options.seed,
     )  # fmt: skip
@@ -207,7 +216,7 @@ def _spatial(net: PoseNet, options: TrainOptions) -> SpatialModel:
     edge = isinstance(net.detector, EdgeDetector)
     joints = net.detector.options.joints
     coarsen = options.coarsen if edge else 1
-    return SpatialModel(SpatialOptions(joints=joints, grid_hw=(grid, grid), coarsen=coarsen))
+    return SpatialModel(SpatialOptions(joints=joints, grid_hw=(grid, grid), coarsen=coarsen, torso=options.torso))
 
 
 def _steps_in(seconds: float, trainer: NetTrainer | SpatialTrainer, options: TrainOptions) -> int:
@@ -219,7 +228,7 @@ def _steps_in(seconds: float, trainer: NetTrainer | SpatialTrainer, options: Tra
     for step in range(12):
         if step == 4:  # the first ones warm up allocators and kernels
             count, marked = 0, time.monotonic()
-        with torch.autocast(device, torch.bfloat16, enabled=_half_is_fast(device)):
+        with torch.autocast(device, torch.bfloat16, enabled=half_is_fast(device)):
             trainer.losses(step)["loss"].backward()
         count += 1
         if device == "cuda":
@@ -230,11 +239,6 @@ def _steps_in(seconds: float, trainer: NetTrainer | SpatialTrainer, options: Tra
     trainer.optimizer.zero_grad(set_to_none=True)
     trainer.net.load_state_dict(state)
     return round(seconds * rate)
-
-
-def _half_is_fast(device: str) -> bool:
-    """Say whether bfloat16 is computed by the device itself; a processor without AVX-512 imitates it, slowly."""
-    return not device.startswith("cpu") or "AVX512" in torch.backends.cpu.get_cpu_capability()
 
 
 @click.command("pose")
@@ -259,6 +263,9 @@ def _half_is_fast(device: str) -> bool:
     default=4,
     show_default=True,
     help="Heat-map cells to a cell of the spatial model.",
+)
+@click.option(
+    "--torso", is_flag=True, help="Tell the spatial model the true torso, on crops of two people, as the paper does."
 )
 @click.option("--stage", "stages", multiple=True, type=click.Choice(STAGES), help="Only these stages. Default: all.")
 @click.option("--start", type=click.Path(path_type=Path), help="Checkpoint, or bundle, whose weights are taken over.")

@@ -5,7 +5,7 @@ Owns what a step means in each stage, validation and sheets, and the learning ra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from .people import People
 from .scenes import person_targets
 from .sheet import crop_sheet, scene_sheet
 from .spatial import SpatialModel
-from .targets import gaussians, to_cells
+from .targets import gaussians, to_cells, torso_cells, torso_maps
 
 SIZES = ((0.42, 128), (0.6, 160))  # the detector's training sees crops of these sizes up to these shares of its time
 CELL_WEIGHT = 0.15  # of the cross-entropy over cells beside the squared error
@@ -73,12 +73,13 @@ class Validation:
     skeleton: Skeleton
     size: int
     device: str
+    pairs: bool = False  # measure with a second person beside
 
     def measure(self, net: nn.Module) -> dict[str, float]:
         """Give mean PCK of the limb joints of every set, and of a few joints that matter."""
         figures: dict[str, float] = {}
         for prefix, people in self.sets.items():
-            seen = evaluate(net, people, self.skeleton, size=self.size, device=self.device)
+            seen = evaluate(net, people, self.skeleton, size=self.size, device=self.device, pairs=self.pairs)
             shares = seen.pck()
             figures[f"{prefix}_pck"] = shares["limbs"]
             hard = [shares[name] for name in ("left_wrist", "right_wrist") if name in shares]
@@ -141,7 +142,9 @@ class NetTrainer:
             "cells": CELL_WEIGHT * cell_loss(maps, target, weight, shown),
         }
         if self.net.spatial is not None:
-            losses["final"] = map_loss(self.net.spatial(maps), target, weight)
+            cells, names = to_cells(batch.joints[: batch.crops], STRIDE), self.validation.skeleton.joints
+            torso = torso_maps(cells, shown, names, (maps.shape[-2], maps.shape[-1]))
+            losses["final"] = map_loss(self.net.spatial(maps, torso), target, weight)
         if "centre" in outputs and len(batch.image) > batch.crops:
             losses |= person_losses(outputs, batch)
         return losses | {"loss": torch.stack(list(losses.values())).sum()}
@@ -206,6 +209,19 @@ class StoredMaps:
             kept.append((maps.half(), to_cells(batch.joints, STRIDE)[crops], batch.shown[crops], batch.weight[crops]))
         return cls(*(torch.cat(parts) for parts in zip(*kept, strict=True)))
 
+    def start(self, spatial: SpatialModel, names: Sequence[str]) -> None:
+        """Start a spatial model from these people's displacements."""
+        cells, shown, maps = self.cells, self.shown, self.maps[:256].float()
+        if spatial.options.torso:
+            torso, known = torso_cells(cells, shown, names)
+            drawn = torso_maps(cells[:256], shown[:256], names, (maps.shape[-2], maps.shape[-1]))
+            cells, shown, maps = (
+                torch.cat((cells, torso), 1),
+                torch.cat((shown, known), 1),
+                torch.cat((maps, drawn), 1),
+            )
+        spatial.start_from(cells, shown, maps)
+
 
 class SpatialTrainer:
     """Stage two: the spatial model alone, on stored heat-maps; the detector stands still."""
@@ -237,8 +253,10 @@ class SpatialTrainer:
         stored = self.stored
         index = torch.randint(len(stored.maps), (self.batch_size,), device=stored.maps.device)
         maps = stored.maps[index].float()
-        target = gaussians(stored.cells[index], maps.shape[-2:]) * stored.shown[index][..., None, None]
-        return {"loss": map_loss(self.net(maps), target, stored.weight[index])}
+        cells, shown, grid = stored.cells[index], stored.shown[index], (maps.shape[-2], maps.shape[-1])
+        target = gaussians(cells, grid) * shown[..., None, None]
+        torso = torso_maps(cells, shown, self.validation.skeleton.joints, grid)
+        return {"loss": map_loss(self.net(maps, torso), target, stored.weight[index])}
 
     def validate(self, net: nn.Module) -> dict[str, float]:
         """Measure the detector with this spatial model behind it."""

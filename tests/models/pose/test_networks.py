@@ -215,3 +215,30 @@ def test_the_spatial_model_learns(coarsen):
     model(maps).sum().backward()
     assert model.kernels.grad is not None and model.kernels.grad.abs().sum() > 0
     assert model.biases.grad is not None and model.trust.grad is not None and model.trust.grad.abs().sum() > 0
+
+
+def test_a_model_that_is_told_the_torso_finds_whom_is_meant():
+    """Two people look alike; only the torso says which of them is asked for."""
+    torch.manual_seed(0)
+    names = ("left_shoulder", "right_shoulder", "left_hip", "right_hip", "nose")
+    body = torch.tensor([[-3.0, -4.0], [3.0, -4.0], [-2.0, 4.0], [2.0, 4.0], [0.0, -9.0]])
+    cells = body + torch.rand(300, 1, 2) * 24 + 12
+    shown = torch.ones(300, 5, dtype=torch.bool)
+    from steadyframe.models.pose.targets import decode, gaussians, torso_cells, torso_maps
+
+    model = SpatialModel(SpatialOptions(joints=5, coarsen=2, torso=True, tempered=False))
+    middle, known = torso_cells(cells, shown, names)
+    maps = gaussians(cells, (48, 48))
+    told = torso_maps(cells, shown, names, (48, 48))
+    assert told.shape == (300, 1, 48, 48) and known.all()
+    model.start_from(torch.cat((cells, middle), 1), torch.cat((shown, known), 1), torch.cat((maps, told), 1)[:64])
+    near, far = torch.tensor([[[14.0, 24.0]]]), torch.tensor([[[34.0, 24.0]]])
+    both = torch.maximum(gaussians(body + near, (48, 48)), 1.1 * gaussians(body + far, (48, 48)))
+    for place in (near, far):
+        torso = torso_maps(body + place, shown[:1], names, (48, 48))
+        found, _ = decode(model(both, torso))
+        assert (found - (body + place)).abs().max() < 2
+    unmarked = shown[:1].clone()
+    unmarked[0, 2] = False
+    assert torso_maps(body + near, unmarked, names, (48, 48)).sum() == 0
+    assert model(both).shape == both.shape, "where nobody says who is meant, it answers as well"

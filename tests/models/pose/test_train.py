@@ -13,9 +13,11 @@ from steadyframe.models.checkpoint import Checkpoint
 from steadyframe.models.pose import train as training
 from steadyframe.models.pose.batches import Batch, BatchOptions, PoseBatches, collate
 from steadyframe.models.pose.edge import EdgeDetector, EdgeOptions
+from steadyframe.models.pose.graph import PoseGraph
 from steadyframe.models.pose.net import PoseNet, build
 from steadyframe.models.pose.skeleton import SKELETONS
 from steadyframe.models.pose.trainers import NetTrainer, Validation
+from steadyframe.runtime.errors import BundleError
 
 SMALL = BatchOptions(size=64, stored_size=96, crops=4, scenes=3)
 
@@ -58,6 +60,23 @@ def test_a_detector_that_is_trained_on_leaves_its_spatial_model_behind(trained, 
     again = replace(options, out=tmp_path, stages=("detector",), minutes=0.01, start=options.out / "joint.pt")
     detector = Checkpoint.load(training.train(again), task="pose")
     assert detector.config["spatial"] is None and not any("spatial" in name for name in detector.weights)
+
+
+def test_a_spatial_model_can_be_told_the_torso_and_is_not_exported(trained, options, tmp_path):
+    again = replace(
+        options,
+        out=tmp_path,
+        stages=("spatial", "joint"),
+        minutes=0.02,
+        start=options.out / "detector.pt",
+        torso=True,
+    )
+    checkpoint = Checkpoint.load(training.train(again), task="pose")
+    net = build(checkpoint.config)
+    net.load_state_dict(checkpoint.weights)
+    assert net.spatial is not None and net.spatial.kernels.shape[:2] == (19, 20)
+    with pytest.raises(BundleError, match="torso"):
+        PoseGraph(net)
 
 
 def test_a_few_people_are_learned_by_heart(options):
