@@ -16,7 +16,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import click
 import cv2
 import numpy as np
 import torch
@@ -78,6 +77,26 @@ def is_shards(folder: Path) -> bool:
     return (Path(folder) / INDEX).is_file()
 
 
+def samples_of(shards: Sequence[Path], *, shuffle: int, seed: int) -> Iterator[dict[str, Any]]:
+    """Give samples of shards, drawn at random, without end: field -> bytes, and `__key__`.
+
+    Parameters
+    ----------
+    shards : tar files
+    shuffle : samples that are mixed, beside the mixing of whole shards
+    seed : of the order
+    """
+    return iter(
+        webdataset.DataPipeline(
+            webdataset.ResampledShards(
+                [str(path) for path in shards], seed=seed, deterministic=True, worker_seed=lambda: seed
+            ),
+            webdataset.tarfile_to_samples(),
+            webdataset.shuffle(shuffle, rng=random.Random(seed)),
+        )
+    )
+
+
 class ShardSource:
     """Random batches out of shards, as tensors on a device; like `data.BatchSource`, but nothing is kept.
 
@@ -110,14 +129,7 @@ class ShardSource:
         self.classes = sets[0].classes
         self.lost = 0
         self._side, self._size, self._device, self._wanted = side, batch_size, device, wanted
-        urls = [str(path) for one in sets for path in one.shards]
-        self._samples: Iterator[dict[str, Any]] = iter(
-            webdataset.DataPipeline(
-                webdataset.ResampledShards(urls, seed=seed, deterministic=True, worker_seed=lambda: seed),
-                webdataset.tarfile_to_samples(),
-                webdataset.shuffle(_SHUFFLE, rng=random.Random(seed)),
-            )
-        )
+        self._samples = samples_of([path for one in sets for path in one.shards], shuffle=_SHUFFLE, seed=seed)
         self._decoders = ThreadPoolExecutor(threads)
         self._crops = self._decoded()
         self._reader = ThreadPoolExecutor(1)
@@ -184,14 +196,11 @@ def convert(folders: Sequence[Path], out: Path, *, per_shard: int = 1000, seed: 
     """
     photos = find_photos(folders)
     classes = sorted({photo.parent.name for photo in photos})
-    if out.exists() and any(out.iterdir()):
-        raise SinkError(f"{out} is not empty", todo="Name a new folder")
-    out.mkdir(parents=True, exist_ok=True)
+    make_new_folder(out)
     random.Random(seed).shuffle(photos)
     skipped: list[dict[str, str]] = []
     written = 0
-    pattern = str(out / "photos-%06d.tar").replace("%06d", "\0").replace("%", "%%").replace("\0", "%06d")
-    with ThreadPoolExecutor() as pool, webdataset.ShardWriter(pattern, maxcount=per_shard, verbose=0) as shards:
+    with ThreadPoolExecutor() as pool, shard_writer(out, "photos", per_shard) as shards:
         # Some at a time: the contents of millions of photos do not fit into memory.
         jobs = (pool.map(_checked, photos[at : at + _AT_ONCE]) for at in range(0, len(photos), _AT_ONCE))
         checked = (one for part in jobs for one in part)
@@ -213,6 +222,25 @@ def convert(folders: Sequence[Path], out: Path, *, per_shard: int = 1000, seed: 
     return ShardSet.of_folder(out), len(skipped)
 
 
+def make_new_folder(out: Path) -> None:
+    """Make a folder for shards.
+
+    Raises
+    ------
+    SinkError
+        If it holds something.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise SinkError(f"{out} is not empty", todo="Name a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def shard_writer(out: Path, name: str, per_shard: int) -> Any:
+    """Open the library's writer of `OUT/NAME-000000.tar` and the ones that follow."""
+    pattern = f"{str(out).replace('%', '%%')}/{name}-%06d.tar"
+    return webdataset.ShardWriter(pattern, maxcount=per_shard, verbose=0)
+
+
 def _checked(photo: Path) -> tuple[bytes | None, str]:
     """Content of a photo that can be decoded; otherwise None, and why not."""
     try:
@@ -225,18 +253,3 @@ def _checked(photo: Path) -> tuple[bytes | None, str]:
     if pixels is None:
         return None, "it cannot be decoded"
     return content, ""
-
-
-@click.command("shards")
-@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Of the shards.")
-@click.option("--per-shard", type=click.IntRange(min=1), default=1000, show_default=True, help="Photos in a shard.")
-@click.option("--seed", default=0, show_default=True, help="Of the order.")
-def command(folders: tuple[Path, ...], out: Path, per_shard: int, seed: int) -> None:
-    """Write the photos below FOLDERS into WebDataset shards, which `steadyframe train --data` reads."""
-    found, skipped = convert(folders, out, per_shard=per_shard, seed=seed)
-    click.echo(
-        f"{found.samples} photos in {len(found.shards)} shards, {len(found.classes)} classes; "
-        f"{skipped} skipped" + (f", see {out / SKIPPED}" if skipped else ""), err=True
-    )  # fmt: skip
-    click.echo(out)

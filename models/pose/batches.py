@@ -8,7 +8,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from .labels import is_upright
 from .people import People, load_people
 from .photos import Photos, load_photos
 from .scenes import ELEMENTS, SceneMaker
+from .shards import PeopleStream
 
 HELD_OUT = ("webcam_hungry", "webcam_want", "webcam_eat", "webcam_bird", "photos/val")
 # label files, each with the teacher's opinion of the same people where there is one
@@ -60,6 +61,7 @@ class BatchOptions:
     wild : share of crops from people in any posture, upright ones twice as often as others; video : share from
         clips; `NEW` are drawn as it says; the rest are photos
     neighbours : share of crops with a second person at the rim
+    streamed : share of crops from shards, where there are any; the other shares are of what is left
     threads : that make batches
     """
 
@@ -70,6 +72,7 @@ class BatchOptions:
     wild: float = 0.23
     video: float = 0.07
     neighbours: float = 0.12
+    streamed: float = 0.5
     threads: int = 1
 
 
@@ -120,6 +123,7 @@ class PoseBatches:
     ----------
     data : folder with `pose/`, `photos/` and `videos/`
     extra : further COCO-keypoints files
+    shards : folders of people in shards; see `shards.convert_people`
 
     Raises
     ------
@@ -136,8 +140,9 @@ class PoseBatches:
         cache: Path,
         seed: int = 0,
         extra: Sequence[Path] = (),
+        shards: Sequence[Path] = (),
     ) -> None:
-        self.options, self.skeleton = options, skeleton
+        self.options, self.skeleton, self._shards = options, skeleton, shards
         labels = {data / name: other and data / other for name, other in TRAIN_LABELS.items()}
         self.people = load_people(
             labels | dict.fromkeys(extra), skeleton, root=data, size=options.stored_size, cache=cache,
@@ -163,24 +168,32 @@ class PoseBatches:
         """Make batches for ever."""
         rng = np.random.default_rng(seed)
         cropper = Cropper(self.people, self.skeleton, rng, neighbours=self.options.neighbours)
-        maker = None
+        maker = stream = None
         if self.options.scenes:
             maker = SceneMaker(cropper, self.photos, np.cumsum(_nobody_weights(self.photos)))
             cropper.backgrounds = self.photos.images[self.photos.nobody][:: max(1, self.photos.nobody.sum() // 400)]
         try:
+            if self._shards:
+                stream = PeopleStream(self._shards, self.skeleton, seed=seed, size=self.options.stored_size)
+                streamed = replace(cropper, people=stream.people)
             while True:
-                self._ready.put(self._make(cropper, maker))
+                count = 0 if stream is None else int(rng.binomial(self.options.crops, self.options.streamed))
+                samples = self._make(cropper, maker, self.options.crops - count)
+                if stream is not None:
+                    drawn = stream.draw(count)
+                    samples[:0] = [streamed.random(int(i), self.size, wild=False) for i in drawn]
+                self._ready.put(samples)
         except Exception as error:
             self._ready.put(error)
 
-    def _make(self, cropper: Cropper, maker: SceneMaker | None) -> list[Sample]:
-        """Make one batch."""
+    def _make(self, cropper: Cropper, maker: SceneMaker | None, crops: int) -> list[Sample]:
+        """Make crops of people in memory, and scenes."""
         options, size, rng = self.options, self.size, cropper.rng
 
         def chosen(count: int) -> NDArray[np.int64]:
             return np.searchsorted(self.cumulated, rng.random(count) * self.cumulated[-1])
 
-        samples = [cropper.random(int(i), size, wild=bool(self.wild[i])) for i in chosen(options.crops)]
+        samples = [cropper.random(int(i), size, wild=bool(self.wild[i])) for i in chosen(crops)]
         if maker is not None:
             composed, peopled = options.scenes // 4, options.scenes * 5 // 12
             samples += [maker.compose(chosen(ELEMENTS), size) for _ in range(composed)]

@@ -110,8 +110,8 @@ def load_people(
     )
     path = cache / f"people-{size}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
     if not path.with_suffix(".npy").exists():
-        entries = [entry for file in labels for entry in _entries(file, skeleton, root, exclude, opinions[file])]
-        _write(path, entries, size)
+        found = [entries_of(file, skeleton, root, exclude=exclude, opinion=opinions[file]) for file in labels]
+        _write(path, [entry for entries in found for entry in entries], size)
     return _stored(path, in_memory=in_memory)
 
 
@@ -132,10 +132,24 @@ def _existing(labels: Sequence[Path]) -> Sequence[Path]:
     return labels
 
 
-def _entries(
-    file: Path, skeleton: Skeleton, root: Path, exclude: Sequence[str], opinion: Path | None = None
+def entries_of(
+    file: Path,
+    skeleton: Skeleton,
+    root: Path,
+    *,
+    exclude: Sequence[str] = (),
+    opinion: Path | None = None,
+    missing: list[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Give one entry a person: image, frame, box, joints in the skeleton's order."""
+    """Give one entry a person: image, frame, box, joints in the skeleton's order.
+
+    Names of images that are not there are added to `missing`, and their people left out.
+
+    Raises
+    ------
+    SourceNotFound
+        If an image is not there, and `missing` is None.
+    """
     content = json.loads(file.read_text())
     order = placed(content["categories"][0]["keypoints"], skeleton)
     images = {image["id"]: image for image in content["images"]}
@@ -149,6 +163,9 @@ def _entries(
         if any(word in name for word in exclude) or person.get("iscrowd") or person.get("ignore"):
             continue
         path = next((p / name for p in (file.parent, root) if (p / name).is_file()), None)
+        if path is None and missing is not None:
+            missing.append(name)
+            continue
         if path is None:
             raise SourceNotFound(
                 f"{file.name} names an image that is not there", found=name, expected=f"below {root}"
@@ -250,35 +267,71 @@ def _write(path: Path, entries: list[dict[str, Any]], size: int) -> None:
         by_image[entry["path"]].append(index)
 
     def cut(item: tuple[Path, list[int]]) -> None:
-        for index, pixels in _read_images(item[0], entries, item[1]):
-            x, y, w, h = entries[index]["box"]
-            side = max(8, round(CONTEXT * max(w, h)))
-            corner = (round(x + w / 2 - side / 2), round(y + h / 2 - side / 2))
-            crops[index] = crop_roi(pixels, corner, side, size)
-            frames[index] = (*corner, side / size)
+        for index, pixels in read_images(item[0], entries, item[1]):
+            crops[index], frames[index] = cut_person(pixels, entries[index]["box"], size)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for _ in track(pool.map(cut, by_image.items()), "cutting people", total=len(by_image), transient=True):
             pass
     crops.flush()
-    limits = np.array([(0, 0, *e["size"]) for e in entries], np.float32)
-    limits = (limits - np.tile(frames[:, :2], 2)) / frames[:, 2:]
     names = sorted({entry["group"] for entry in entries})
     images = {name: number for number, name in enumerate(dict.fromkeys(entry["image"] for entry in entries))}
-    # cv2 resizes by pixel areas: the middle of the first pixel is at 0.5, labels count it as 0
-    joints = np.stack([e["joints"] for e in entries]) + 0.5
-    joints = (joints - frames[:, None, :2]) / frames[:, None, 2:] - 0.5
     np.savez(
-        path.with_suffix(".npz"), joints=joints.astype(np.float32), known=np.stack([e["known"] for e in entries]),
-        absent=np.stack([e["absent"] for e in entries]), frame=frames,
-        extent=np.array([e["box"][2:] for e in entries], np.float32) / frames[:, 2:],
+        path.with_suffix(".npz"), **labels_in_crops(entries, frames),
         group=np.array([names.index(e["group"]) for e in entries], np.int32), groups=np.array(names),
-        image=np.array([images[e["image"]] for e in entries], np.int32), image_box=limits,
+        image=np.array([images[e["image"]] for e in entries], np.int32),
     )  # fmt: skip
     temporary.replace(path.with_suffix(".npy"))
 
 
-def _read_images(
+def cut_person(
+    pixels: NDArray[np.uint8], box: Sequence[float], size: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Cut a person with context.
+
+    Parameters
+    ----------
+    pixels : (h, w, 3) uint8 BGR
+    box : x, y, width and height of the person, pixels
+    size : S, pixels of the crop
+
+    Returns
+    -------
+    crop : (S, S, 3) uint8 BGR, mid-grey outside the image
+    frame : (3,) float32, as in `People`
+    """
+    x, y, w, h = box
+    side = max(8, round(CONTEXT * max(w, h)))
+    corner = (round(x + w / 2 - side / 2), round(y + h / 2 - side / 2))
+    return crop_roi(pixels, corner, side, size), np.array((*corner, side / size), np.float32)
+
+
+def labels_in_crops(entries: Sequence[Mapping[str, Any]], frames: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """Bring the labels of N entries into their crops.
+
+    Parameters
+    ----------
+    entries : of `entries_of`
+    frames : (N, 3) float32, of `cut_person`
+
+    Returns
+    -------
+    dict
+        `joints`, `known`, `absent`, `extent`, `image_box` and `frame`, as in `People`.
+    """
+    limits = np.array([(0, 0, *e["size"]) for e in entries], np.float32)
+    # cv2 resizes by pixel areas: the middle of the first pixel is at 0.5, labels count it as 0
+    joints = np.stack([e["joints"] for e in entries]) + 0.5
+    joints = (joints - frames[:, None, :2]) / frames[:, None, 2:] - 0.5
+    return {
+        "joints": joints.astype(np.float32), "known": np.stack([e["known"] for e in entries]),
+        "absent": np.stack([e["absent"] for e in entries]), "frame": frames,
+        "extent": np.array([e["box"][2:] for e in entries], np.float32) / frames[:, 2:],
+        "image_box": (limits - np.tile(frames[:, :2], 2)) / frames[:, 2:],
+    }  # fmt: skip
+
+
+def read_images(
     path: Path, entries: Sequence[Mapping[str, Any]], indices: list[int]
 ) -> list[tuple[int, NDArray[np.uint8]]]:
     """Decode a photo, or the wanted frames of a video in one pass, for the entries that need them."""

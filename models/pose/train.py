@@ -54,6 +54,7 @@ class TrainOptions:
     start : checkpoint whose detector is taken over, and whose spatial model, unless the detector is trained on
     stored : heat-maps kept for the spatial stage
     labels : further COCO-keypoints files
+    shards : folders of people in shards, from which half of the crops come
     devices, nodes : processes on a machine, and machines; see `parallel.launch`
     """
 
@@ -72,6 +73,7 @@ class TrainOptions:
     batch: BatchOptions = field(default_factory=BatchOptions)
     stored: int = 6_000
     labels: tuple[Path, ...] = ()
+    shards: tuple[Path, ...] = ()
     device: str = "cpu"
     devices: int = 1
     nodes: int = 1
@@ -104,8 +106,9 @@ def train(options: TrainOptions, console: Console | None = None) -> Path:
     begun = time.monotonic()
     with parallel.first_alone():
         batches = PoseBatches(
-            options.data, skeleton, options.batch, cache=options.cache, seed=options.seed, extra=options.labels
-        )
+            options.data, skeleton, options.batch, cache=options.cache, seed=options.seed, extra=options.labels,
+            shards=options.shards,
+        )  # fmt: skip
         validation = Validation(
             _validation_sets(options), skeleton, options.batch.size, options.device, pairs=options.torso
         )
@@ -272,6 +275,10 @@ def _steps_in(seconds: float, trainer: NetTrainer | SpatialTrainer, options: Tra
 @click.option(
     "--labels", multiple=True, type=click.Path(path_type=Path, exists=True), help="More COCO-keypoints files."
 )
+@click.option(
+    "--shards", multiple=True, type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="People in WebDataset shards, by `steadyframe shards --people`; half of the crops come from them.",
+)  # fmt: skip
 @click.option("--batch", default=48, show_default=True, help="Images a batch, a quarter of them scenes.")
 @click.option("--stored", default=6_000, show_default=True, help="Heat-maps kept for the spatial stage.")
 @click.option("--device", default="cpu", show_default=True)

@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from steadyframe.models import shards
+from steadyframe.models import shards_command
 from steadyframe.models.colorize import train as colorize
 from steadyframe.models.data import photo_crops
+from steadyframe.models.pose.augment import Cropper
+from steadyframe.models.pose.people import load_people
+from steadyframe.models.pose.shards import PeopleStream, convert_people
+from steadyframe.models.pose.skeleton import SKELETONS
 from steadyframe.models.shards import ShardSet, ShardSource, convert, is_shards
 from steadyframe.runtime.errors import SinkError, SourceError, SourceNotFound, UsageError
 
@@ -34,7 +38,8 @@ def photos(tmp_path: Path) -> Path:
 
 
 def test_the_converter_keeps_files_and_says_what_it_skipped(photos, tmp_path):
-    ran = CliRunner().invoke(shards.command, [str(photos), "-o", str(tmp_path / "shards"), "--per-shard", "5"])
+    words = [str(photos), "-o", str(tmp_path / "shards"), "--per-shard", "5"]
+    ran = CliRunner().invoke(shards_command.command, words)
     assert ran.exit_code == 0, ran.output
     assert "14 photos in 3 shards, 2 classes; 2 skipped" in ran.stderr
     skipped = [json.loads(line) for line in (tmp_path / "shards" / "skipped.jsonl").read_text().splitlines()]
@@ -111,3 +116,69 @@ def test_the_colorizer_learns_from_shards(photos, tmp_path):
         CliRunner().invoke(
             colorize.command, [*words, "--data", str(photos)], catch_exceptions=False
         )  # fmt: skip
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """A label file of twelve people on six photos, one of which is not there and one broken."""
+    random = np.random.default_rng(1)
+    joints = [*SKELETONS["COCO-17"].joints]
+    (tmp_path / "images").mkdir()
+    images, people = [], []
+    for number in range(6):
+        pixels = cv2.resize(random.integers(0, 256, (6, 8, 3), dtype=np.uint8), (160, 120))
+        name = f"street_{number}.png"
+        if number == 4:
+            (tmp_path / "images" / name).write_bytes(b"no photo")
+        elif number != 5:
+            cv2.imwrite(str(tmp_path / "images" / name), pixels)
+        images.append({"id": number, "file_name": name, "width": 160, "height": 120})
+        for left in (20, 90):
+            x, y = random.uniform(left, left + 40, 17), random.uniform(20, 100, 17)
+            marks = np.column_stack((x, y, np.full(17, 2))).ravel().tolist()
+            people.append({"id": len(people), "image_id": number, "bbox": [left, 20, 40, 80], "keypoints": marks})
+    content = {"images": images, "annotations": people, "categories": [{"keypoints": joints}]}
+    (tmp_path / "labels.json").write_text(json.dumps(content))
+    return tmp_path / "labels.json"
+
+
+def test_people_go_into_shards_and_come_out_as_from_the_label_file(labelled, tmp_path):
+    words = [str(tmp_path / "images"), "--people", str(labelled), "-o", str(tmp_path / "shards"), "--per-shard", "3"]
+    ran = CliRunner().invoke(shards_command.command, words, catch_exceptions=False)
+    assert ran.exit_code == 0, ran.output
+    assert "8 people in 3 shards; 2 skipped" in ran.stderr
+    skipped = [json.loads(line) for line in (tmp_path / "shards" / "skipped.jsonl").read_text().splitlines()]
+    assert {Path(one["image"]).name for one in skipped} == {"street_4.png", "street_5.png"}
+
+    content = json.loads(labelled.read_text())
+    content["annotations"] = content["annotations"][:8]
+    good = labelled.with_name("good.json")
+    good.write_text(json.dumps(content))
+    skeleton = SKELETONS["union-19"]
+    kept = load_people([good], skeleton, root=tmp_path / "images", size=160, cache=tmp_path / "cache")
+    stream = PeopleStream([tmp_path / "shards"], skeleton, seed=3, size=160, ring=5)
+    seen = set()
+    for _ in range(30):
+        for place in stream.draw(3):
+            joints = stream.people.joints[place]
+            same = np.flatnonzero(np.abs(kept.joints - joints).max((1, 2)) < 1e-3)
+            assert len(same) == 1
+            seen.add(int(same[0]))
+            for name in ("known", "absent", "extent", "image_box", "frame"):
+                here, there = getattr(stream.people, name)[place], getattr(kept, name)[same[0]]
+                np.testing.assert_allclose(here, there, atol=1e-3)
+            apart = stream.people.crops[place].astype(float) - kept.crops[same[0]]
+            assert np.abs(apart).mean() < 4  # a JPEG, cut twice as large
+    assert seen == set(range(8))
+    with pytest.raises(SourceNotFound, match="does not list people"):
+        PeopleStream([tmp_path / "images"], skeleton, seed=0)
+
+
+def test_a_crop_of_streamed_people_has_their_joints(labelled, tmp_path):
+    convert_people([labelled], tmp_path / "shards", roots=[tmp_path / "images"])
+    skeleton = SKELETONS["union-19"]
+    stream = PeopleStream([tmp_path / "shards"], skeleton, seed=0)
+    cropper = Cropper(stream.people, skeleton, np.random.default_rng(0))
+    samples = [cropper.random(int(place), 64, wild=False) for _ in range(3) for place in stream.draw(4)]
+    assert all(sample.image.shape == (64, 64, 3) for sample in samples)
+    assert sum(sample.shown.sum() for sample in samples) > 50

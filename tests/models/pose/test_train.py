@@ -15,6 +15,7 @@ from steadyframe.models.pose.batches import Batch, BatchOptions, PoseBatches, co
 from steadyframe.models.pose.edge import EdgeDetector, EdgeOptions
 from steadyframe.models.pose.graph import PoseGraph
 from steadyframe.models.pose.net import PoseNet, build
+from steadyframe.models.pose.shards import convert_people
 from steadyframe.models.pose.skeleton import SKELETONS
 from steadyframe.models.pose.trainers import NetTrainer, Validation
 from steadyframe.runtime.errors import BundleError
@@ -117,6 +118,19 @@ def test_batches_hold_crops_first_and_scenes_after(options):
     batches.size = 96
     sizes = [batches.draw().image.shape[-1] for _ in range(8)]
     assert sizes[-1] == 96
+
+
+def test_crops_come_from_shards_as_well(options, tmp_path):
+    labels = options.data / "pose" / "teacher" / "people_train.json"
+    convert_people([labels], tmp_path / "shards", roots=[options.data])
+    streamed = replace(SMALL, scenes=0, streamed=1.0)
+    batches = PoseBatches(
+        options.data, SKELETONS["union-19"], streamed, cache=options.cache, shards=[tmp_path / "shards"]
+    )
+    batch = batches.draw()
+    assert batch.crops == 4 and batch.image.shape == (4, 3, 64, 64) and batch.weight.any()
+    again = replace(options, out=tmp_path / "out", stages=("detector",), minutes=0.01, shards=(tmp_path / "shards",))
+    assert Checkpoint.load(training.train(again), task="pose").step >= 1
 
 
 def test_a_failure_in_the_threads_reaches_the_trainer(options):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from steadyframe.models.shards import convert
 from steadyframe.models.stylize.backbone import Teacher
 from steadyframe.models.stylize.clips import SIZE_WH, ClipSource, clip_cache, find_clips
 from steadyframe.models.stylize.motion import warp
@@ -59,6 +60,13 @@ def test_trains_from_a_painting_by_name_of_file(small_data: Path, data_root: Pat
     painting = data_root / "styles" / "starry_night.jpg"
     train(painting, small_data, tmp_path / "run", data_root, "--style-size", "64", "--clips", "0")
     assert (tmp_path / "run" / "starry_night.pt").exists()
+
+
+def test_photos_come_from_shards(small_data: Path, data_root: Path, tmp_path: Path) -> None:
+    convert([small_data / "photos"], tmp_path / "shards", per_shard=3)
+    teacher = data_root / "teachers" / "style" / "udnie.onnx"
+    train(teacher, tmp_path / "shards", tmp_path / "run", data_root, "--clips", "0")
+    assert (tmp_path / "run" / "udnie.pt").exists()
 
 
 def test_a_pool_keeps_scenes_and_the_teachers_images(small_data: Path, data_root: Path, tmp_path: Path) -> None:
