@@ -80,6 +80,20 @@ def test_a_spatial_model_can_be_told_the_torso_and_is_not_exported(trained, opti
         PoseGraph(net)
 
 
+def test_network_paper_trains_the_papers_detector_and_spatial_model(options, tmp_path):
+    paper = replace(
+        options, out=tmp_path, network="paper", stages=("detector", "spatial"), minutes=0.02, stored=4,
+        batch=replace(SMALL, crops=2),
+    )  # fmt: skip
+    checkpoint = Checkpoint.load(training.train(paper), task="pose")
+    assert checkpoint.step >= 1 and checkpoint.config["network"] == "paper"
+    net = build(checkpoint.config)
+    net.load_state_dict(checkpoint.weights)
+    wide = [m.weight.shape for m in net.detector.banks[1].modules() if isinstance(m, torch.nn.Conv2d)]
+    assert len(net.detector.banks) == 2 and wide[-1] == (512, 128, 9, 9)
+    assert net.spatial is not None and net.spatial.options.coarsen == 1
+
+
 def test_a_few_people_are_learned_by_heart(options):
     torch.manual_seed(0)
     batches = PoseBatches(options.data, SKELETONS["union-19"], replace(SMALL, crops=8), cache=options.cache)
