@@ -13,6 +13,7 @@ period of 4 pixels, over the teacher's: 1 is none. Clips that the shipped styles
 from __future__ import annotations
 
 import json
+import os
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,9 @@ Images = list[NDArray[np.uint8]]
 
 
 def teach(teacher: Path, frames: Images) -> Images:
-    session = ort.InferenceSession(teacher, providers=["CPUExecutionProvider"])
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    session = ort.InferenceSession(teacher, options, providers=["CPUExecutionProvider"])
     images = []
     for pixels in frames:
         rgb = pixels[..., ::-1].transpose(2, 0, 1)[None].astype(np.float32)
