@@ -53,7 +53,7 @@ def train(row: str, folder: Path, seed: int, decisions: int) -> Path:
     """Train a row, or go on where it was cut off; gives its last checkpoint."""
     command = [sys.executable, "-m", "steadyframe.models.hdqn.montezuma_train", "--out", str(folder)]
     command += ["--seed", str(seed), "--decisions", str(decisions), "--random-goals", str(decisions)]
-    command += ["--evaluate-every", str(10 * decisions), *ROWS[row]]
+    command += ["--games", "0", *ROWS[row]]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return folder / f"at_{decisions // 50_000 * 50:05d}k.pt"
 

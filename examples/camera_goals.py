@@ -30,16 +30,35 @@ def trained_bundle(folder: Path) -> Path:
 
 def follow(clip: str, out: str, bundle: str | Path) -> None:
     """Run the policy on a clip, write what the camera saw, and print how well it kept the person in view."""
-    off, frames = [], 0
+    off, places, moved, times = [], [], [], []
     with sf.open_stream(bundle, clip, [out]) as stream:
         for result in stream:
-            view, frames = result.output, frames + 1
+            view = result.output
+            left, _, right, _ = view.box
             if view.subject_xy is not None:
-                left, _, right, _ = view.box
                 off.append(abs((view.subject_xy[0] - left) / (right - left) - 0.5))
-    share = 100 * len(off) / max(1, frames)
-    print(f"{frames} frames, a person in view in {share:.0f} % of them", end="")
-    print(f", {100 * np.mean(off):.0f} % of the view's width off its center on average" if off else "")
+            places.append(np.array(view.subject_xy or (np.nan, np.nan)) / (right - left))
+            moved.append(view.action_name != "stay")
+            times.append(result.frame.time_ns / 1e9)
+    share = 100 * len(off) / max(1, len(places))
+    print(f"{len(places)} frames, a person in view in {share:.0f} % of them", end="")
+    print(f", {100 * np.mean(off):.0f} % of the view's width off its center on average" if off else "", end="")
+    stands = standing(np.array(places), np.array(times))
+    seconds = stands.sum() * np.median(np.diff(times))
+    print(
+        f"; while somebody stands ({seconds:.0f} s), {np.array(moved)[stands].sum() / seconds:.1f} moves a second"
+        if seconds
+        else ""
+    )
+
+
+def standing(places: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Tell the frames in whose second the subject keeps to 5 % of the view's width: (N, 2) -> (N,) bool."""
+    found = np.zeros(len(places), bool)
+    for i, now in enumerate(times):
+        around = places[np.abs(times - now) <= 0.5]
+        found[i] = bool((np.ptp(around, axis=0) < 0.05).all())  # False where the subject is out of view (NaN)
+    return found
 
 
 if __name__ == "__main__":

@@ -60,6 +60,8 @@ class AgentOptions:
     time_discount : discount what follows a goal by gamma to the power of the decisions that the goal took (options of
         Sutton, Precup, Singh 1999) instead of once, as the paper does. Without it a goal costs the same however long
         it takes
+    effort : cost of each action in intrinsic reward, for worlds in which acting for nothing is a fault. The paper has
+        none (the authors' code takes a cost for every step); without it all actions that stay within a goal are equal
     """
 
     horizon: int | None = None
@@ -77,6 +79,7 @@ class AgentOptions:
     meta_anneal: int = 50_000
     meta_floor: float = 0.1
     time_discount: bool = False
+    effort: tuple[float, ...] = ()
 
 
 @dataclass(slots=True)
@@ -253,10 +256,15 @@ class Agent:
 
     def _set_floors(self, places: list[int]) -> None:
         """Go back over a finished episode: what each choice was seen to return, for every goal."""
-        rows, seen = self.memory.rows, np.zeros(self.num_goals, np.float32)
-        for place in reversed(places[-self.memory.capacity :]):
-            seen = np.where(rows["reached"][place], np.float32(1), np.float32(self.controller.gamma) * seen)
-            rows["floor"][place] = seen
+        if not self.options.floors or not places:
+            return
+        rows, kept = self.memory.rows, np.asarray(places[-self.memory.capacity :])
+        reached, gamma = rows["reached"][kept], np.float32(self.controller.gamma)
+        floors, seen = np.empty(reached.shape, np.float32), np.zeros(self.num_goals, np.float32)
+        for i in reversed(range(len(kept))):
+            seen = np.where(reached[i], np.float32(1), gamma * seen)
+            floors[i] = seen
+        rows["floor"][kept] = floors
 
     def _learn(self, made: int) -> None:
         """Update both Q-functions as often as `made` decisions call for."""
@@ -276,11 +284,15 @@ class Agent:
             own = np.arange(len(goals)), goals
             reached, floors = reached[own], floors[own]
         ended = ended if reached.ndim == 1 else ended[:, None]
+        rewards = reached.astype(np.float32)
+        if self.options.effort:
+            costs = np.asarray(self.options.effort, np.float32)[rows["choice"]]
+            rewards -= costs if reached.ndim == 1 else costs[:, None]
         errors = self.controller.learn(
             Batch(
                 observations=rows["observation"],
                 choices=rows["choice"],
-                rewards=reached.astype(np.float32),
+                rewards=rewards,
                 ends=(reached | ended) if self.options.goal_ends else np.broadcast_to(ended, reached.shape),
                 next_observations=rows["following"],
                 goals=None if self.options.all_goals else goals,

@@ -56,6 +56,7 @@ class DeepQ:
         self.net, self.options, self.gamma = net, options, options.gamma
         self.num_choices: int = net.num_choices  # type: ignore[assignment]
         self.target = copy.deepcopy(net).requires_grad_(False)
+        self._learned, self._kept = list(net.parameters()), list(self.target.parameters())
         self.updates = 0
         if options.optimizer == "adam":
             self.optimizer: torch.optim.Optimizer = torch.optim.Adam(
@@ -73,13 +74,14 @@ class DeepQ:
     def learn(self, batch: Batch) -> NDArray[np.float32]:
         """Take one step on the Huber loss of a batch of N transitions; returns the TD errors, (N,)."""
         choices = torch.from_numpy(batch.choices)
-        rewards, ends = torch.from_numpy(batch.rewards), torch.from_numpy(np.ascontiguousarray(batch.ends))
-        every = self._of_goals(self.net(torch.from_numpy(batch.observations)), batch.goals)  # (N, [G,] A)
+        rewards, ends = torch.from_numpy(batch.rewards), torch.from_numpy(np.array(batch.ends))
+        now, then = self._encode(batch)
+        every = self._of_goals(self.net.head(now), batch.goals)  # (N, [G,] A)
         if rewards.ndim == 2:
             choices = choices[:, None].expand(rewards.shape)
         taken = every.gather(-1, choices.unsqueeze(-1)).squeeze(-1)
         discount = self.gamma if batch.durations is None else self.gamma ** torch.from_numpy(batch.durations)
-        targets = rewards + discount * torch.where(ends, 0.0, self._following(batch))
+        targets = rewards + discount * torch.where(ends, 0.0, self._following(then, batch))
         if batch.floors is not None:
             targets = torch.maximum(targets, torch.from_numpy(batch.floors))
         loss = functional.smooth_l1_loss(taken, targets, reduction="none")
@@ -89,21 +91,27 @@ class DeepQ:
             loss = loss * torch.from_numpy(batch.weights)
         self.optimizer.zero_grad(set_to_none=True)
         loss.mean().backward()
-        nn.utils.clip_grad_norm_(self.net.parameters(), self.options.clip)
+        nn.utils.clip_grad_norm_(self._learned, self.options.clip)
         self.optimizer.step()
         self.updates += 1
         with torch.no_grad():
-            for kept, now in zip(self.target.parameters(), self.net.parameters(), strict=True):
-                kept.lerp_(now, self.options.target_rate)
+            torch._foreach_lerp_(self._kept, self._learned, self.options.target_rate)
         errors = (taken - targets).detach().abs()
         found: NDArray[np.float32] = (errors if errors.ndim == 1 else errors.amax(1)).numpy()
         return found
 
     @torch.no_grad()
-    def _following(self, batch: Batch) -> Tensor:
+    def _encode(self, batch: Batch) -> tuple[Any, Any]:
+        """Encode the observations and what follows them, in one go: `encode` has no weights and many small steps."""
+        rows, count = np.concatenate((batch.observations, batch.next_observations)), len(batch.observations)
+        encoded = self.net.encode(torch.from_numpy(rows))  # type: ignore[operator]
+        if isinstance(encoded, Tensor):
+            return encoded[:count], encoded[count:]
+        return tuple(part[:count] for part in encoded), tuple(part[count:] for part in encoded)
+
+    @torch.no_grad()
+    def _following(self, encoded: Any, batch: Batch) -> Tensor:
         """Value what follows, (N,) or (N, G)."""
-        observations = torch.from_numpy(batch.next_observations)
-        encoded = self.net.encode(observations)
         values = self._of_goals(self.target.head(encoded), batch.goals)
         ranked = self._of_goals(self.net.head(encoded), batch.goals) if self.options.double else values
         if batch.next_allowed is not None:
@@ -119,6 +127,11 @@ class DeepQ:
         if every.shape[1] == 1:  # the goal is part of the observation (a mask), or there is only one
             return every[:, 0]
         return every[torch.arange(len(goals)), torch.from_numpy(goals)]
+
+    def set_lr(self, lr: float) -> None:
+        """Go on with another step size."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
 
     def state(self) -> dict[str, Any]:
         """Give what `restore` needs beside the weights."""

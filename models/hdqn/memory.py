@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .priorities import Priorities
+
 Rows = dict[str, NDArray[Any]]
 
 
@@ -40,8 +42,7 @@ class ReplayMemory:
         self.capacity, self.priority, self.correction = capacity, priority, correction
         self.rows: Rows = {name: np.zeros((capacity, *shape), dtype) for name, (shape, dtype) in fields.items()}
         self.stored = 0  # rows ever stored
-        self._leaves = 1 << (capacity - 1).bit_length()
-        self._tree = np.zeros(2 * self._leaves if priority else 0)
+        self._priorities = Priorities(capacity if priority else 1)
         self._largest = 1.0
 
     def __len__(self) -> int:
@@ -55,7 +56,7 @@ class ReplayMemory:
             rows[places] = values[name]
         self.stored += count
         if self.priority:
-            self._set(places, np.full(count, self._largest))
+            self._priorities.set(places, np.full(count, self._largest))
 
     def draw(self, count: int, rng: np.random.Generator) -> tuple[Rows, NDArray[np.int64], NDArray[np.float32]]:
         """Draw rows with replacement.
@@ -69,16 +70,9 @@ class ReplayMemory:
         if not self.priority:
             places = rng.integers(0, len(self), count)
             return self._at(places), places, np.ones(count, np.float32)
-        total = self._tree[1]
-        targets = (np.arange(count) + rng.random(count)) * (total / count)
-        nodes = np.ones(count, np.int64)
-        while nodes[0] < self._leaves:
-            left = nodes * 2
-            right = targets >= self._tree[left]
-            targets -= np.where(right, self._tree[left], 0)
-            nodes = left + right
-        places = np.minimum(nodes - self._leaves, len(self) - 1)
-        chances = np.maximum(self._tree[places + self._leaves], 1e-12) / total
+        places, total = self._priorities.draw(count, rng)
+        places = np.minimum(places, len(self) - 1)
+        chances = np.maximum(self._priorities[places], 1e-12) / total
         weights = (len(self) * chances) ** -self.correction
         return self._at(places), places, (weights / weights.max()).astype(np.float32)
 
@@ -87,7 +81,7 @@ class ReplayMemory:
         if self.priority:
             values = (np.abs(errors).astype(np.float64) + 1e-3) ** self.priority
             self._largest = max(self._largest, float(values.max()))
-            self._set(places, values)
+            self._priorities.set(places, values)
 
     def state(self) -> dict[str, Any]:
         """Give what `restore` needs, filled rows only."""
@@ -101,18 +95,10 @@ class ReplayMemory:
             kept = np.ascontiguousarray(state["rows"][name])
             rows[: len(self)] = kept.view(rows.dtype)[:, 0] if rows.dtype.names else kept
         if self.priority:
-            self._set(np.arange(len(self)), np.ones(len(self)))
+            self._priorities.set(np.arange(len(self)), np.ones(len(self)))
 
     def _at(self, places: NDArray[np.int64]) -> Rows:
         return {name: rows[places] for name, rows in self.rows.items()}
-
-    def _set(self, places: NDArray[np.int64], values: NDArray[np.float64]) -> None:
-        """Write leaves and the sums above them."""
-        nodes = places + self._leaves
-        self._tree[nodes] = values
-        while nodes[0] > 1:
-            nodes = nodes >> 1  # a parent twice is computed twice, alike
-            self._tree[nodes] = self._tree[2 * nodes] + self._tree[2 * nodes + 1]
 
 
 def _plain(rows: NDArray[Any]) -> NDArray[Any]:

@@ -96,6 +96,7 @@ class Montezuma(gymnasium.Env[NDArray[np.float32], int]):
         self._rng = np.random.default_rng(seed)
         self._track = Track(SCENE)
         self._lives, self.score, self._age = 0, 0.0, 0
+        self._doors = (1.0, 1.0)  # 1 while shut; a door opens with a reward only, so that is when the screen is read
         self.observation_space = spaces.Box(-1, 255, (SCENE.length,), np.float32)
         self.action_space = spaces.Discrete(len(ACTIONS))
         self.render_mode = "rgb_array"
@@ -118,12 +119,13 @@ class Montezuma(gymnasium.Env[NDArray[np.float32], int]):
             self.ale.restoreState(state)
             self._lives, self._respawns = self.ale.lives(), False
             self._track.restore(vector)
+            self._doors = (float(vector[-2]), float(vector[-1]))
             return vector, {}
         if self._respawns:
             self._await_respawn()
         if not self._respawns or self.ale.game_over():
             self.ale.reset_game()
-            self.score = 0.0
+            self.score, self._doors = 0.0, (1.0, 1.0)
             for _ in range(int(self._rng.integers(0, self.options.max_noops // self.options.skip + 1))):
                 self.ale.act(0)
         self._lives, self._respawns = self.ale.lives(), False
@@ -132,7 +134,9 @@ class Montezuma(gymnasium.Env[NDArray[np.float32], int]):
     def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
         """Hold an action for `skip` frames; the observation is (length,) float32."""
         gained = float(self.ale.act(self._codes[action]))
-        self.score += gained
+        if gained:
+            self.score += gained
+            self._look_at_doors()
         self._age += 1
         lives = self.ale.lives()
         lost, self._lives = lives < self._lives, lives
@@ -148,15 +152,13 @@ class Montezuma(gymnasium.Env[NDArray[np.float32], int]):
         return self.observe(), gained / REWARD_UNIT, over or self._respawns, cut, info
 
     def observe(self) -> NDArray[np.float32]:
-        """Read the objects from the game's memory into a new vector, (length,) float32."""
+        """Read the objects from the game into a new vector, (length,) float32."""
         ram = self.ale.getRAM()
-        screen = self.ale.getScreen()
         key = 0.0 if ram[ITEMS] & KEY_BIT else 1.0
-        doors = (screen[60:92, 21] == KEY_COLOR).any(), (screen[60:92, 137] == KEY_COLOR).any()
         return self._track.add(
             (float(ram[AGENT_X]) + 2.5, 318.0 - float(ram[AGENT_Y])),
             float(ram[SKULL_X]) + 35.5,
-            np.array([key, *doors], np.float32),
+            np.array((key, *self._doors), np.float32),
         )
 
     def snapshot(self) -> tuple[Any, float, NDArray[np.float32]]:
@@ -169,6 +171,11 @@ class Montezuma(gymnasium.Env[NDArray[np.float32], int]):
         """Give the screen, (210, 160, 3) uint8 RGB."""
         screen: NDArray[np.uint8] = self.ale.getScreenRGB()
         return screen
+
+    def _look_at_doors(self) -> None:
+        screen = self.ale.getScreen()
+        left, right = ((screen[60:92, column] == KEY_COLOR).any() for column in (21, 137))
+        self._doors = (float(left), float(right))
 
     def _await_respawn(self) -> None:
         """Do nothing until the agent stands at the start of the room again; at most 60 decisions."""

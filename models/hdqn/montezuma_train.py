@@ -4,7 +4,9 @@
 
 Two phases as in the paper: goals drawn at random, then chosen by the meta-controller while its epsilon falls. Each
 addition to the paper's form is an option (`all_goals`, `goal_ends`, `double`, `priority`, `restarts`, `horizon`); the
-ablation table switches them off one by one. Stops after `minutes` and goes on when started again.
+ablation table switches them off one by one. Stops after `minutes` and goes on when started again. Games on the way
+and at the end are played with the learned order of goals and with the taught one (`teach`); the best of them is
+written as a video.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from ..checkpoint import Checkpoint, code_commit
 from ..options import parse
 from .agent import Agent, AgentOptions, Attempt, Episode, Goals, controller_fields, meta_fields
 from .deep import DeepOptions, DeepQ
+from .film import film
 from .graph import META_HIDDEN, load_weights, weights_of
 from .memory import ReplayMemory
 from .montezuma import ACTIONS, SCENE, GameOptions, Montezuma
@@ -32,6 +35,7 @@ from .play import Score, play_games
 from .restarts import KINDS, Archive, Restarts
 from .schedules import GoalEpsilon
 from .screens import SIZES, ScreenQ, Screens, objects_of, observation_dtype
+from .teach import TaughtOrder
 
 TASK = "policy"
 
@@ -67,11 +71,13 @@ class Args:
     random_goals: int = 150_000  # phase 1
     hard_goals: bool = True  # in phase 1
     meta_anneal: int = 50_000
+    meta_update_every: int = 64
     meta_gamma: float = 0.98
     time_discount: bool = False  # of the meta-controller; the paper discounts once a goal
     epsilon_over: int = 15_000  # decisions on a goal
     evaluate_every: int = 100_000
-    games: int = 4  # of an evaluation on the way
+    games: int = 4  # of an evaluation, on the way and at the end, with either order of goals; 0 for none
+    longest_game: int = 2_500  # decisions of such a game
 
 
 class Run:
@@ -110,15 +116,16 @@ class Run:
             options=AgentOptions(
                 horizon=args.horizon, goal_ends=args.goal_ends, all_goals=args.all_goals, floors=args.floors,
                 update_every=args.update_every, batch=args.batch, learn_start=5_000, meta_batch=64,
-                meta_learn_start=500, meta_update_every=64, random_goals=args.random_goals,
+                meta_learn_start=500, meta_update_every=args.meta_update_every, random_goals=args.random_goals,
                 hard_goals=args.hard_goals,
                 meta_anneal=args.meta_anneal, time_discount=args.time_discount,
             ),
             rng=rng,
         )  # fmt: skip
         self.archive = Archive(args.restarts, rng=np.random.default_rng(args.seed + 1))
-        self.seconds = 0.0
+        self.seconds = self.cpu_seconds = 0.0
         self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {}  # the best game so far: rank, order of its goals, file
 
     def environments(self) -> list[Any]:
         """Make the games; every second one repeats actions at random."""
@@ -133,11 +140,13 @@ class Run:
         return games
 
     def train(self) -> None:
-        """Train to the end or until time is up; writes history and checkpoints on the way."""
+        """Train to the end or until time is up; writes history, checkpoints and the best game on the way."""
         args, agent = self.args, self.agent
         games = self.environments()
         began, before = time.monotonic(), self.seconds
-        while agent.decisions < args.decisions:
+        cpu_began, cpu_before = time.process_time(), self.cpu_seconds
+        late = False
+        while agent.decisions < args.decisions and not late:
             chunk = min(10_000, args.decisions - agent.decisions)
             tally: Counter[tuple[int, bool]] = Counter()
             scores = []
@@ -147,16 +156,30 @@ class Run:
                 elif isinstance(event, Episode):
                     scores.append(event.score)
             self.seconds = before + time.monotonic() - began
+            self.cpu_seconds = cpu_before + time.process_time() - cpu_began
             self.note(tally, scores)
+            late = time.monotonic() - began > args.minutes * 60
+            done = agent.decisions >= args.decisions
             passed = agent.decisions // args.evaluate_every > (agent.decisions - chunk) // args.evaluate_every
-            if passed:
+            if args.games and (passed or done):
                 self.history[-1]["games"] = self.evaluate()
                 print(json.dumps(self.history[-1]["games"]), flush=True)
-            late = time.monotonic() - began > args.minutes * 60
-            if passed or late or agent.decisions % 50_000 < chunk:
+            if passed or late or done or agent.decisions % 50_000 < chunk:
                 self.save()
-            if late:
-                return
+        print(self.closing_line(), flush=True)
+
+    def closing_line(self) -> str:
+        """Say what the run has come to."""
+        took = f"{self.agent.decisions} decisions in {self.seconds / 60:.1f} min ({self.cpu_seconds / 60:.1f} of CPU)"
+        done = self.agent.decisions >= self.args.decisions
+        more = "" if done else ", stopped by --minutes; start it again to go on"
+        if not self.best:
+            return f"{took}{more}; no games played (--games)"
+        score, lost, decisions = self.best["rank"]
+        return (
+            f"{took}{more}; best game (order of goals {self.best['order']}): score {score:g}, {-lost} lives lost, "
+            f"{-decisions} decisions: {self.folder / self.best['file']}"
+        )
 
     def note(self, tally: Counter[tuple[int, bool]], scores: list[float]) -> None:
         """Add one entry to the history and print it."""
@@ -165,6 +188,7 @@ class Run:
         self.history.append(
             {
                 "decisions": agent.decisions, "seconds": round(self.seconds, 1),
+                "cpu_seconds": round(self.cpu_seconds, 1),
                 "attempts": [tally[g, True] + tally[g, False] for g in goals],
                 "reached": [tally[g, True] for g in goals], "episodes": len(scores),
                 "epsilon": [round(float(e), 3) for e in agent.epsilon(np.arange(len(SCENE.goals)))],
@@ -176,14 +200,21 @@ class Run:
         print(f"{agent.decisions} {self.seconds:.0f}s cells {entry['cells']} reached {rates}", flush=True)
 
     def evaluate(self) -> dict[str, Any]:
-        """Play whole games from the start, plain and with sticky actions."""
-        found = {}
-        for name, sticky in (("plain", 0.0), ("sticky", self.args.sticky)):
-            screens = SIZES.get(self.args.network, 0)
-            options = GameOptions(one_life=False, sticky=sticky, max_decisions=2_500, screens=screens)
-            seed = 10_000 + self.agent.decisions
-            scores = play_games(self.agent.controller, self.agent.meta, options, games=self.args.games, seed=seed)
-            found[name] = Score.shares(scores)
+        """Play whole games from the start, with either order of goals; keeps the best of the run as a video."""
+        agent, found = self.agent, {}
+        kinds = (("learned", 0.0, agent.meta), ("learned", self.args.sticky, agent.meta))
+        for order, sticky, meta in (*kinds, ("taught", self.args.sticky, TaughtOrder())):
+            options = GameOptions(
+                one_life=False, sticky=sticky, max_decisions=self.args.longest_game,
+                screens=SIZES.get(self.args.network, 0),
+            )  # fmt: skip
+            seed = 10_000 + agent.decisions
+            scores = play_games(agent.controller, meta, options, games=self.args.games, seed=seed)
+            found[f"{order}, {'sticky' if sticky else 'plain'}"] = Score.shares(scores)
+            best = max(scores, key=lambda score: score.rank)
+            if not self.best or best.rank > tuple(self.best["rank"]):
+                film(best, options, agent.controller, self.folder / "best.mp4")
+                self.best = {"rank": list(best.rank), "order": order, "sticky": sticky, "file": "best.mp4"}
         return found
 
     def checkpoint(self, *, complete: bool) -> Checkpoint:
@@ -221,6 +252,7 @@ class Run:
             "controller": agent.controller.state(), "meta": agent.meta.state(), "epsilon": agent.epsilon.state(),
             "memory": tensors(agent.memory.state()), "meta_memory": tensors(agent.meta_memory.state()),
             "archive": torch.from_numpy(archive.copy()), "history": json.dumps(self.history),
+            "best": json.dumps(self.best), "cpu_seconds": self.cpu_seconds,
         }  # fmt: skip
 
     def resume(self) -> None:
@@ -237,7 +269,8 @@ class Run:
         agent.memory.restore(state["memory"])
         agent.meta_memory.restore(state["meta_memory"])
         self.archive.cells = pickle.loads(state["archive"].numpy().tobytes())
-        self.history = json.loads(state["history"])
+        self.history, self.best = json.loads(state["history"]), json.loads(state["best"])
+        self.cpu_seconds = state["cpu_seconds"]
         agent.decisions, self.seconds = checkpoint.step, checkpoint.seconds
         print(f"goes on at {agent.decisions} decisions", flush=True)
 
@@ -249,6 +282,7 @@ def _main() -> None:
         choices={"restarts": KINDS, "network": ("objects", *SIZES)},
     )
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # moments of table rows that are seldom seen fade to such numbers, which are slow
     run = Run(args)
     run.resume()
     run.train()

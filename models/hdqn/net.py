@@ -6,6 +6,8 @@ with one goal and G actions.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -50,6 +52,8 @@ class ObjectNet(nn.Module):
         self.register_buffer("last", torch.tensor([float(count - 1) for count in counts]))
         self.register_buffer("starts", torch.tensor(starts[:-1]))
         self.register_buffer("flags", flags)
+        corners = torch.tensor([0, 1, self.rows, self.rows + 1])  # of a cell of the grid
+        self.register_buffer("corners", corners, persistent=False)
         self.register_buffer("flag_rows", torch.arange(flags.shape[1]) + starts[-1])
         features = starts[-1] + flags.shape[1]
         self.table = nn.Parameter(torch.empty(features, hidden).uniform_(-0.2, 0.2))
@@ -66,20 +70,16 @@ class ObjectNet(nn.Module):
 
     def encode(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """Spread a vector over bumps: (N, length) -> rows of the table (N, K) and their weights; no parameters."""
-        place = ((vector @ self.derive - self.first) / self.step).clamp(min=0)
-        place = torch.minimum(place, self.last)
+        place = torch.minimum(((vector @ self.derive - self.first) / self.step).clamp(min=0), self.last)
         below = torch.minimum(place.floor(), self.last - 1)
-        share = place - below  # of the bump above
-        low, corner = below.long(), self.rows * below[:, 0].long() + below[:, 1].long()
-        across, down = share[:, 0], share[:, 1]
-        grid = torch.stack((corner, corner + 1, corner + self.rows, corner + self.rows + 1), 1)
-        grid_shares = torch.stack(
-            ((1 - across) * (1 - down), (1 - across) * down, across * (1 - down), across * down), 1
-        )
-        line, line_share = low[:, 2:] + self.starts, share[:, 2:]
+        above = place - below  # share of the bump above
+        shares, low = torch.stack((1 - above, above), 2), below.long()  # (N, D, 2), (N, D)
+        grid = self.rows * low[:, :1] + low[:, 1:2] + self.corners
+        grid_shares = (shares[:, 0, :, None] * shares[:, 1, None, :]).flatten(1)
+        line = low[:, 2:] + self.starts
         flag_rows = low[:, :1] * 0 + self.flag_rows  # (N, T); `expand` would fix N in an exported graph
         rows = torch.cat((grid, line, line + 1, flag_rows), 1)
-        return rows, torch.cat((grid_shares, 1 - line_share, line_share, vector @ self.flags), 1)
+        return rows, torch.cat((grid_shares, shares[:, 2:, 0], shares[:, 2:, 1], vector @ self.flags), 1)
 
     def head(self, encoded: tuple[Tensor, Tensor]) -> Tensor:
         """Compute the value of every goal and action, (N, G, A), from what `encode` returns."""
@@ -87,8 +87,28 @@ class ObjectNet(nn.Module):
         if torch.compiler.is_exporting():
             hidden = (self.table[rows] * weights.unsqueeze(2)).sum(1)
         else:
-            hidden = functional.embedding_bag(rows, self.table, per_sample_weights=weights, mode="sum")
+            hidden = _WeightedRows.apply(self.table, rows, weights)
         return self.layers(hidden + self.bias).unflatten(1, (self.num_goals, self.num_choices))
+
+
+class _WeightedRows(torch.autograd.Function):
+    """Weighted sum of rows of a table; its gradient is twice as fast as that of `embedding_bag` for few rows."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+        """Sum: table (F, H), rows and weights (N, K) -> (N, H)."""
+        ctx.save_for_backward(rows, weights)
+        ctx.count = len(table)
+        return functional.embedding_bag(rows, table, per_sample_weights=weights, mode="sum")
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """Add the gradient, (N, H), to each of its rows; rows and weights are data."""
+        rows, weights = ctx.saved_tensors
+        (gradient,) = gradients
+        shares = (gradient[:, None] * weights[:, :, None]).flatten(0, 1)  # (N * K, H)
+        found = gradient.new_zeros(ctx.count, gradient.shape[1]).index_add_(0, rows.flatten(), shares)
+        return found, None, None
 
 
 def _figures(scene: Scene, spacing: float) -> list[tuple[Tensor, float, float, int]]:

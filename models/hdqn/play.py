@@ -1,13 +1,14 @@
 """Play whole games of Montezuma's Revenge with a trained agent and count what it reached.
 
-Owns the hierarchical loop at test time, over any pair of Q-functions (networks or exported graphs).
+Owns the hierarchical loop at test time, over any pair of Q-functions (networks or exported graphs), and playing a
+game again that was played before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -21,14 +22,31 @@ HORIZON = 300  # decisions after which a goal is given up
 ONLY = np.zeros(1, np.int64)  # the meta-controller's single goal
 
 
+class Move(NamedTuple):
+    """One decision of a game: the goal pursued, and the action."""
+
+    goal: int
+    action: int
+
+
 @dataclass(slots=True)
 class Score:
-    """One game: score, decisions, and the goals in the order they were chosen and reached."""
+    """One game: score, decisions, and the goals in the order they were chosen and reached.
+
+    `seed` and `moves` tell the whole game: `replay` plays it again.
+    """
 
     score: float = 0.0
     decisions: int = 0
     lives_lost: int = 0
     goals: list[tuple[int, bool]] = field(default_factory=list)
+    seed: int = 0
+    moves: list[Move] = field(default_factory=list, repr=False)
+
+    @property
+    def rank(self) -> tuple[float, int, int]:
+        """Sort key: the better game has more points, then more lives left, then fewer decisions."""
+        return self.score, -self.lives_lost, -self.decisions
 
     @staticmethod
     def shares(scores: list[Score]) -> dict[str, float]:
@@ -43,16 +61,10 @@ class Score:
 
 def play_games(
     controller: QFunction, meta: QFunction, options: GameOptions, *, games: int, seed: int, epsilon: float = 0.1,
-    watch: Callable[[Montezuma, int, int], Any] | None = None,
 ) -> list[Score]:  # fmt: skip
-    """Play games side by side; both controllers act at random in `epsilon` of their choices.
-
-    Parameters
-    ----------
-    watch : called with the game, the goal and the action after every decision (for a video)
-    """
+    """Play games side by side; both controllers act at random in `epsilon` of their choices."""
     rng = np.random.default_rng(seed)
-    tables = [_Table(Montezuma(options, seed=seed + i)) for i in range(games)]
+    tables = [_Table(options, seed + i) for i in range(games)]
     while running := [table for table in tables if not table.over]:
         for table in running:
             if table.goal < 0:
@@ -62,18 +74,47 @@ def play_games(
         random = rng.random(len(running)) < epsilon
         actions = np.where(random, rng.integers(0, values.shape[1], len(running)), values.argmax(1))
         for table, action in zip(running, actions, strict=True):
-            goal = table.goal
             table.step(int(action))
-            if watch is not None:
-                watch(table.game, goal, int(action))
     return [table.score for table in tables]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A moment of a game that is played again.
+
+    Parameters
+    ----------
+    game : as it stands before the move
+    observation : what the agent saw
+    move : what it did; None at the end of the game
+    reached : goal that the move before reached, or None
+    """
+
+    game: Montezuma
+    observation: Any
+    move: Move | None
+    reached: int | None
+
+
+def replay(score: Score, options: GameOptions) -> Iterator[Shown]:
+    """Play a game of `play_games` again, move by move: the emulator's randomness is in the seed."""
+    table, reached = _Table(options, score.seed), None
+    for move in score.moves:
+        yield Shown(table.game, table.observation, move, reached)
+        if table.goal != move.goal:
+            table.goal, table.age = move.goal, 0
+        count = len(table.score.goals)
+        table.step(move.action)
+        reached = next((goal for goal, hit in table.score.goals[count:] if hit), None)
+    yield Shown(table.game, table.observation, None, reached)
 
 
 class _Table:
     """One game being played."""
 
-    def __init__(self, game: Montezuma) -> None:
-        self.game, self.score = game, Score()
+    def __init__(self, options: GameOptions, seed: int) -> None:
+        game = Montezuma(options, seed=seed)
+        self.game, self.score = game, Score(seed=seed)
         self._world: gymnasium.Env[Any, Any] = (
             Screens(game, size=game.options.screens) if game.options.screens else game
         )
@@ -87,6 +128,7 @@ class _Table:
         self.age = 0
 
     def step(self, action: int) -> None:
+        self.score.moves.append(Move(self.goal, action))
         after, _, ended, cut, info = self._world.step(action)
         self.age += 1
         hits = SCENE.reached(objects_of(self.observation), objects_of(after))

@@ -71,6 +71,20 @@ def test_every_row_of_the_table_belongs_to_one_figure():
     assert len(set(used.tolist())) == len(used)
 
 
+def test_the_gradient_of_the_table_is_that_of_a_plain_sum():
+    torch.manual_seed(0)
+    net = ObjectNet(SCENE, num_goals=1, num_choices=2, hidden=16)
+    torch.nn.init.normal_(net.layers[-1].weight)
+    vectors = torch.from_numpy(object_vectors(40))
+    net(vectors).square().sum().backward()
+    found, net.table.grad = net.table.grad.clone(), None
+    rows, weights = net.encode(vectors)
+    hidden = (net.table[rows] * weights.unsqueeze(2)).sum(1)
+    net.layers(hidden + net.bias).square().sum().backward()
+    assert torch.allclose(found, net.table.grad, atol=1e-4)
+    assert found.abs().max() > 0.1
+
+
 def one_transition(*, all_goals, ends, reward=1.0):
     """64 equal transitions between two vectors."""
     first, second = object_vectors(2)

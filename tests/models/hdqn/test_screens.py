@@ -59,7 +59,7 @@ def test_a_memory_of_screens_survives_a_checkpoint():
 
 def test_training_on_screens_runs_resumes_and_gives_a_checkpoint(tmp_path):
     words = ["--out", str(tmp_path), "--network", "small", "--no-all-goals", "--memory", "2000", "--batch", "8"]
-    words += ["--random-goals", "20000", "--evaluate-every", "1000000", "--update-every", "512"]
+    words += ["--random-goals", "20000", "--games", "0", "--update-every", "512"]
     for decisions in ("2048", "4096"):
         command = [sys.executable, "-m", "steadyframe.models.hdqn.montezuma_train", *words, "--decisions", decisions]
         said = subprocess.run([*command, "--minutes", "0"], check=True, capture_output=True, text=True).stdout
