@@ -130,6 +130,7 @@ class _Loop:
     def __init__(self, trainer: Trainer, options: LoopOptions, console: Console) -> None:
         self.trainer, self.options, self.console = trainer, options, console
         self.path = options.out / "last.pt"
+        self.commit = code_commit()  # of the code that runs; by the end of a long run the folder may hold another
         self.step, self.seconds_before = 0, 0.0
         self.metrics: dict[str, float] = {}
         trainer.net.to(options.device, memory_format=torch.channels_last)
@@ -291,7 +292,7 @@ class _Loop:
         seconds = self.seconds_before + self.clock()
         return Checkpoint(
             task=trainer.task, config=trainer.config(), weights=self._exported_net().state_dict(), training=training,
-            step=self.step, seconds=seconds, metrics=self.metrics, commit=code_commit(),
+            step=self.step, seconds=seconds, metrics=self.metrics, commit=self.commit,
         )  # fmt: skip
 
     def _resume(self) -> None:
