@@ -21,6 +21,7 @@ from .montezuma import ACTIONS, COLORS, SCENE
 from .net import ObjectNet, PaperNet, TableNet
 from .screens import SIZES
 
+EPSILON = 0.1  # share of random choices that a game is played with, as in the paper
 META_HIDDEN = 64  # units of a hidden layer of Montezuma's meta-controller
 
 
@@ -88,7 +89,7 @@ def _montezuma(config: Mapping[str, Any]) -> World:
         ObjectNet(SCENE, num_goals=goals, num_choices=len(ACTIONS), hidden=hidden),
         ObjectNet(SCENE, num_goals=1, num_choices=goals, hidden=META_HIDDEN),
         torch.rand(1, SCENE.length) * 100,
-        {"observation": "objects", "scene": SCENE.to_settings(), "colors": COLORS.to_settings()},
+        {"observation": "objects", "scene": SCENE.to_settings(), "colors": COLORS.to_settings(), "epsilon": EPSILON},
     )
 
 
@@ -99,7 +100,7 @@ def _montezuma_pixels(config: Mapping[str, Any]) -> World:
         PaperNet(num_choices=len(ACTIONS), size=size),
         PaperNet(num_choices=len(SCENE.goals), size=size),
         torch.randint(0, 256, (1, 5, size, size), dtype=torch.uint8),
-        {"observation": "planes", "scene": SCENE.to_settings(), "colors": COLORS.to_settings()},
+        {"observation": "planes", "scene": SCENE.to_settings(), "colors": COLORS.to_settings(), "epsilon": EPSILON},
     )
 
 

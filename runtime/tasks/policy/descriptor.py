@@ -40,6 +40,7 @@ def open_policy(manifest: Manifest, sessions: TaskSessions, options: Mapping[str
         given[name] = _number(name, value) if name in _NUMBERS else value
     if not camera:
         critic = given.pop("critic", None)
+        given.setdefault("epsilon", float(manifest.settings.get("epsilon", 0.0)))
         return PolicyTask(manifest, sessions, PolicyOptions(**given), critic=critic)
     processor = given.pop("processor", None)
     if processor is None:
@@ -72,7 +73,7 @@ descriptor = TaskDescriptor(
     open=open_policy,
     reads=subject_bundle,
     options={
-        "epsilon": "share of random choices, 0 to 1",
+        "epsilon": "share of random choices, 0 to 1; the bundle's own by default",
         "seed": "of the random choices",
         "horizon": "decisions after which an unreached goal is given up",
         "episodes": "games that a played world shall last; 0 leaves it to the world",

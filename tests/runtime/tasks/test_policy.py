@@ -8,7 +8,7 @@ from steadyframe.runtime.bundle.manifest import Graph, GraphFile, Manifest, Tens
 from steadyframe.runtime.errors import BundleError, ShapeMismatch, SourceNotFound, UsageError
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.io.sources import open_source
-from steadyframe.runtime.opening import open_processor
+from steadyframe.runtime.opening import open_processor, open_task
 from steadyframe.runtime.processor import Processor
 from steadyframe.runtime.stream.stream import Stream
 from steadyframe.runtime.tasks.policy.detect import Blob, Colors
@@ -246,7 +246,7 @@ def test_the_shipped_policy_finds_its_way_in_pixels():
     pytest.importorskip("ale_py", reason="the game comes with ale-py (pip install 'steadyframe[rl]')")
     reached = []
     source = open_source("ale://montezuma?noops=0")
-    with open_processor("policy-montezuma", device="cpu") as processor:
+    with open_processor("policy-montezuma", device="cpu", options={"epsilon": 0}) as processor:
         for frame in source:
             action = processor.process(frame)[0].output
             source.react(action)
@@ -256,3 +256,10 @@ def test_the_shipped_policy_finds_its_way_in_pixels():
                 break
     source.stop()
     assert reached[:3] == ["middle ladder", "rope", "right ladder"]
+
+
+def test_a_bundle_names_the_share_of_its_random_choices():
+    own = open_task("policy-montezuma", device="cpu")
+    none = open_task("policy-montezuma", device="cpu", options={"epsilon": 0})
+    assert (own._policy.epsilon, none._policy.epsilon) == (0.1, 0)
+    own.close(), none.close()
