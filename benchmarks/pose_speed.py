@@ -18,7 +18,6 @@ from typing import Any
 import click
 
 import steadyframe as sf
-from steadyframe import Processor, SteadyOptions
 
 WORKER = Path(__file__).with_name("pose_mediapipe.py")
 
@@ -56,15 +55,11 @@ def ours(bundle: sf.Bundle, clip: str, limit: int, mode: str, device: str) -> tu
     source = sf.open_source(clip)
     first = next(iter(source))
     source.close()
-    task = sf.open_task(bundle, device=device)
-    with Processor(task) as warm_up:  # the first run plans memory
-        warm_up.process(first)
-    processor = Processor(task, task.make_stage(SteadyOptions.of(mode)))
+    stream = sf.open_stream(bundle, clip, ["null://"], steady=mode, limit=limit, device=device)
+    stream.task.infer(stream.task.preprocess(first)[0])  # the first run plans memory; the stream forgets it
     started = time.perf_counter()
-    stats = sf.Stream(clip, processor, ["null://"], limit=limit).run()
-    seconds = time.perf_counter() - started
-    task.close()
-    return seconds, stats.frames
+    stats = stream.run()
+    return time.perf_counter() - started, stats.frames
 
 
 @click.command()

@@ -98,6 +98,12 @@ class Frame:
             object.__setattr__(self, "_pixels", pixels)  # two threads at once would only convert twice
         return pixels
 
+    def drawable(self) -> NDArray[np.uint8]:
+        """BGR to draw on, (H, W, 3) uint8: a new array, made of the planes unless somebody asked for `pixels`."""
+        if isinstance(self.image, Planes) and self._pixels is None:
+            return self.image.to_bgr()
+        return np.array(self.pixels)
+
     @property
     def luma(self) -> NDArray[np.uint8]:
         """Luma, (H, W) uint8, read-only: the decoder's own Y plane, in the range it has there, or BT.601 of BGR."""

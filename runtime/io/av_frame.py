@@ -15,15 +15,21 @@ from ..orientation import UPRIGHT, code_of_display_matrix, swaps_sides, turned_u
 from ..planes import UNSPECIFIED, ColorTags, Planes, bgr_of, plane_view, reformatter, tag
 from .hdr import is_hdr, to_sdr
 
+_targets: dict[tuple[str, bool], str | None] = {}  # format, and whether it is turned -> what `_plane_format` says
+
 
 def image_of(frame: Any, tags: ColorTags, code: int = UPRIGHT) -> Planes | NDArray[np.uint8]:
     """Turn a decoded frame upright, as planes where it has any, else as (H, W, 3) uint8 BGR."""
     if is_hdr(tags.transfer):
         return turned_upright(_sdr(frame, tags), code)
-    target = _plane_format(frame.format, turned=swaps_sides(code))
+    found = frame.format
+    key = (found.name, swaps_sides(code))
+    if key not in _targets:
+        _targets[key] = _plane_format(found, turned=key[1])
+    target = _targets[key]
     if target is None:
         return turned_upright(_pixels(frame, tags), code)
-    made = frame if frame.format.name == target else _converted(frame, target, tags)
+    made = frame if found.name == target else _converted(frame, target, tags)
     return _planes(made, tags, code)
 
 
@@ -76,11 +82,11 @@ def _converted(frame: Any, target: str, tags: ColorTags) -> Any:
 
 def _planes(frame: Any, tags: ColorTags, code: int) -> Planes:
     """Look at the planes of a frame; nothing is copied unless it is turned."""
-    height, width = frame.height, frame.width
-    views = [plane_view(frame.planes[0], height, width)]
-    if len(frame.planes) >= 3:
+    height, width, planes = frame.height, frame.width, frame.planes
+    views = [plane_view(planes[0], height, width)]
+    if len(planes) >= 3:
         size = (frame.format.chroma_height(height), frame.format.chroma_width(width))
-        views += [plane_view(frame.planes[place], *size) for place in (1, 2)]
+        views += [plane_view(planes[place], *size) for place in (1, 2)]
     y, u, v = (*(turned_upright(view, code) for view in views), None, None)[:3]
     assert y is not None
     return Planes(y, u, v, tags)

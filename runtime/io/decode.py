@@ -9,7 +9,9 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from io import RawIOBase
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SignalLost
+from ..orientation import swaps_sides
 from ..planes import Planes
 from .arrivals import Arrival, Arrivals
 from .av_frame import image_of, orientation_of, tags_of
@@ -117,6 +120,8 @@ class Decoder:
         self._taken_ns = 0
         self._turns: dict[int, int] = {}  # a frame's rotation -> its orientation code
         self._low_delay = low_delay
+        self._reading: Iterator[Any] | None = None  # frames, where reading began
+        self._ahead: list[Any] = []  # the first of them, if it was looked at before the others
         self._arrivals = Arrivals()
         self._file = target if isinstance(target, GrowingFile) else None
 
@@ -147,12 +152,38 @@ class Decoder:
         SignalLost
             If reading fails before the end.
         """
+        reading = self._begin()
+        ahead, self._ahead = self._ahead, []
         try:
-            for frame in self._frames():
+            for frame in chain(ahead, reading):
                 self.decoded += 1
-                yield self._finished(frame)
+                made = self._finished(frame)
+                ahead.clear()
+                del frame  # a large frame is not kept while the next one is decoded
+                yield made
+                del made
         finally:
-            self._deinterlacer = None
+            self._deinterlacer = self._reading = None
+
+    def upright_aspect(self) -> Fraction:
+        """Width of a pixel over its height in the upright frames; where it is not 1, the first frame is read for it.
+
+        Raises
+        ------
+        SignalLost
+            If reading fails.
+        """
+        aspect = self.facts.sample_aspect
+        if aspect == 1:
+            return aspect
+        self._ahead = self._ahead or list(islice(self._begin(), 1))
+        turned = any(swaps_sides(self._orientation(frame)) for frame in self._ahead)
+        return 1 / aspect if turned else aspect
+
+    def _begin(self) -> Iterator[Any]:
+        if self._reading is None:
+            self._reading = self._frames()
+        return self._reading
 
     def judge_end(self) -> None:
         """Raise if the file ended before its container says so, or frames were broken; after the last frame.
@@ -197,6 +228,7 @@ class Decoder:
     def seek(self, stamp: int) -> None:
         """Go on at the last keyframe that is not later than a time stamp, in units of `facts.time_base`."""
         self._container.seek(stamp, stream=self._stream)
+        self._reading, self._ahead = None, []
         self._timeline = self._new_timeline()
 
     def close(self) -> None:
@@ -231,9 +263,9 @@ class Decoder:
                 continue
             except av.FFmpegError as error:
                 raise lost(self._shown, kind_of(error), f"{self.decoded} frames") from error
-            for frame in frames:
-                self._damaged += bool(getattr(frame, "is_corrupt", False))
-                yield from self._progressive(frame)
+            while frames:
+                self._damaged += bool(getattr(frames[0], "is_corrupt", False))
+                yield from self._progressive(frames.pop(0))
         if self._deinterlacer is not None:
             yield from self._deinterlacer.push(None)
 
@@ -251,7 +283,8 @@ class Decoder:
             except (av.FFmpegError, OSError) as error:
                 raise lost(self._shown, kind_of(error), f"{self.decoded} frames") from error
             if packet.pts is not None and packet.time_base:
-                end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                base = packet.time_base
+                end_s = (packet.pts + (packet.duration or 0)) * base.numerator / base.denominator
                 self._seen_s = max(self._seen_s, end_s - self.facts.start_ns / _SECOND)
             if packet.stream is self._stream:  # what flushes another stream has the index 0 as well
                 self._taken_ns = time.monotonic_ns()
@@ -278,11 +311,7 @@ class Decoder:
     def _finished(self, frame: Any) -> Decoded:
         """Turn upright, bring to 8 bits, and stamp."""
         time_ns = self._timeline.place(frame.pts, frame.time_base or self.facts.time_base)
-        code = self._turns.get(frame.rotation)
-        if code is None:
-            # Once for each rotation: PyAV's list of what lies beside a frame keeps the frame in a circle of
-            # references, so that its memory would wait for the garbage collector.
-            code = self._turns[frame.rotation] = orientation_of(frame)
+        code = self._orientation(frame)
         tags = tags_of(frame, self._stream.codec_context)
         if is_hdr(tags.transfer):
             self._say("HDR was brought to BT.709")
@@ -292,6 +321,14 @@ class Decoder:
         if isinstance(image, Planes):
             return Decoded(image, None, time_ns, taken_ns, arrival)
         return Decoded(None, image, time_ns, taken_ns, arrival)
+
+    def _orientation(self, frame: Any) -> int:
+        code = self._turns.get(frame.rotation)
+        if code is None:
+            # Once for each rotation: PyAV's list of what lies beside a frame keeps the frame in a circle of
+            # references, so that its memory would wait for the garbage collector.
+            code = self._turns[frame.rotation] = orientation_of(frame)
+        return code
 
     def _say(self, note: str) -> None:
         self._said.setdefault(note)

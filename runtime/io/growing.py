@@ -38,7 +38,7 @@ class GrowingFile(io.RawIOBase):
         super().__init__()
         self._file = path.open("rb", buffering=0)
         self.name = str(path)
-        self._first_size = os.fstat(self._file.fileno()).st_size
+        self._known_size = self._size()  # when it was opened, or last waited for
         self.stopped = False
 
     def readable(self) -> bool:
@@ -68,10 +68,14 @@ class GrowingFile(io.RawIOBase):
             found = self._file.read(size)
             if found:
                 return found
+        self._known_size = self._size()  # FFmpeg asks several times at an end: it is waited for once
         return b""
 
+    def _size(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
+
     def _grows(self) -> bool:
-        return os.fstat(self._file.fileno()).st_size > self._first_size
+        return self._size() > self._known_size
 
     def close(self) -> None:
         """Close the file."""

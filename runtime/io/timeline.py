@@ -11,6 +11,19 @@ _SECOND = 1_000_000_000
 _JUMP_NS = 10 * _SECOND
 
 
+def ns_of(stamp: int, time_base: Fraction) -> int:
+    """Nanoseconds of a stamp in units of `time_base` seconds, rounded as `round` does; fractions are slow.
+
+    Examples
+    --------
+    >>> ns_of(1001, Fraction(1, 30000)), round(1001 * Fraction(1, 30000) * 10**9)
+    (33366667, 33366667)
+    """
+    whole, rest = divmod(stamp * time_base.numerator * _SECOND, time_base.denominator)
+    twice = 2 * rest - time_base.denominator
+    return whole + (twice > 0 or (twice == 0 and whole % 2 == 1))
+
+
 class Timeline:
     """Turns presentation time stamps into times that grow from frame to frame.
 
@@ -42,7 +55,7 @@ class Timeline:
         if stamp is None:
             at = 0 if last is None else last + self._frame_ns
         else:
-            at = round(stamp * time_base * _SECOND) + self._shift_ns
+            at = ns_of(stamp, time_base) + self._shift_ns
         if last is not None and stamp is not None:
             ahead = at - last
             if ahead <= -2 * self._frame_ns or (not self._gaps and ahead > _JUMP_NS):

@@ -27,7 +27,8 @@ class VideoFacts:
     count : frames, where the container counts them
     duration_s : None where it is not known
     time_base : unit of the time stamps in seconds
-    sample_aspect : width of a pixel over its height, after it was turned upright
+    sample_aspect : width of a pixel over its height, as it is stored: where a video is turned by 90 degrees, its
+        upright frames have the inverse (`Decoder.upright_aspect`)
     codec, container : FFmpeg's names
     start_ns : time stamp at which the container begins
     """

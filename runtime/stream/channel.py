@@ -39,19 +39,33 @@ class Channel(Generic[T]):
         self._capacity = capacity
         self._newest = newest
         self._finished = False
+        self._counts_taken = False
+        self._taken = 0  # items that the receiver works on, where they count
         self._lock = threading.Lock()
         self._filled = threading.Condition(self._lock)
         self._emptied = threading.Condition(self._lock)
 
-    def narrow(self, capacity: int) -> None:
-        """Let fewer items wait from now on."""
+    def narrow(self, capacity: int, *, counts_taken: bool = False) -> None:
+        """Let fewer items wait from now on; with `counts_taken`, what the receiver works on counts as one of them."""
         with self._lock:
             self._capacity = min(self._capacity, capacity)
+            self._counts_taken = self._counts_taken or counts_taken
+
+    def wait_for_room(self) -> bool:
+        """Wait until an item would be taken at once; False if the reader has stopped."""
+        with self._lock:
+            while not self._finished and not self._newest and self._is_full:
+                self._emptied.wait()
+            return not self._finished
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._items) + self._taken >= self._capacity
 
     def put(self, item: T) -> bool:
         """Put an item; False if the reader has stopped."""
         with self._lock:
-            while not self._finished and len(self._items) >= self._capacity:
+            while not self._finished and self._is_full:
                 if self._newest:
                     self._items.popleft()
                     self.dropped += 1
@@ -98,11 +112,15 @@ class Channel(Generic[T]):
             As of `get`.
         """
         with self._lock:
+            if self._taken:  # whoever asks for the next item is done with the last one
+                self._taken = 0
+                self._emptied.notify()
             if not self._filled.wait_for(lambda: self._items or self._finished, seconds):
                 return None
             if not self._items:
                 raise Ended
             item = self._items.popleft()
+            self._taken = int(self._counts_taken)
             self._emptied.notify()
             return item
 

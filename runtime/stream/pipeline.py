@@ -230,7 +230,10 @@ class Pipeline:
         """Read the source to its end, to the limit, or to the loss of its signal."""
         frames = iter(self._source) if self._live else islice(self._source, self._bounds.results)
         try:
-            for frame in frames:
+            while self._arrivals.wait_for_room():  # a frame of a file is decoded when there is room for it
+                frame = next(frames, None)
+                if frame is None:
+                    break
                 self._narrow(frame)
                 self._stats.count_decoded()
                 if not self._arrivals.put((frame, (time.monotonic_ns() - frame.captured_ns) / 1e6)):
@@ -248,10 +251,13 @@ class Pipeline:
         if self._live or frame.num_bytes * _FILE_UNDER_WAY <= _FILE_BYTES:
             return
         room = max(1, _FILE_BYTES // frame.num_bytes)
-        self._gate.narrow(max(2, room - 1 + self._processor.stage.lookahead))
+        stage = self._processor.stage
+        held_back = getattr(stage, "held_back", None)
+        lookahead = stage.lookahead if held_back is None else held_back(frame)
+        self._gate.narrow(max(2, room - 1 + lookahead))
         depth = max(1, room // 2)
         self._arrivals.narrow(depth)
-        self._results.narrow(depth)
+        self._results.narrow(depth, counts_taken=True)
         for queue in self.sink_queues:
             queue.narrow(depth)
 

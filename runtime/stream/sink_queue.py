@@ -49,8 +49,8 @@ class SinkQueue:
         self._ended = threading.Event()
 
     def narrow(self, depth: int) -> None:
-        """Let fewer results wait from now on."""
-        self._channel.narrow(depth)
+        """Let fewer results wait from now on, the one that is being written among them."""
+        self._channel.narrow(depth, counts_taken=True)
 
     def put(self, result: Result[Any]) -> None:
         """Put a result into the queue; waits for room only if the source is a file."""

@@ -25,6 +25,7 @@ from .stage import Fresh, Motion, Outputs
 
 EVERY = 10  # frames from one keyframe to the next, where the user asks for no number
 LONGEST = 16  # more frames are not held back: each is an image in memory
+_HELD_BYTES = 64 << 20  # of those images, where the user asks for no number: five frames of 4K
 _FRESH = 0.7  # weight of a keyframe's own result over the one before it, propagated; the rest steadies
 _DOUBT = 0.6  # weight of a path that is not reliable, beside 1 + this of one that is: no seam where masks begin
 _NOTHING = np.zeros((0, 0, 1), np.float32)
@@ -48,7 +49,8 @@ class LookaheadStage:
     Parameters
     ----------
     output : what is propagated; other outputs are those of the last keyframe
-    options : mode and figures; `keyframes` of None is every tenth frame and after cuts
+    options : mode and figures; `keyframes` of None is every tenth frame and after cuts, or sooner where ten frames
+        are more than 64 MB
 
     Attributes
     ----------
@@ -73,6 +75,7 @@ class LookaheadStage:
         if every > LONGEST:
             raise UsageError("Look-ahead holds frames in memory", expected=f"every {LONGEST} or less", found=every)
         self.lookahead = every
+        self._bounded = keyframes.every is None
         self.output = output
         self._options = options.analysis
         # The forward flow does more than check here: it propagates the next keyframe backward.
@@ -89,9 +92,16 @@ class LookaheadStage:
         if restart:
             self._estimator.reset()
             self._rule.reset()
+            self._rule.options = replace(self._rule.options, every=self.held_back(frame))
         analysis = analyze_motion(self._estimator.step(frame.luma), self._options)
         keyframe = self._rule.decide(analysis, may_run=may_run)
         return Motion(frame, keyframe, restart or analysis.pair is None, fields=analysis)
+
+    def held_back(self, frame: Frame) -> int:
+        """Give the number of frames from one keyframe to the next, so that those between fit into memory."""
+        if not self._bounded:
+            return self.lookahead
+        return max(2, min(self.lookahead, _HELD_BYTES // max(1, frame.num_bytes)))
 
     def update(self, motion: Motion, fresh: Fresh | None) -> list[Outputs]:
         """Add the next frame, and return the outputs of all frames that are final now, oldest first."""

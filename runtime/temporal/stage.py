@@ -66,7 +66,9 @@ class Stage(Protocol):
     `observe` and `update` are each called once for every frame, in the order of the frames. They may run in two
     threads, and `observe` may be some frames ahead: what one of them remembers, the other never touches.
 
-    A stage that chooses keyframes may have ``stretch(factor)``, which makes it choose them so many times less often.
+    A stage with look-ahead may have ``held_back(frame)``, which says how many frames of its size it holds back at
+    most. A stage that chooses keyframes may have ``stretch(factor)``, which makes it choose them so many times less
+    often.
 
     Of a file, the outputs of a keyframe are there when `update` is called for that very frame, so the result does not
     depend on how fast anything ran. Of a live source, they come with a later frame, as soon as the network has

@@ -350,9 +350,9 @@ def _dirty(path: Path, make: Make) -> None:
 _MATRIX = {90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), 270: (0, -1, 1, 0)}
 
 
-def _turned(path: Path, degrees: int) -> None:
+def _turned(path: Path, degrees: int, *words: object) -> None:
     """Write a display matrix into the track header, as phones do; the cards lie as the phone was held."""
-    content = bytearray(encode(path.with_suffix(".whole.mp4")).read_bytes())
+    content = bytearray(encode(path.with_suffix(".whole.mp4"), *words).read_bytes())
     at = content.find(b"tkhd") + 4
     at += 4 + (32 if content[at] == 1 else 20) + 16  # version and flags; times and ids; layer, volume
     a, b, c, d = (sign << 16 & 0xFFFFFFFF for sign in _MATRIX[degrees])
@@ -362,6 +362,10 @@ def _turned(path: Path, degrees: int) -> None:
 
 for _degrees in _MATRIX:
     CLIPS[f"phone_{_degrees}.mp4"] = lambda path, make, degrees=_degrees: _turned(path, degrees)
+    # Pixels that are wider than high, as anamorphic lenses make them.
+    CLIPS[f"wide_{_degrees}.mp4"] = lambda path, make, degrees=_degrees: _turned(
+        path, degrees, "-vf", "setsar=4/3,format=yuv420p"
+    )
 
 
 def noise(length: int) -> bytes:

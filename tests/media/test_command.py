@@ -12,6 +12,8 @@ from pathlib import Path
 
 import cards
 import pytest
+from click.testing import CliRunner
+from steadyframe.runtime.commands import main
 from steadyframe.runtime.io.decode import open_path
 
 STEADYFRAME = str(Path(sys.executable).with_name("steadyframe"))
@@ -36,10 +38,22 @@ def same(tmp_path_factory) -> str:
 
 
 def run(same, *words, cwd, given=None, env=None, code=0):
-    line = [STEADYFRAME, "run", same, *map(str, words)]
+    """Run the command; in a process of its own only where its environment or its standard input is the point."""
+    words = ["run", same, *map(str, words)]
+    if given is None and env is None:
+        before = Path.cwd()
+        os.chdir(cwd)
+        try:
+            ended = CliRunner().invoke(main, words)
+        finally:
+            os.chdir(before)
+        assert isinstance(ended.exception, SystemExit | None), ended.exception
+        assert ended.exit_code == code, ended.output
+        return ended.output
     done = subprocess.run(
-        line, cwd=cwd, stdin=given, capture_output=True, env=dict(os.environ) | (env or {}), check=False, timeout=120
-    )
+        [STEADYFRAME, *words], cwd=cwd, stdin=given, capture_output=True, env=dict(os.environ) | (env or {}),
+        check=False, timeout=120,
+    )  # fmt: skip
     said = done.stderr.decode(errors="replace")
     assert done.returncode == code, said
     assert "Traceback" not in said
@@ -139,6 +153,15 @@ def test_an_animated_image_is_a_video(same, odd, ffprobe, tmp_path, name):
     frames = list(open_path(tmp_path / "out.mp4", "out"))
     assert [cards.number_of(frame.planes.to_bgr()) for frame in frames] == list(range(10))
     assert float(ffprobe(tmp_path / "out.mp4")["format"]["duration"]) == pytest.approx(1.0, abs=0.101)
+
+
+@pytest.mark.parametrize(("degrees", "aspect"), [(90, "3:4"), (180, "4:3")])
+def test_pixels_that_are_not_square_are_turned_with_the_image(same, odd, ffprobe, tmp_path, degrees, aspect):
+    run(same, odd(f"wide_{degrees}.mp4"), "out.mp4", cwd=tmp_path)
+    video = ffprobe(tmp_path / "out.mp4")["streams"][0]
+    assert (video["width"], video["height"]) == ((120, 160) if degrees == 90 else (160, 120))
+    assert video["sample_aspect_ratio"] == aspect
+    assert len(list(open_path(tmp_path / "out.mp4", "out"))) == 20
 
 
 def test_what_was_done_and_what_is_not_kept_is_said(same, odd, tmp_path):

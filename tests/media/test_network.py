@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
 
 import cards
+import cv2
+import numpy as np
 import pytest
 from steadyframe.runtime.errors import SourceNotFound
 from steadyframe.runtime.io.sources import open_source
+
+
+def numbered_jpeg(number: int) -> bytes:
+    pixels = np.ascontiguousarray(cards.card(160, 120, number)[..., ::-1])
+    return cv2.imencode(".jpg", pixels, (cv2.IMWRITE_JPEG_QUALITY, 95))[1].tobytes()
 
 
 class Pages(SimpleHTTPRequestHandler):
@@ -26,8 +36,21 @@ class Pages(SimpleHTTPRequestHandler):
             self.wfile.write(b"<!DOCTYPE html><title>Sign in</title>")
         elif self.path == "/secret":
             self.send_error(401)
+        elif self.path == "/bare.mjpg":
+            self._send_bare_images()
         else:
             super().do_GET()
+
+    def _send_bare_images(self):
+        """Motion JPEG whose images have no headers at all, only a boundary between them."""
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=next")
+        self.end_headers()
+        with contextlib.suppress(OSError):  # whoever has seen enough hangs up
+            for number in range(200):
+                content = numbered_jpeg(number)
+                self.wfile.write(b"--next\r\n\r\n" + content + b"\r\n")
+                time.sleep(0.03)
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +99,14 @@ def test_a_refused_connection_and_an_unencoded_password():
     with pytest.raises(SourceNotFound, match="# as %23") as caught:
         open_source("http://admin:p@ss:w/rd#1?@127.0.0.1:9/clip.mp4")
     assert "ss:w" not in str(caught.value)
+
+
+def test_motion_jpeg_needs_no_headers_of_its_images(address):
+    source = open_source(f"{address}/bare.mjpg")
+    assert source.info.live
+    frames = list(islice(source, 5))
+    source.stop()
+    source.close()
+    numbers = [cards.number_of(frame.pixels) for frame in frames]
+    assert numbers == list(range(numbers[0], numbers[0] + 5))
+    assert max(cards.worst_corner(frame.pixels) for frame in frames) <= 8

@@ -56,7 +56,7 @@ class VideoFile:
             folders=folders,
             media=Media(
                 time_base=facts.time_base,
-                sample_aspect=facts.sample_aspect,
+                sample_aspect=decoder.upright_aspect(),
                 target=target,
                 options=options or {},
                 start_ns=facts.start_ns,

@@ -165,7 +165,7 @@ class People:
             return self.frame.pixels
         if self._drawn:
             return self._drawn[0]
-        image = np.array(self.frame.pixels, np.uint8)
+        image = self.frame.drawable()
         for person in reversed(self.people):  # the nearest lies on top
             self._draw(image, person)
         self._drawn.append(image)  # two threads at once would only draw twice
