@@ -37,6 +37,23 @@ def test_a_queue_keeps_the_order_and_makes_the_sender_wait():
     assert channel.dropped == 0
 
 
+def test_what_the_receiver_works_on_may_count():
+    channel = Channel(8)
+    channel.narrow(1, counts_taken=True)
+    assert channel.wait_for_room()
+    assert channel.put("first")
+    assert channel.get() == "first"
+    room = []
+    thread = in_thread(lambda: room.append(channel.wait_for_room()))
+    time.sleep(0.05)
+    assert room == []  # the first is still being worked on
+    assert channel.get_within(0.01) is None  # whoever asks for the next one is done with it
+    thread.join(5)
+    assert room == [True]
+    channel.abort()
+    assert not channel.wait_for_room()
+
+
 def test_a_mailbox_holds_the_newest_and_counts_what_it_threw_away():
     mailbox = Channel(1, newest=True)
     for item in range(10):

@@ -222,3 +222,19 @@ def test_so_many_frames_are_too_many_to_hold_back() -> None:
     with pytest.raises(UsageError, match="in memory") as raised:
         LookaheadStage(CHROMA, longer)
     assert raised.value.found == LONGEST + 1
+
+
+@pytest.mark.parametrize(
+    ("size_wh", "options", "expected"),
+    [
+        ((128, 96), SteadyOptions(), EVERY),
+        ((3840, 2160), SteadyOptions(), 2),  # BGR: 25 MB a frame, 64 MB in all
+        ((3840, 2160), SteadyOptions(keyframes=KeyframeOptions(every=12)), 12),  # as the user wants it
+    ],
+)
+def test_large_frames_are_held_back_by_their_bytes(size_wh, options, expected):
+    stage = LookaheadStage(CHROMA, options)
+    pixels = np.zeros((size_wh[1], size_wh[0], 3), np.uint8)
+    assert stage.held_back(Frame(pixels)) == expected
+    runs = [stage.observe(Frame(pixels, index=index), restart=index == 0).keyframe for index in range(expected + 1)]
+    assert runs == [True, *[False] * (expected - 1), True]
