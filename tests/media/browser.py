@@ -46,7 +46,7 @@ const look = async name => {
     found.seek_ms = Math.min(found.seek_ms, performance.now() - started);
   }
   found.last = shown();
-  await waited('ended', () => { video.currentTime = 0; video.playbackRate = 4; video.play(); });
+  await waited('ended', () => { video.currentTime = 0; video.play(); });
   found.audio = video.webkitAudioDecodedByteCount;
   return found;
 };
