@@ -9,12 +9,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ..frame import Frame
+from ..motion.flow import positions, sample
 from .dense import DenseStage
 from .motion_path import MotionPath
 from .options import PropagatedOutput, SteadyOptions
+from .repaint import unlike
 from .repainting import CHECK_SIDE, KEYFRAMES
 from .scene_change import MotionAnalysis
 from .stage import Fresh, Motion, Outputs
@@ -26,8 +29,9 @@ class FeedbackStage(DenseStage):
     """Steadies one dense output of a network that reads its own last output, warped along the motion.
 
     Where the network runs on every frame its outputs are shown as they are: it has seen what was shown before, and
-    has done the blending. Between keyframes the last one is propagated along the flow. With `fade_frames` above 1 a
-    new one comes in over so many frames, in both modes.
+    has done the blending. Between keyframes the last one is propagated along the flow; where the input, propagated
+    along the same path, does not look like the frame any more, the frame is a keyframe too. With `fade_frames` above
+    1 a new one comes in over so many frames, in both modes.
 
     Parameters
     ----------
@@ -50,6 +54,9 @@ class FeedbackStage(DenseStage):
                 keyframes=options.keyframes or KEYFRAMES,
             )
         super().__init__(output, options)
+        fixed = options.keyframes is not None and options.keyframes.every is not None
+        self._check = None if options.mode != "keyframe" or fixed else options.repaint
+        self._input: NDArray[np.uint8] | None = None  # reduced luma of the network's last frame
         self._since: MotionPath | None = None  # from the frame observed last to the network's last frame
         self._submitted: dict[int, MotionPath] = {}  # frames that the network runs on, and the paths back to them
         self._shown = MotionPath()  # to the frame of the last output
@@ -71,9 +78,24 @@ class FeedbackStage(DenseStage):
         elif self._since is not None:
             self._since.step(analysis.pair.backward, analysis.reliability)
         path = None if self._since is None else self._since.copy()
+        if may_run and not motion.keyframe and self._is_unlike(path, analysis):
+            self._rule.force()
+            motion = replace(motion, keyframe=True)
         if motion.keyframe:
             self._since = MotionPath()
+            self._input = None if analysis.pair is None else analysis.pair.current
         return replace(motion, path=path)
+
+    def _is_unlike(self, path: MotionPath | None, analysis: MotionAnalysis) -> bool:
+        """Whether too much of the network's last frame, propagated to this one, does not look like it."""
+        if self._check is None or path is None or path.flow is None or analysis.pair is None:
+            return False
+        if self._rule.stretch > 1:  # the stream shall work less
+            return False
+        if self._input is None:  # of the first frame, which had no pair
+            self._input = analysis.pair.previous
+        carried = sample(self._input, positions(path.flow), cubic=True)
+        return float(unlike(path.flow, carried, analysis.pair.current, self._check).mean()) > self._check.alarm
 
     def update(self, motion: Motion, fresh: Fresh | None) -> list[Outputs]:
         """Return a new output of this frame unchanged, or the last one propagated to it."""

@@ -37,6 +37,8 @@ class RepaintOptions:
     margin : of a tile, on every side: the network looks at it, and what it paints there is not shown
     most : share of the image that the tiles may cover; beyond, the whole frame is a keyframe instead, which costs
         little more and sets the path back to nothing
+    alarm : share of the image that may be unlike in a live stream, where nothing is painted anew between keyframes;
+        beyond, the frame is a keyframe
     """
 
     correlation: float = 0.75
@@ -47,12 +49,15 @@ class RepaintOptions:
     tile: int = 48
     margin: int = 8
     most: float = 0.6
+    alarm: float = 0.01
 
     def __post_init__(self) -> None:
-        shares = 0 < self.correlation <= 1 and 0 < self.most <= 1
+        shares = 0 < self.correlation <= 1 and 0 < self.most <= 1 and 0 <= self.alarm <= 1
         sides = self.grow >= 0 and self.margin >= 0 and 2 * self.margin + _CELL <= self.tile
         if not (shares and sides and self.difference > 0):
-            expected = "correlation and most in 0..1, difference above 0, grow 0 or more, a tile beyond its margins"
+            expected = (
+                "correlation, most and alarm in 0..1, difference above 0, grow 0 or more, a tile beyond its margins"
+            )
             raise UsageError("The options of repainting are out of range", expected=expected, found=self)
 
 

@@ -115,3 +115,28 @@ def test_keyframe_options_that_are_given_hold_even_if_they_are_the_general_defau
     assert keyframes_of(SteadyOptions(keyframes=KeyframeOptions())) == [0, 6, 12]
     assert keyframes_of(SteadyOptions(keyframes=KeyframeOptions(every=5))) == [0, 5, 10]
     assert keyframes_of(SteadyOptions(mode="blend", keyframes=KeyframeOptions(every=5)), 3) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "stretch", "expected"),
+    [
+        (SteadyOptions(), 1, [0, 3, 4]),  # what came in on frame 3 is gone on frame 4
+        (SteadyOptions(), 2, [0]),  # the stream shall work less
+        (SteadyOptions(repaint=None), 1, [0]),
+        (SteadyOptions(keyframes=KeyframeOptions(every=8)), 1, [0]),
+    ],
+)
+def test_a_frame_that_the_propagated_input_does_not_look_like_is_a_keyframe(
+    frame: Callable[[int], Frame], options: SteadyOptions, stretch: int, expected: list[int]
+) -> None:
+    stage = FeedbackStage(STYLED, options)
+    stage.stretch(stretch)
+    fine = np.random.default_rng(7).integers(0, 256, (10, 8, 3), dtype=np.uint8)
+    found = []
+    for index in range(7):
+        pixels = frame(0).pixels.copy()
+        if index == 3:  # an object of a sixth of the picture's width comes in
+            pixels[80:180, 120:172] = cv2.resize(fine, (52, 100), interpolation=cv2.INTER_CUBIC)
+        if stage.observe(Frame(pixels, index, index, "pan")).keyframe:
+            found.append(index)
+    assert found == expected
