@@ -56,7 +56,8 @@ def ours(bundle: sf.Bundle, clip: str, limit: int, mode: str, device: str) -> tu
     first = next(iter(source))
     source.close()
     stream = sf.open_stream(bundle, clip, ["null://"], steady=mode, limit=limit, device=device)
-    stream.task.infer(stream.task.preprocess(first)[0])  # the first run plans memory; the stream forgets it
+    stream.processor.process(first)  # the first run plans memory
+    stream.processor.reset()
     started = time.perf_counter()
     stats = stream.run()
     return time.perf_counter() - started, stats.frames

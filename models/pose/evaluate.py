@@ -79,7 +79,17 @@ def evaluate(
 
 
 def run(net: nn.Module, batch: Batch, skeleton: Skeleton) -> dict[str, Tensor]:
-    """Run a network on a batch of crops; one whose spatial model is told the torso gets the true one."""
+    """Run a network on a batch of crops; one whose spatial model is told the torso gets the true one.
+
+    Parameters
+    ----------
+    batch : its `image` is (B, 3, S, S) float32 BGR in [0, 1]
+
+    Returns
+    -------
+    dict
+        What the network gives, such as `maps` (B, J, S / 4, S / 4).
+    """
     outputs: dict[str, Tensor]
     if isinstance(net, PoseNet) and net.spatial is not None and net.spatial.options.torso:
         grid = batch.image.shape[-1] // STRIDE

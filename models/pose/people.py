@@ -334,7 +334,17 @@ def labels_in_crops(entries: Sequence[Mapping[str, Any]], frames: NDArray[np.flo
 def read_images(
     path: Path, entries: Sequence[Mapping[str, Any]], indices: list[int]
 ) -> list[tuple[int, NDArray[np.uint8]]]:
-    """Decode a photo, or the wanted frames of a video in one pass, for the entries that need them."""
+    """Decode a photo, or the wanted frames of a video in one pass, for the entries that need them.
+
+    Returns
+    -------
+    list of (index, (h, w, 3) uint8 BGR)
+
+    Raises
+    ------
+    SourceNotFound
+        If the photo cannot be decoded, or the video ends early.
+    """
     if path.suffix not in VIDEOS:
         pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if pixels is None:

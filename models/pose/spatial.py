@@ -109,7 +109,17 @@ class SpatialModel(nn.Module):
             return self.weigh(maps, self.messages)
 
     def weigh(self, maps: Tensor, messages: Callable[[Tensor], Tensor]) -> Tensor:
-        """Compute what `forward` computes from all maps that tell, with other messages; the exporter calls it."""
+        """Compute what `forward` computes from all maps that tell, with other messages; the exporter calls it.
+
+        Parameters
+        ----------
+        maps : (B, V, H, W) in 0..1, of everything that tells; the first J are those of the joints
+        messages : maps, coarsened as the options say, to (B, J, V, h, w), what each of V says of each joint
+
+        Returns
+        -------
+        (B, J, H, W)
+        """
         options = self.options
         told = maps.clamp(min=FLOOR)
         clipped = told[:, : options.joints]
