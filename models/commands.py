@@ -54,7 +54,7 @@ class _Lazy(click.Command):
         return self._load().make_context(info_name, args, parent, **extra)
 
 
-shards = _Lazy("shards", "shards_command", "Write photos into WebDataset shards, which `steadyframe train` reads.")
+shards = _Lazy("shards", "shards_command", "Write photos or people into WebDataset shards, for `train`.")
 
 stylize_offline = _Lazy(
     "stylize-offline", "stylize.offline.commands", "Stylize a video after a painting by optimization, frame by frame."

@@ -31,3 +31,8 @@ def parse(args: type[T], *, program: str, choices: Mapping[str, Iterable[str]]) 
         parser.add_argument("--" + option.name.replace("_", "-"), default=option.default, help=" ", **kind)
     given = vars(parser.parse_args())
     return args(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+
+
+def recorded(args: Any) -> dict[str, Any]:
+    """Give the fields of an `Args` dataclass for a checkpoint, without the folder of the run: it is one machine's."""
+    return {option.name: getattr(args, option.name) for option in fields(args) if option.name != "out"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -60,16 +60,52 @@ class ShardSet:
         SourceNotFound
             If shards are missing, or the index is damaged.
         """
-        try:
-            index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-            shards = tuple(folder / name for name in index["shards"])
-            found = cls(shards, tuple(index["classes"]), int(index["samples"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise SourceNotFound(f"{folder / INDEX} cannot be read ({error})") from error
-        missing = [path.name for path in shards if not path.is_file()]
-        if missing or not shards:
-            raise SourceNotFound(f"Shards of {folder} are missing", found=", ".join(missing) or "none")
-        return found
+        index, shards = read_index(folder, "classes")
+        return cls(shards, tuple(index["classes"]), int(index["samples"]))
+
+
+def read_index(folder: Path, fact: str) -> tuple[dict[str, Any], tuple[Path, ...]]:
+    """Read what a converter wrote about a folder, and find its shards.
+
+    Parameters
+    ----------
+    folder : of shards
+    fact : what the index of this kind of samples must say
+
+    Raises
+    ------
+    SourceNotFound
+        If the index cannot be read, is of other samples, or shards are missing.
+    """
+    try:
+        index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        shards = tuple(folder / name for name in index["shards"])
+        int(index["samples"]), index[fact]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SourceNotFound(
+            f"{folder / INDEX} cannot be read ({error})",
+            expected=f"shards, samples and {fact}, as `steadyframe shards` writes them",
+        ) from error
+    missing = [path.name for path in shards if not path.is_file()]
+    if missing or not shards:
+        raise SourceNotFound(f"Shards of {folder} are missing", found=", ".join(missing) or "none")
+    return index, shards
+
+
+def write_index(out: Path, name: str, samples: int, skipped: Sequence[Mapping[str, str]], **facts: Any) -> None:
+    """Write what was skipped and why, and what is in the shards `NAME-*.tar`.
+
+    Raises
+    ------
+    SourceNotFound
+        If no sample was written.
+    """
+    write_whole(out / SKIPPED, "".join(json.dumps(one) + "\n" for one in skipped).encode())
+    if not samples:
+        raise SourceNotFound(f"None of the {name} could be written", found=f"{len(skipped)} files skipped")
+    shards = sorted(path.name for path in out.glob(f"{name}-*.tar"))
+    index = {"shards": shards, "samples": samples, "skipped": len(skipped), **facts}
+    write_whole(out / INDEX, json.dumps(index, indent=1).encode())
 
 
 def is_shards(folder: Path) -> bool:
@@ -213,12 +249,7 @@ def convert(folders: Sequence[Path], out: Path, *, per_shard: int = 1000, seed: 
             ending = photo.suffix.lower().removeprefix(".")
             shards.write({"__key__": key, ending: content, "cls": classes.index(photo.parent.name)})
             written += 1
-    write_whole(out / SKIPPED, "".join(json.dumps(one) + "\n" for one in skipped).encode())
-    if not written:
-        raise SourceNotFound("None of the photos could be decoded", found=f"{len(photos)} files")
-    names = sorted(path.name for path in out.glob("photos-*.tar"))
-    index = {"shards": names, "classes": classes, "samples": written, "skipped": len(skipped)}
-    write_whole(out / INDEX, json.dumps(index, indent=1).encode())
+    write_index(out, "photos", written, skipped, classes=classes)
     return ShardSet.of_folder(out), len(skipped)
 
 

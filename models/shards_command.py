@@ -21,7 +21,7 @@ from .shards import SKIPPED, convert
 @click.option("--per-shard", type=click.IntRange(min=1), default=1000, show_default=True, help="Samples in a shard.")
 @click.option("--seed", default=0, show_default=True, help="Of the order.")
 def command(folders: tuple[Path, ...], out: Path, people: tuple[Path, ...], per_shard: int, seed: int) -> None:
-    """Write the photos below FOLDERS into WebDataset shards, which `steadyframe train` reads."""
+    """Write the photos below FOLDERS, or labelled people, into WebDataset shards, which `steadyframe train` reads."""
     if people:
         samples, count, skipped = convert_people(people, out, roots=folders, per_shard=per_shard, seed=seed)
         written = f"{samples} people in {count} shards"

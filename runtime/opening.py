@@ -5,7 +5,6 @@ Owns the order in which things are opened, the cheapest first, and who closes th
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
 
 _WATCHED = 10  # frames from which it is known how often each graph runs
 _WATCHED_WH = (1280, 720)
-_SMALL_GRAPHS_BYTES = 16 << 20
 
 
 def open_task(
@@ -64,8 +62,7 @@ def open_task(
     device : ``auto``, ``cpu``, …
     precision : ``auto``, ``fp32``, ``fp16`` or ``int8``
     options : the task's own, such as ``{"saturation": 1.2}`` of colorize
-    threads : of one run of the network, on a processor; 0 takes every core. `open_stream` takes half of them for a
-        file in mode `keyframe`, unless told: the stages beside the network have work for the others
+    threads : of one run of the network, on a processor; 0 takes every core
 
     Returns
     -------
@@ -188,8 +185,6 @@ def open_stream(
     loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
     opened = open_source(source, policy=policy)
     try:
-        mode = _mode_of(steady, loaded, independent=opened.info.independent)
-        opening.setdefault("threads", _threads_for(loaded, mode, live=opened.info.live))
         processor = _processor_of(open_task(loaded, **opening), opened, steady)
     except BaseException:
         opened.close()
@@ -261,30 +256,6 @@ def open_streams(
         return Stream(source, processor, [sink], max_age_ms=max_age_ms if source.info.live else None)
 
     return StreamGroup(open_one, len(sources), close_shared=close_shared)
-
-
-def _mode_of(steady: str | SteadyOptions, bundle: Bundle, *, independent: bool = False) -> str:
-    """Mode in which a stream of a bundle is steadied, before its task is open."""
-    if isinstance(steady, SteadyOptions):
-        return steady.mode
-    if steady != "auto":
-        return steady
-    return "off" if independent else task_descriptor(bundle.manifest.task).steady
-
-
-def _threads_for(bundle: Bundle, mode: str, *, live: bool) -> int:
-    """Choose the processor threads of one run of the network where the user does not; 0 takes every core.
-
-    Between the keyframes of a file the other stages have work for the rest of the cores, and a run on fewer threads
-    costs less processor time. The result of a live source waits for the run, and a large network is the bound anyway.
-    """
-    if live or mode != "keyframe":
-        return 0
-    files = [file for graph in bundle.manifest.graphs.values() for file in graph.files.values()]
-    paths = [bundle.folder / file.file for file in files]
-    if sum(path.stat().st_size for path in paths if path.is_file()) > _SMALL_GRAPHS_BYTES * len(bundle.precisions()):
-        return 0
-    return max(1, (os.cpu_count() or 1) // 2)
 
 
 def _processor_of(task: Task, source: Source, steady: str | SteadyOptions) -> Processor:

@@ -60,8 +60,6 @@ class AgentOptions:
     time_discount : discount what follows a goal by gamma to the power of the decisions that the goal took (options of
         Sutton, Precup, Singh 1999) instead of once, as the paper does. Without it a goal costs the same however long
         it takes
-    effort : cost of each action in intrinsic reward, for worlds in which acting for nothing is a fault. The paper has
-        none (the authors' code takes a cost for every step); without it all actions that stay within a goal are equal
     """
 
     horizon: int | None = None
@@ -79,7 +77,6 @@ class AgentOptions:
     meta_anneal: int = 50_000
     meta_floor: float = 0.1
     time_discount: bool = False
-    effort: tuple[float, ...] = ()
 
 
 @dataclass(slots=True)
@@ -284,15 +281,11 @@ class Agent:
             own = np.arange(len(goals)), goals
             reached, floors = reached[own], floors[own]
         ended = ended if reached.ndim == 1 else ended[:, None]
-        rewards = reached.astype(np.float32)
-        if self.options.effort:
-            costs = np.asarray(self.options.effort, np.float32)[rows["choice"]]
-            rewards -= costs if reached.ndim == 1 else costs[:, None]
         errors = self.controller.learn(
             Batch(
                 observations=rows["observation"],
                 choices=rows["choice"],
-                rewards=rewards,
+                rewards=reached.astype(np.float32),
                 ends=(reached | ended) if self.options.goal_ends else np.broadcast_to(ended, reached.shape),
                 next_observations=rows["following"],
                 goals=None if self.options.all_goals else goals,

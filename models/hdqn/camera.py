@@ -10,7 +10,7 @@ the center for one that stands. Ours; the paper has no such world.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ...runtime.tasks.policy.scene import Goal, Scene, Track
 from ..checkpoint import Checkpoint, code_commit
-from ..options import parse
+from ..options import parse, recorded
 from .agent import Agent, AgentOptions, Attempt, Episode, Goals, controller_fields, meta_fields
 from .deep import DeepOptions, DeepQ
 from .memory import ReplayMemory
@@ -44,9 +44,6 @@ SCENE = Scene(
 )
 CENTER, LEFT_THIRD, RIGHT_THIRD = range(3)
 WALKS = 0.8  # units a decision, from which a subject walks
-NOISE = 0.5  # units, largest standard deviation of where a subject is found
-PAY = 0.1
-EFFORT = 0.02  # of the intrinsic reward, for an action that moves the view
 
 
 class PanTilt(gymnasium.Env[NDArray[np.float32], int]):
@@ -54,8 +51,8 @@ class PanTilt(gymnasium.Env[NDArray[np.float32], int]):
 
     The observation is the object vector of `SCENE`: the subject's place in the view, now and three decisions before;
     the earlier places are where they lie in the view of now, so that a walker is known in a view that moves along.
-    Reward `PAY` for every decision after which the subject is in the place that the image wants; an episode ends when
-    the subject leaves the view, and is cut after 300 decisions.
+    Reward 1 when the subject comes to the place that the image wants, at most once in 10 decisions; an episode ends
+    when the subject leaves the view, and is cut after 300 decisions.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (gymnasium's own declaration)
@@ -66,7 +63,7 @@ class PanTilt(gymnasium.Env[NDArray[np.float32], int]):
         self._track = Track(SCENE)
         self._moves = np.array(list(MOVES.values()), np.float64) * STEP
         self._place = self._speed = np.zeros(2)
-        self._age, self._noise = 0, 0.0
+        self._age, self._paid, self._noise = 0, -10, 0.0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -75,8 +72,8 @@ class PanTilt(gymnasium.Env[NDArray[np.float32], int]):
         super().reset(seed=seed)
         self._track.reset()
         self._place = self.np_random.uniform((10, 10), (WIDTH - 10, HEIGHT - 10))
-        self._speed, self._age = np.zeros(2), 0
-        self._noise = self.np_random.uniform(0, NOISE)  # people stand more or less still, and are found so
+        self._speed, self._age, self._paid = np.zeros(2), 0, -10
+        self._noise = self.np_random.uniform(0, 0.3)  # people stand more or less still, and are found so
         return self._observe(), {}
 
     def step(self, action: int) -> tuple[NDArray[np.float32], float, bool, bool, dict[str, Any]]:
@@ -90,8 +87,10 @@ class PanTilt(gymnasium.Env[NDArray[np.float32], int]):
         self._age += 1
         lost = not (0 <= self._place[0] < WIDTH and 0 <= self._place[1] < HEIGHT)
         after = self._observe()
-        pleased = bool(SCENE.reached(before, after)[wanted(self._speed[0])])
-        return after, PAY * pleased, lost, self._age >= 300, {}
+        paid = bool(SCENE.reached(before, after)[wanted(self._speed[0])]) and self._age - self._paid >= 10
+        if paid:
+            self._paid = self._age
+        return after, float(paid), lost, self._age >= 300, {}
 
     def _observe(self) -> NDArray[np.float32]:
         return self._track.add((float(self._place[0]), float(self._place[1])), -1.0, np.zeros(0, np.float32))
@@ -122,7 +121,6 @@ class Args:
     gamma: float = 0.97
     meta_lr: float = 2e-4
     meta_gamma: float = 0.9  # a decision; so near to 1 that all goals look alike, a still subject is left where it is
-    settle: float = 0.25  # share of the decisions, at the end, with a tenth of the step sizes
 
 
 def train(args: Args) -> dict[str, float]:
@@ -143,7 +141,6 @@ def train(args: Args) -> dict[str, float]:
         options=AgentOptions(
             horizon=60, all_goals=True, update_every=8, batch=128, learn_start=1_000, meta_batch=64,
             meta_update_every=2, random_goals=15_000, meta_anneal=15_000, meta_floor=0.05, time_discount=True,
-            effort=tuple(EFFORT * any(move) for move in MOVES.values()),
         ),
         rng=np.random.default_rng(args.seed),
     )  # fmt: skip
@@ -152,15 +149,11 @@ def train(args: Args) -> dict[str, float]:
         world.reset(seed=args.seed * 100 + index)
     attempts: deque[tuple[int, bool]] = deque()
     episodes: deque[tuple[int, float, int]] = deque()
-    settled = round(args.settle * args.decisions)
-    for decisions, share in ((args.decisions - settled, 1.0), (settled, 0.1)):
-        for q, lr in ((controller, args.lr), (meta, args.meta_lr)):
-            q.set_lr(share * lr)
-        for event in agent.run(worlds, decisions):
-            if isinstance(event, Attempt):
-                attempts.append((event.decision, event.reached))
-            elif isinstance(event, Episode):
-                episodes.append((event.decision, event.score, event.decisions))
+    for event in agent.run(worlds, args.decisions):
+        if isinstance(event, Attempt):
+            attempts.append((event.decision, event.reached))
+        elif isinstance(event, Episode):
+            episodes.append((event.decision, event.score, event.decisions))
     late = args.decisions - 10_000
     found = {
         "reached": float(np.mean([reached for decision, reached in attempts if decision > late])),
@@ -172,7 +165,7 @@ def train(args: Args) -> dict[str, float]:
     }  # fmt: skip
     from .graph import weights_of  # which needs this file's scene
 
-    config = {"world": "camera", "args": asdict(args)}
+    config = {"world": "camera", "args": recorded(args)}
     weights = weights_of(controller.net, meta.net)
     Checkpoint("policy", config, weights, step=agent.decisions, metrics=found, commit=code_commit()).save(
         Path(args.out) / "camera.pt"
@@ -182,7 +175,6 @@ def train(args: Args) -> dict[str, float]:
 
 def _main() -> None:
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
     found = train(parse(Args, program="python -m steadyframe.models.hdqn.camera", choices={}))
     print(
         f"goals reached {100 * found['reached']:.0f} %, rewards in 100 decisions {found['paid_per_100']:.2f}, "

@@ -128,11 +128,6 @@ class DeepQ:
             return every[:, 0]
         return every[torch.arange(len(goals)), torch.from_numpy(goals)]
 
-    def set_lr(self, lr: float) -> None:
-        """Go on with another step size."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-
     def state(self) -> dict[str, Any]:
         """Give what `restore` needs beside the weights."""
         return {"target": self.target.state_dict(), "optimizer": self.optimizer.state_dict(), "updates": self.updates}

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..checkpoint import Checkpoint, code_commit
-from ..options import parse
+from ..options import parse, recorded
 from .agent import Agent, AgentOptions, Episode, Goals, controller_fields, meta_fields
 from .mdp import NUM_STATES, DiscreteMdp, reached
 from .memory import ReplayMemory
@@ -148,7 +148,7 @@ def checkpoint_of(args: Args, agent: Agent) -> Checkpoint:
     assert isinstance(controller, TabularQ) and isinstance(meta, TabularQ)
     tables = {"controller": controller.table, "meta": meta.table}  # (G, S, A) each
     weights = {f"{role}.table": torch.from_numpy(table.transpose(1, 0, 2).copy()) for role, table in tables.items()}
-    config = {"world": "mdp", "args": asdict(args)}
+    config = {"world": "mdp", "args": recorded(args)}
     return Checkpoint("policy", config, weights, step=agent.decisions, commit=code_commit())
 
 

@@ -15,7 +15,7 @@ import json
 import pickle
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from ..checkpoint import Checkpoint, code_commit
-from ..options import parse
+from ..options import parse, recorded
 from .agent import Agent, AgentOptions, Attempt, Episode, Goals, controller_fields, meta_fields
 from .deep import DeepOptions, DeepQ
 from .film import film
@@ -223,7 +223,7 @@ class Run:
         controller, meta = agent.controller, agent.meta
         assert isinstance(controller, DeepQ) and isinstance(meta, DeepQ)
         world = "montezuma" if self.args.network == "objects" else "montezuma-pixels"
-        config = {"world": world, "args": asdict(self.args)}
+        config = {"world": world, "args": recorded(self.args)}
         return Checkpoint(
             TASK, config, weights_of(controller.net, meta.net), self._resume_state() if complete else {},
             agent.decisions, self.seconds,

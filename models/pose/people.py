@@ -110,7 +110,7 @@ def load_people(
     )
     path = cache / f"people-{size}-{hashlib.sha256(stamp.encode()).hexdigest()[:16]}"
     if not path.with_suffix(".npy").exists():
-        found = [entries_of(file, skeleton, root, exclude=exclude, opinion=opinions[file]) for file in labels]
+        found = [entries_of(file, skeleton, [root], exclude=exclude, opinion=opinions[file]) for file in labels]
         _write(path, [entry for entries in found for entry in entries], size)
     return _stored(path, in_memory=in_memory)
 
@@ -135,7 +135,7 @@ def _existing(labels: Sequence[Path]) -> Sequence[Path]:
 def entries_of(
     file: Path,
     skeleton: Skeleton,
-    root: Path,
+    roots: Sequence[Path],
     *,
     exclude: Sequence[str] = (),
     opinion: Path | None = None,
@@ -143,7 +143,8 @@ def entries_of(
 ) -> list[dict[str, Any]]:
     """Give one entry a person: image, frame, box, joints in the skeleton's order.
 
-    Names of images that are not there are added to `missing`, and their people left out.
+    Images are looked for beside the file and then below the roots. Names of images that are not there are added to
+    `missing`, and their people left out.
 
     Raises
     ------
@@ -162,13 +163,14 @@ def entries_of(
         name, size_wh = image["file_name"], (image["width"], image["height"])
         if any(word in name for word in exclude) or person.get("iscrowd") or person.get("ignore"):
             continue
-        path = next((p / name for p in (file.parent, root) if (p / name).is_file()), None)
+        path = next((p / name for p in (file.parent, *roots) if (p / name).is_file()), None)
         if path is None and missing is not None:
             missing.append(name)
             continue
         if path is None:
+            below = ", ".join(str(root) for root in roots)
             raise SourceNotFound(
-                f"{file.name} names an image that is not there", found=name, expected=f"below {root}"
+                f"{file.name} names an image that is not there", found=name, expected=f"below {below}"
             )
         own, box, unsure = _opinion(person, order), person["bbox"], np.zeros(len(order), bool)
         if "spread" in person or "sure" in person:  # the teacher's: it names every joint, the ones outside too

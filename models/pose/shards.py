@@ -24,8 +24,7 @@ from rich.progress import track
 
 from ...runtime.bundle.manifest import Skeleton
 from ...runtime.errors import SourceError, SourceNotFound
-from ...runtime.files import write_whole
-from ..shards import INDEX, SKIPPED, make_new_folder, samples_of, shard_writer
+from ..shards import make_new_folder, read_index, samples_of, shard_writer, write_index
 from .people import People, cut_person, entries_of, labels_in_crops, read_images
 from .skeleton import SKELETONS, placed
 
@@ -65,11 +64,14 @@ def convert_people(
     """
     make_new_folder(out)
     skeleton = SKELETONS["union-19"]
-    skipped: dict[str, str] = {}
+    skipped: list[dict[str, str]] = []
     by_image: dict[Path, list[dict[str, Any]]] = defaultdict(list)
     for file in labels:
-        for entry in _found_entries(file, skeleton, roots, skipped):
+        missing: list[str] = []
+        for entry in entries_of(file, skeleton, roots, missing=missing):
             by_image[entry["path"]].append(entry)
+        reason = f"{file.name} names it, and it is not there"
+        skipped += [{"image": name, "reason": reason} for name in dict.fromkeys(missing)]
     items = list(by_image.items())
     random.Random(seed).shuffle(items)
     written = 0
@@ -83,36 +85,13 @@ def convert_people(
             strict=True,
         ):
             if reason:
-                skipped[str(path)] = reason
+                skipped.append({"image": str(path), "reason": reason})
             for content, found in samples:
                 shards.write({"__key__": f"{written:09d}", "jpg": content, "json": _as_json(found, skeleton)})
                 written += 1
-    lines = [json.dumps({"image": name, "reason": reason}) + "\n" for name, reason in skipped.items()]
-    write_whole(out / SKIPPED, "".join(lines).encode())
-    if not written:
-        raise SourceNotFound("Nobody is left to write", found=f"{len(skipped)} images skipped", expected="people")
-    names = sorted(path.name for path in out.glob("people-*.tar"))
-    index = {"shards": names, "people": written, "size": STORED, "skipped": len(skipped)}
-    write_whole(out / INDEX, json.dumps(index, indent=1).encode())
-    return written, len(names), len(skipped)
-
-
-def _found_entries(
-    file: Path, skeleton: Skeleton, roots: Sequence[Path], skipped: dict[str, str]
-) -> list[dict[str, Any]]:
-    """Entries of a label file whose images are below one of the roots."""
-    best: list[dict[str, Any]] = []
-    seen: set[str] = set()
-    missing: set[str] | None = None
-    for root in roots or (file.parent,):
-        lost: list[str] = []
-        for entry in entries_of(file, skeleton, root, missing=lost):
-            if entry["image"] not in seen:
-                best.append(entry)
-        seen = {entry["image"] for entry in best}
-        missing = set(lost) if missing is None else missing & set(lost)
-    skipped.update(dict.fromkeys(sorted(missing or ()), f"{file.name} names it, and it is not there"))
-    return best
+    write_index(out, "people", written, skipped, size=STORED)
+    index, found = read_index(out, "size")
+    return written, len(found), index["skipped"]
 
 
 def _cut(item: tuple[Path, list[dict[str, Any]]]) -> tuple[list[tuple[bytes, Labels]], str]:
@@ -165,13 +144,9 @@ class PeopleStream:
     def __init__(
         self, folders: Sequence[Path], skeleton: Skeleton, *, seed: int, size: int = STORED, ring: int = _RING
     ) -> None:
-        shards: list[Path] = []
-        total = 0
-        for folder in folders:
-            found, count = _indexed(folder)
-            shards += found
-            total += count
-        count = min(ring, total)
+        found = [read_index(folder, "size") for folder in folders]
+        shards = [path for _, paths in found for path in paths]
+        count = min(ring, sum(int(index["samples"]) for index, _ in found))
         self._samples = samples_of(shards, shuffle=_SHUFFLE, seed=seed)
         self._skeleton = skeleton
         joints = len(skeleton.joints)
@@ -222,19 +197,3 @@ class PeopleStream:
             yield from islice(self._samples, count)
         except (OSError, ValueError, tarfile.TarError) as error:
             raise SourceError(f"A shard cannot be read ({error})", todo="Convert the people again") from error
-
-
-def _indexed(folder: Path) -> tuple[list[Path], int]:
-    """Shards of a folder, and how many people they hold."""
-    try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
-        shards, people = [folder / name for name in index["shards"]], int(index["people"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SourceNotFound(
-            f"{folder / INDEX} does not list people ({error})",
-            expected="a folder that `steadyframe shards --people` wrote",
-        ) from error
-    missing = [path.name for path in shards if not path.is_file()]
-    if missing or not shards:
-        raise SourceNotFound(f"Shards of {folder} are missing", found=", ".join(missing) or "none")
-    return shards, people

@@ -6,8 +6,10 @@ Owns `image_of`, and what a frame says of its colors and its orientation. Import
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import Any
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,21 +17,16 @@ from ..orientation import UPRIGHT, code_of_display_matrix, swaps_sides, turned_u
 from ..planes import UNSPECIFIED, ColorTags, Planes, bgr_of, plane_view, reformatter, tag
 from .hdr import is_hdr, to_sdr
 
-_targets: dict[tuple[str, bool], str | None] = {}  # format, and whether it is turned -> what `_plane_format` says
-
 
 def image_of(frame: Any, tags: ColorTags, code: int = UPRIGHT) -> Planes | NDArray[np.uint8]:
     """Turn a decoded frame upright, as planes where it has any, else as (H, W, 3) uint8 BGR."""
     if is_hdr(tags.transfer):
         return turned_upright(_sdr(frame, tags), code)
-    found = frame.format
-    key = (found.name, swaps_sides(code))
-    if key not in _targets:
-        _targets[key] = _plane_format(found, turned=key[1])
-    target = _targets[key]
+    name = frame.format.name
+    target = _plane_format(name, turned=swaps_sides(code))
     if target is None:
         return turned_upright(_pixels(frame, tags), code)
-    made = frame if found.name == target else _converted(frame, target, tags)
+    made = frame if name == target else _converted(frame, target, tags)
     return _planes(made, tags, code)
 
 
@@ -58,9 +55,10 @@ def tags_of(frame: Any, context: Any) -> ColorTags:
     )
 
 
-def _plane_format(found: Any, *, turned: bool) -> str | None:
-    """8-bit planar format that a frame's planes are kept in; None for what has none (RGB, palettes, alpha)."""
-    name = found.name
+@lru_cache(maxsize=64)
+def _plane_format(name: str, *, turned: bool) -> str | None:
+    """8-bit planar format that the planes of a format are kept in; None for one without (RGB, palettes, alpha)."""
+    found = av.VideoFormat(name)
     if name.startswith("gray"):
         return "gray"
     alpha = any(part.is_alpha for part in found.components)

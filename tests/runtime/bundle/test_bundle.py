@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from steadyframe.runtime.bundle.bundle import SHIPPED, Bundle, shipped_bundles
 from steadyframe.runtime.errors import BundleError
@@ -88,6 +90,13 @@ def test_what_is_no_bundle_is_refused(tmp_path, make):
         (folder / "manifest.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(BundleError):
         Bundle.load(folder)
+
+
+def test_shipped_bundles_name_no_folder_of_the_machine_that_made_them():
+    for name in shipped_bundles():
+        for path in (SHIPPED / name).iterdir():
+            found = re.findall(rb'"(?:/[\w.-]+){2,}\\*"', path.read_bytes())
+            assert not found, f"{name}/{path.name} holds {found}"
 
 
 def test_shipped_bundles_are_whole():

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.descriptors import names_of
 from steadyframe.runtime.errors import BundleError, DeviceUnavailable, SourceNotFound, UsageError
 from steadyframe.runtime.frame import Frame
-from steadyframe.runtime.opening import choose_precision, open_stream, open_task
+from steadyframe.runtime.opening import choose_precision, open_task
 from steadyframe.runtime.processor import Processor
 from steadyframe.runtime.tasks.registry import GROUP, task_descriptor
 from steadyframe.runtime.temporal.options import MODES
@@ -23,17 +21,6 @@ def test_a_task_is_opened_by_name_path_or_bundle(tiny_bundle, form):
     with Processor.owning(task) as processor:
         (result,) = processor.process(Frame(np.zeros((48, 64, 3), np.uint8)))
     assert result.output.pixels.shape == (48, 64, 3)
-
-
-@pytest.mark.parametrize(
-    ("steady", "given", "expected"),
-    [("keyframe", {}, max(1, (os.cpu_count() or 1) // 2)), ("off", {}, 0), ("keyframe", {"threads": 3}, 3)],
-)
-def test_a_small_network_leaves_half_of_the_cores_to_the_other_stages(tiny_bundle, steady, given, expected):
-    with open_stream(tiny_bundle, "test://?size=64x48&frames=2", steady=steady, device="cpu", **given) as stream:
-        session = stream.task._sessions["color"]
-        assert session._session.get_session_options().intra_op_num_threads == expected
-        assert len(list(stream)) == 2
 
 
 def test_every_task_is_found_by_entry_point():

@@ -262,4 +262,5 @@ def test_a_bundle_names_the_share_of_its_random_choices():
     own = open_task("policy-montezuma", device="cpu")
     none = open_task("policy-montezuma", device="cpu", options={"epsilon": 0})
     assert (own._policy.epsilon, none._policy.epsilon) == (0.1, 0)
-    own.close(), none.close()
+    own.close()
+    none.close()
