@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -129,7 +130,8 @@ def test_a_clip_that_two_workers_decode_differently_is_worked_on_whole(
     expected = list(encoded)
     encoded.clear()
     job, clips, folder = make_job(tiny_bundle, clip)
-    monkeypatch.setattr(work, "frame_hash", lambda frame: str(id(frame)))
+    never_the_same = itertools.count()
+    monkeypatch.setattr(work, "frame_hash", lambda frame: str(next(never_the_same)))
     workers = in_process()
     assert run_job(job, clips, folder, workers).done == clips
     assert encoded == expected
