@@ -44,6 +44,8 @@ class OnnxRuntimeSession:
         options.log_severity_level = 4  # what fails is raised, and said once
         # Waiting threads that spin would take the core that decodes and writes the neighbouring frames.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # A plan of memory for each size of input is kept: 40 MB where crops come in many numbers; no time won.
+        options.enable_mem_pattern = False
         try:
             # Without the fallback: it tries the same again, and prints that on stdout.
             session = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)

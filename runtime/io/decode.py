@@ -35,6 +35,7 @@ from .video_facts import best_video, facts_of, is_cover
 # Up to this many pixels a frame, FFmpeg's threads cost a quarter more processor time and deliver no sooner.
 _SMALL = 640 * 480
 _MOST_THREADS = 8
+_THREAD_BYTES = 32 << 20  # of the frames that the decoder's threads hold, each one at least
 _SECOND = 1_000_000_000
 _CONTAINERS_WITH_CLOCK_FAULTS = ("mpegts", "mpeg", "flv", "hls")
 _CUT_SLACK_S = 0.5  # a container's duration may be so much too long
@@ -246,8 +247,9 @@ class Decoder:
             context.thread_type = "AUTO"
         if context.width * context.height <= _SMALL:
             context.thread_count = 1
-        elif not low_delay:  # each thread holds frames, and the other half of the processor has work as well
-            context.thread_count = max(1, min(_MOST_THREADS, (os.cpu_count() or 1) // 2))
+        elif not low_delay:  # the other half of the processor has work as well
+            held = _THREAD_BYTES // (context.width * context.height * 3 // 2)
+            context.thread_count = max(1, min(_MOST_THREADS, (os.cpu_count() or 1) // 2, held))
 
     def _new_timeline(self) -> Timeline:
         gaps = self.facts.container not in _CONTAINERS_WITH_CLOCK_FAULTS

@@ -38,7 +38,7 @@ from .watch import Watch
 # Files: deep enough that a slow keyframe does not starve the stages behind it.
 _FILE_DEPTH = 8
 _FILE_UNDER_WAY = 16
-_FILE_BYTES = 24 << 20  # of frames in each of these; frames of 4K are 12 MB each
+_FILE_BYTES = 24_000_000  # of frames in each of these: 17 of 720 rows, one of 4K
 # Live: one frame in the network, one before or behind it; more would only make every result older.
 _LIVE_UNDER_WAY = 2
 _TICK_S = 0.1  # so often the caller's thread looks after windows while no result comes

@@ -25,7 +25,7 @@ from .stage import Fresh, Motion, Outputs
 
 EVERY = 10  # frames from one keyframe to the next, where the user asks for no number
 LONGEST = 16  # more frames are not held back: each is an image in memory
-_HELD_BYTES = 64 << 20  # of those images, where the user asks for no number: five frames of 4K
+_HELD_BYTES = 50 << 20  # of those images, where the user asks for no number: four frames of 4K
 _FRESH = 0.7  # weight of a keyframe's own result over the one before it, propagated; the rest steadies
 _DOUBT = 0.6  # weight of a path that is not reliable, beside 1 + this of one that is: no seam where masks begin
 _NOTHING = np.zeros((0, 0, 1), np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import resource
 import subprocess
 import sys
@@ -40,13 +41,14 @@ def test_a_frame_is_freed_without_the_garbage_collector(large):
 
 @pytest.mark.parametrize(
     ("task", "mode", "most"),
-    # Measured beside other work: 275, 344, 287, 371, 400 to 417 MB, of which 188 are the program and its network.
+    # Measured under load: 275, 330, 287, 340 and 370 MB on two processors, of which 188 are the program and its
+    # network; on eight up to 376 and 409, since the decoder takes a second thread, and each holds frames.
     [
         ("colorize", "off", 400),
         ("colorize", "keyframe", 400),
         ("pose", "keyframe", 400),
         ("stylize-wave", "blend", 400),
-        ("stylize-wave", "keyframe", 450),  # tiles of many numbers, for each of which ONNX Runtime plans memory
+        ("stylize-wave", "keyframe", 400 if (os.cpu_count() or 1) < 4 else 430),
     ],
 )
 def test_a_4k_clip_needs_little_memory(large, task, mode, most):
