@@ -29,7 +29,8 @@ from steadyframe.models.hdqn.play import Score, play_games
 from steadyframe.models.hdqn.screens import SIZES, ScreenQ
 from steadyframe.models.hdqn.teach import TaughtOrder
 
-PLAIN = ["--no-all-goals", "--no-floors", "--no-double", "--no-ceiling", "--no-hard-goals"]
+PAPER = ["--no-all-goals", "--no-floors", "--no-double", "--no-ceiling", "--no-hard-goals", "--no-goal-ends"]
+PAPER += ["--priority", "0", "--restarts", "none"]
 SCREENS = ["--network", "small", "--memory", "40000", "--batch", "32"]
 ROWS: dict[str, list[str]] = {
     "everything": [],
@@ -41,12 +42,11 @@ ROWS: dict[str, list[str]] = {
     "without prioritized replay": ["--priority", "0"],
     "without hard goals first": ["--no-hard-goals"],
     "without the goal's end": ["--no-goal-ends", "--no-ceiling"],
-    "the paper's form, objects": [*PLAIN, "--priority", "0", "--restarts", "none", "--no-goal-ends"],
+    "the paper's form, objects": PAPER,
     "screens of 42 x 42 instead of objects": [*SCREENS, "--no-all-goals"],
-    "the paper's form, screens of 42 x 42": [
-        *SCREENS, *PLAIN, "--priority", "0", "--restarts", "none", "--no-goal-ends",
-    ],
-}  # fmt: skip
+    "the paper's form, screens of 42 x 42": [*SCREENS, *PAPER],
+    "the paper's form": [*SCREENS, *PAPER, "--network", "paper"],  # its 84 x 84
+}
 
 
 def train(row: str, folder: Path, seed: int, decisions: int) -> Path:

@@ -280,6 +280,10 @@ def _steps_in(seconds: float, trainer: NetTrainer | SpatialTrainer, options: Tra
     help="People in WebDataset shards, by `steadyframe shards --people`; half of the crops come from them.",
 )  # fmt: skip
 @click.option("--batch", default=48, show_default=True, help="Images a batch, a quarter of them scenes.")
+@click.option(
+    "--wild", type=click.FloatRange(0, 1), default=BatchOptions().wild, show_default=True,
+    help="Share of crops from people in any posture: sports, lying, upside down.",
+)  # fmt: skip
 @click.option("--stored", default=6_000, show_default=True, help="Heat-maps kept for the spatial stage.")
 @click.option("--device", default="cpu", show_default=True)
 @parallel.process_options
@@ -290,5 +294,5 @@ def command(**given: Any) -> None:
     images = given.pop("batch")
     given["cache"] = given["cache"] or given["out"] / "cache"
     given["stages"] = given["stages"] or STAGES
-    batch = BatchOptions(crops=images - images // 4, scenes=images // 4)
+    batch = BatchOptions(crops=images - images // 4, scenes=images // 4, wild=given.pop("wild"))
     click.echo(train(TrainOptions(batch=batch, **given)))
