@@ -28,6 +28,7 @@ from .scene import Scene
 _GREEN, _RED = (80, 220, 80), (60, 60, 240)
 _NOTHING = np.zeros(0, np.float32)  # a camera's scene has no objects that can be taken
 _SURE = 0.2  # least score of a joint that the view follows
+_STANDS = 2.0  # units of the scene within which the remembered places of a subject lie that does not walk
 _EASE = 0.2  # share of its way that the view shown goes in a frame; the steps of a policy would be seen otherwise
 
 
@@ -178,7 +179,11 @@ class CameraTask(EveryFramePolicy):
             reached = self._choose_goal(self._reachable(place / unit, frame_wh - view_wh))
             vector = self._track.vector
             assert vector is not None
-            goal, action = self._goal, self._policy.choose_action(vector, self._goal)
+            goal = self._goal
+            if not self._scene.reached(vector, vector)[goal]:  # else there is nothing to do for the controller
+                values = self._policy.action_values(vector[None], np.array([goal]))[0]
+                void = self._stopped(frame_wh - view_wh)
+                action = self._policy.choose_action(vector, goal, np.where(void, -np.inf, values).astype(np.float32))
             moved = self._aim + self._moves[action] * unit
         shown, before = self._shown.copy(), self._aim
         self._aim = np.clip(moved, 0, frame_wh - view_wh)
@@ -249,13 +254,21 @@ class CameraTask(EveryFramePolicy):
         stopped = ((self._aim <= 0) & (place < middle)) | ((self._aim >= limit) & (place > middle))
         return np.where(stopped, middle, place)
 
+    def _stopped(self, limit: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell the actions that the rim of the frame makes void, (A,): a view that pulls there never comes away."""
+        assert self._aim is not None
+        low, high = self._aim <= 0, self._aim >= limit
+        return np.asarray(((self._moves < 0) & low | (self._moves > 0) & high).any(1))
+
     def _choose_goal(self, place: NDArray[np.float64]) -> int:
         """Add the place, (2,) units of the scene; judge the goal, choose one. Gives what was reached or -1."""
         before, self._alone = self._track.vector, 0
         vector = self._track.add((float(place[0]), float(place[1])), -1.0, _NOTHING)
         hit = before is not None and self._goal >= 0 and bool(self._scene.reached(before, vector)[self._goal])
         reached = self._goal if hit else -1
-        if hit or self._goal < 0 or self._age >= self._options.horizon:
+        if hit and self._track.extent < _STANDS:
+            self._age = 0  # who stands keeps his place in the view: the next goal would pan to and fro
+        elif hit or self._goal < 0 or self._age >= self._options.horizon:
             self._goal, self._age = self._policy.choose_goal(vector), 0
         self._age += 1
         return reached

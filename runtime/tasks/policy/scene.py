@@ -175,6 +175,13 @@ class Track:
             moved[1 : 2 * self.scene.history : 2] += y
             self.vector = moved
 
+    @property
+    def extent(self) -> float:
+        """Longer side of the box around the remembered positions, pixels; 0 before the first."""
+        if self.vector is None:
+            return 0.0
+        return float(np.ptp(self.vector[: 2 * self.scene.history].reshape(-1, 2), axis=0).max())
+
     def add(self, agent_xy: tuple[float, float], hazard_x: float, present: NDArray[Any]) -> NDArray[np.float32]:
         """Add one observation and give the vector, a new array.
 

@@ -74,7 +74,7 @@ def test_a_standing_person_comes_to_the_center_and_stays():
 def test_the_rim_of_the_frame_stops_one_axis_and_not_the_other():
     found = views([(430, 80)] * 120)  # of a view of 400 x 225 pixels
     assert np.mean([view.box[1] for view in found[60:]]) < 0.04 * HEIGHT, "the view is about as high as it can be"
-    assert place_in_view(found[-1])[0] == pytest.approx(0.5, abs=0.1)
+    assert 0.25 < place_in_view(found[-1])[0] < 0.75, "the other axis is where a goal is"
 
 
 def test_a_walker_stays_in_view_and_gets_room_in_front():
@@ -98,6 +98,12 @@ def test_the_view_goes_back_to_the_middle_once_nobody_was_seen_for_a_while():
     assert found[59].box[0] > 140
     assert found[-1].box[0] == pytest.approx((WIDTH - WIDTH / 1.6) / 2, abs=2)
     assert found[-1].subject_xy is None and found[-1].goal_box is None and found[-1].goal_name == ""
+
+
+def test_the_view_stands_still_before_somebody_who_stands():
+    found = views([(430, 140)] * 160)[80:]
+    assert {view.action_name for view in found} == {"stay"}
+    assert {view.reached for view in found} == {found[0].goal_name}, "the goal is kept"
 
 
 def test_a_view_is_as_large_as_the_frame_and_says_what_it_shows():
@@ -140,5 +146,5 @@ def test_a_real_person_is_kept_in_view(data_root, tmp_path):
         found = [result.output for result in stream]
     late = [place_in_view(view) for view in found[100:] if view.subject_xy is not None]
     assert len(late) >= 45
-    assert np.abs(np.array(late)[:, 0] - 0.5).mean() < 0.12
+    assert np.abs(np.array(late)[:, 0] - 0.5).mean() < 0.17, "at most at one of the thirds"
     assert (tmp_path / "out.mp4").stat().st_size > 10_000
