@@ -14,7 +14,6 @@ import argparse
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -72,15 +71,16 @@ def measure(checkpoint: Path, games: int) -> dict[str, Any]:
     return Score.shares(scores) | {"goals": float(np.mean(chosen)) if chosen else 0.0}
 
 
-def late_share(folder: Path, last: int = 5) -> float:
-    """Give the share of training attempts that reached their goal, over the last entries of the history."""
-    entries = json.loads((folder / "history.json").read_text())[-last:]
-    return sum(sum(entry["reached"]) for entry in entries) / max(1, sum(sum(entry["attempts"]) for entry in entries))
+def of_training(folder: Path, last: int = 5) -> dict[str, float]:
+    """Give the share of attempts that reached their goal, over the last entries, and the minutes of CPU time."""
+    entries = json.loads((folder / "history.json").read_text())
+    reached, attempts = (sum(sum(entry[name]) for entry in entries[-last:]) for name in ("reached", "attempts"))
+    return {"attempts": reached / max(1, attempts), "minutes": entries[-1]["cpu_seconds"] / 60}
 
 
 def table(results: dict[str, list[dict[str, Any]]]) -> str:
     """Write the rows as a table of a document."""
-    lines = ["| trained | key (95 %) | door (95 %) | goals reached in games | of attempts in training | minutes |"]
+    lines = ["| trained | key (95 %) | door (95 %) | goals reached in games | in training | CPU minutes |"]
     lines.append("|---|---|---|---|---|---|")
     for row, seeds in results.items():
         games = sum(seed["games"] for seed in seeds)
@@ -113,13 +113,9 @@ def main() -> None:
             folder = options.out / f"{row.replace(' ', '-')}-{seed}"
             kept = folder / f"measured_{options.decisions}_{options.games}.json"
             if not kept.is_file():
-                began = time.monotonic()
                 checkpoint = train(row, folder, seed, options.decisions)
-                found = measure(checkpoint, options.games) | {
-                    "attempts": late_share(folder), "minutes": (time.monotonic() - began) / 60,
-                }  # fmt: skip
-                kept.write_text(json.dumps(found))
-            results.setdefault(row, []).append(json.loads(kept.read_text()))
+                kept.write_text(json.dumps(measure(checkpoint, options.games)))
+            results.setdefault(row, []).append(json.loads(kept.read_text()) | of_training(folder))
             print(row, seed, json.dumps(results[row][-1]), flush=True)
     print(table(results))
 

@@ -63,7 +63,8 @@ def interval(share: float, count: int) -> tuple[float, float]:
         share + z * z / (2 * count),
         z * np.sqrt(share * (1 - share) / count + z * z / (4 * count * count)),
     )
-    return tuple(float(x) for x in ((center - spread) / (1 + z * z / count), (center + spread) / (1 + z * z / count)))
+    low, high = (float(end / (1 + z * z / count)) for end in (center - spread, center + spread))
+    return max(0.0, low), min(1.0, high)
 
 
 def report(name: str, scores: list[Score], seconds: float) -> str:
