@@ -50,7 +50,7 @@ class LookaheadStage:
     ----------
     output : what is propagated; other outputs are those of the last keyframe
     options : mode and figures; `keyframes` of None is every tenth frame and after cuts, or sooner where ten frames
-        are more than 64 MB
+        are more than 50 MB
 
     Attributes
     ----------
