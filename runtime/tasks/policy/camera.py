@@ -179,11 +179,7 @@ class CameraTask(EveryFramePolicy):
             reached = self._choose_goal(self._reachable(place / unit, frame_wh - view_wh))
             vector = self._track.vector
             assert vector is not None
-            goal = self._goal
-            if not self._scene.reached(vector, vector)[goal]:  # else there is nothing to do for the controller
-                values = self._policy.action_values(vector[None], np.array([goal]))[0]
-                void = self._stopped(frame_wh - view_wh)
-                action = self._policy.choose_action(vector, goal, np.where(void, -np.inf, values).astype(np.float32))
+            goal, action = self._goal, self._choose_action(vector, frame_wh - view_wh)
             moved = self._aim + self._moves[action] * unit
         shown, before = self._shown.copy(), self._aim
         self._aim = np.clip(moved, 0, frame_wh - view_wh)
@@ -254,11 +250,17 @@ class CameraTask(EveryFramePolicy):
         stopped = ((self._aim <= 0) & (place < middle)) | ((self._aim >= limit) & (place > middle))
         return np.where(stopped, middle, place)
 
-    def _stopped(self, limit: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Tell the actions that the rim of the frame makes void, (A,): a view that pulls there never comes away."""
+    def _choose_action(self, vector: NDArray[np.float32], limit: NDArray[np.float64]) -> int:
+        """Choose the view's next move: none in a place that is reached, and none against the rim of the frame.
+
+        The values leave both open: whatever stays within a goal pays alike, and the trained world has no rim.
+        """
         assert self._aim is not None
-        low, high = self._aim <= 0, self._aim >= limit
-        return np.asarray(((self._moves < 0) & low | (self._moves > 0) & high).any(1))
+        if self._scene.reached(vector, vector)[self._goal]:
+            return self._scene.actions.index("stay")
+        values = self._policy.action_values(vector[None], np.array([self._goal]))[0]
+        stopped = (self._moves < 0) & (self._aim <= 0) | (self._moves > 0) & (self._aim >= limit)
+        return self._policy.choose_action(vector, self._goal, np.where(stopped.any(1), np.float32(-np.inf), values))
 
     def _choose_goal(self, place: NDArray[np.float64]) -> int:
         """Add the place, (2,) units of the scene; judge the goal, choose one. Gives what was reached or -1."""

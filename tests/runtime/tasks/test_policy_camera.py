@@ -100,10 +100,11 @@ def test_the_view_goes_back_to_the_middle_once_nobody_was_seen_for_a_while():
     assert found[-1].subject_xy is None and found[-1].goal_box is None and found[-1].goal_name == ""
 
 
-def test_the_view_stands_still_before_somebody_who_stands():
-    found = views([(430, 140)] * 160)[80:]
-    assert {view.action_name for view in found} == {"stay"}
-    assert {view.reached for view in found} == {found[0].goal_name}, "the goal is kept"
+@pytest.mark.parametrize("y", [80, 140], ids=["at the rim", "inside"])
+def test_the_view_stands_still_before_somebody_who_stands(y):
+    tremor = np.random.default_rng(0).normal(0, 0.6, (160, 2))  # pixels, as joints tremble that pose finds
+    found = views([(round(430 + 2 * max(0, 40 - i) + dx), round(y + dy)) for i, (dx, dy) in enumerate(tremor)])[80:]
+    assert np.mean([view.action_name == "stay" for view in found]) > 0.9
 
 
 def test_a_view_is_as_large_as_the_frame_and_says_what_it_shows():
