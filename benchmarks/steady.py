@@ -30,7 +30,6 @@ from steadyframe.runtime.bench.subject import Subject
 from steadyframe.runtime.bundle.bundle import Bundle
 from steadyframe.runtime.frame import Frame
 from steadyframe.runtime.io.info import Signal, SourceInfo
-from steadyframe.runtime.stream.stream import Stream
 from steadyframe.runtime.temporal.options import MODES, SteadyOptions
 
 
@@ -60,9 +59,9 @@ def speeds(subject: Subject, frames: list[Frame], rounds: int, played: int) -> d
     for number in range(rounds + 1):
         for mode, own in found.items():
             for way in ("file", "memory"):
-                source = subject.source() if way == "file" else InMemory(frames, played)
+                source = None if way == "file" else InMemory(frames, played)
                 limit = subject.limit if way == "file" else played
-                stats = Stream(source, subject.processor(mode), ["null://"], limit=limit).run()
+                stats = subject.stream(mode, limit=limit, source=source).run()
                 if number:
                     own[way].append(stats.fps)
             own["share"] = [stats.keyframes / stats.frames]

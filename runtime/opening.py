@@ -15,7 +15,7 @@ import numpy as np
 
 from .bundle.bundle import Bundle
 from .engines.autotune import Choice, auto_precision
-from .engines.registry import is_remote, open_sessions
+from .engines.registry import is_remote, open_sessions, processors, runs_at_once
 from .engines.session import Session
 from .engines.shared import SharedSession
 from .errors import BundleError
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
         threads: int
 
 
+_MOST_AT_ONCE = 8  # runs of the network; each holds the network's memory once more
+_KEYFRAMES_AT_ONCE = 2  # no more are under way: about ten frames lie between two
 _WATCHED = 10  # frames from which it is known how often each graph runs
 _WATCHED_WH = (1280, 720)
 
@@ -184,7 +186,10 @@ def open_stream(
     """
     loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
     opened = open_source(source, policy=policy)
+    at_once = 1
     try:
+        if not opened.info.live and not opening.get("threads"):
+            at_once, opening["threads"] = shared_cores(loaded, opening.get("device", "auto"), steady)
         processor = _processor_of(open_task(loaded, **opening), opened, steady)
     except BaseException:
         opened.close()
@@ -193,7 +198,25 @@ def open_stream(
             if discard is not None:
                 discard()
         raise
-    return Stream(opened, processor, sinks, limit=limit, max_age_ms=max_age_ms)
+    return Stream(opened, processor, sinks, limit=limit, max_age_ms=max_age_ms, at_once=at_once)
+
+
+def shared_cores(bundle: Bundle, device: str, steady: str | SteadyOptions) -> tuple[int, int]:
+    """Divide the cores between the frames of a file: runs of the network at once, and threads of each.
+
+    One thread a run wastes no time on waiting for others, so several runs of one thread get further than one of many.
+
+    Returns
+    -------
+    runs and threads; 1 and 0, which is every core, where a run needs the one before
+    """
+    descriptor = task_descriptor(bundle.manifest.task)
+    if not descriptor.concurrent:
+        return 1, 0
+    mode = steady.mode if isinstance(steady, SteadyOptions) else steady
+    keyframes = (descriptor.steady if mode == "auto" else mode) == "keyframe"
+    runs = runs_at_once(device, _KEYFRAMES_AT_ONCE if keyframes else _MOST_AT_ONCE)
+    return runs, 0 if runs == 1 else max(1, processors() // runs)
 
 
 def open_streams(

@@ -183,6 +183,17 @@ class Processor:
         # Between keyframes the outputs are those of the last one, propagated: they lie where it lay.
         return Step(frame, motion, replace(self._placement, frame=frame), feeds, timings)
 
+    def advance(self, step: Step) -> None:
+        """Do what of `infer` depends on the frames before, in order; `infer` may then run for several frames at once.
+
+        Of use only for a task whose descriptor says `concurrent`; without it, `infer` does all.
+        """
+        advance = getattr(self.task, "advance", None)
+        if advance is not None:
+            started = time.perf_counter_ns()
+            advance(step.feeds)
+            step.timings_ms["advance"] = _since_ms(started)
+
     def infer(self, step: Step) -> Inference:
         """Run the network on a frame that was chosen for it."""
         started = time.perf_counter_ns()

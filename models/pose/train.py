@@ -284,6 +284,10 @@ def _steps_in(seconds: float, trainer: NetTrainer | SpatialTrainer, options: Tra
     "--wild", type=click.FloatRange(0, 1), default=BatchOptions().wild, show_default=True,
     help="Share of crops from people in any posture: sports, lying, upside down.",
 )  # fmt: skip
+@click.option(
+    "--size", type=click.Choice(["128", "160", "192", "224", "256"]), default=str(BatchOptions().size),
+    show_default=True, help="Pixels of the crops at the end of the training, and in the bundle.",
+)  # fmt: skip
 @click.option("--stored", default=6_000, show_default=True, help="Heat-maps kept for the spatial stage.")
 @click.option("--device", default="cpu", show_default=True)
 @parallel.process_options
@@ -294,5 +298,7 @@ def command(**given: Any) -> None:
     images = given.pop("batch")
     given["cache"] = given["cache"] or given["out"] / "cache"
     given["stages"] = given["stages"] or STAGES
-    batch = BatchOptions(crops=images - images // 4, scenes=images // 4, wild=given.pop("wild"))
+    batch = BatchOptions(
+        crops=images - images // 4, scenes=images // 4, wild=given.pop("wild"), size=int(given.pop("size"))
+    )
     click.echo(train(TrainOptions(batch=batch, **given)))

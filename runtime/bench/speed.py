@@ -86,7 +86,7 @@ def measure_live(subject: Subject, mode: str) -> Stats:
 
 
 def _run(subject: Subject, mode: str, *, limit: int) -> Stats:
-    return Stream(subject.source(), subject.processor(mode), ["null://"], limit=limit).run()
+    return subject.stream(mode, limit=limit).run()
 
 
 def _speed(runs: list[Stats]) -> Speed:

@@ -11,12 +11,14 @@ from typing import Any
 
 from ..bundle.bundle import Bundle
 from ..engines.registry import open_sessions
+from ..engines.session import Session
 from ..errors import SourceError, UsageError
 from ..frame import Frame
 from ..io.info import Source
 from ..io.sources import open_source
-from ..opening import choose_precision
+from ..opening import choose_precision, shared_cores
 from ..processor import Processor
+from ..stream.stream import Stream
 from ..tasks.registry import build_task
 from ..temporal.options import SteadyOptions
 
@@ -58,8 +60,9 @@ class Subject:
         first = self.source()
         self.fps = first.info.fps or 30.0
         first.close()
-        self._sessions = open_sessions(bundle, device=device, precision=self.precision)
-        self.device = ", ".join(sorted({session.device for session in self._sessions.values()}))
+        self._device = device
+        self._sessions: dict[int, dict[str, Session]] = {}  # by the threads of a run
+        self.device = ", ".join(sorted({session.device for session in self._sessions_of(0).values()}))
 
     def source(self) -> Source:
         """Open the video from its beginning.
@@ -103,10 +106,24 @@ class Subject:
             )
         return frames
 
-    def processor(self, mode: str, *, live: bool = False) -> Processor:
-        """Make the processor of one run, with a task of its own on the shared sessions."""
-        task = build_task(self.bundle.manifest, self._sessions)
+    def processor(self, mode: str, *, live: bool = False, threads: int = 0) -> Processor:
+        """Make the processor of one run, with a task of its own on shared sessions."""
+        task = build_task(self.bundle.manifest, self._sessions_of(threads))
         return Processor(task, task.make_stage(self.modes[mode], live=live), live=live)
+
+    def stream(self, mode: str, *, limit: int | None = None, source: object = None) -> Stream:
+        """Make a stream of the source, or of another, into nowhere, on the cores as `open_stream` divides them."""
+        at_once, threads = shared_cores(self.bundle, self._device, self.modes[mode])
+        processor = self.processor(mode, threads=threads)
+        opened = self.source() if source is None else source
+        return Stream(opened, processor, ["null://"], limit=limit, at_once=at_once)
+
+    def _sessions_of(self, threads: int) -> dict[str, Session]:
+        if threads not in self._sessions:
+            self._sessions[threads] = open_sessions(
+                self.bundle, device=self._device, precision=self.precision, threads=threads
+            )
+        return self._sessions[threads]
 
     def facts(self) -> dict[str, Any]:
         """Describe what was measured, for a report."""
@@ -122,8 +139,9 @@ class Subject:
 
     def close(self) -> None:
         """Close the sessions."""
-        for session in self._sessions.values():
-            session.close()
+        for sessions in self._sessions.values():
+            for session in sessions.values():
+                session.close()
 
     def __enter__(self) -> Subject:
         return self

@@ -115,4 +115,4 @@ def _axes_fit(actual: list[Any], promised: list[Any]) -> bool:
     )
 
 
-cpu = EngineDescriptor(device="cpu", open=OnnxRuntimeSession, takes_threads=True)
+cpu = EngineDescriptor(device="cpu", open=OnnxRuntimeSession, takes_threads=True, concurrent=True)

@@ -7,6 +7,7 @@ it is imported only when its device is requested.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,6 +32,7 @@ class EngineDescriptor:
     open : makes a session of an ONNX file's bytes: ``open(content, graph, name=…, **options)``
     options : given to `open`
     takes_threads : whether `open` takes ``threads``, the number of processor threads of one run
+    concurrent : whether several threads may run one session at the same time, each on cores of its own
     takes_address : whether the device is named as ``name://address``, and `open` takes the ``address``
     """
 
@@ -38,6 +40,7 @@ class EngineDescriptor:
     open: Callable[..., Session]
     options: Mapping[str, Any] = field(default_factory=dict)
     takes_threads: bool = False
+    concurrent: bool = False
     takes_address: bool = False
 
 
@@ -83,6 +86,17 @@ def resolve_device(device: str) -> str:
     except DeviceError:
         return "cpu"
     return "cuda"
+
+
+def runs_at_once(device: str, wanted: int) -> int:
+    """Give the number of runs of a session that a device does at the same time: at most `wanted`, and one a core."""
+    descriptor: EngineDescriptor | None = find_descriptor(GROUP, resolve_device(device).partition("://")[0])
+    return min(wanted, processors()) if descriptor is not None and descriptor.concurrent else 1
+
+
+def processors() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def open_session(

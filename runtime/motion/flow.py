@@ -23,6 +23,7 @@ PRESETS = {
     "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
 }
 _SHORTEST = 32  # below this many pixels a side, DIS has no pyramid left to search in
+_INVERSIONS = 3  # steps to the inverse of a flow between neighboring frames; further ones change nothing
 _LONGEST = 4  # a thinner image than 4:1 is squeezed, so that time and memory stay bounded
 
 
@@ -105,6 +106,8 @@ class FlowOptions:
     short_side : pixels of the shorter side of the image it is measured on; frames are never enlarged for it
     check_side : the same of a pair's forward flow, where that only serves to check the backward one; None measures
         both alike
+    inverted : whether a pair's forward flow is the inverse of the backward one, and not measured: a third of the
+        cost, but content that appears is then told by its look alone
 
     References
     ----------
@@ -114,6 +117,7 @@ class FlowOptions:
     preset: str = "fast"
     short_side: int = 180
     check_side: int | None = None
+    inverted: bool = False
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -134,7 +138,7 @@ class FlowOptions:
         Examples
         --------
         >>> FlowOptions.of("fast:240")
-        FlowOptions(preset='fast', short_side=240, check_side=None)
+        FlowOptions(preset='fast', short_side=240, check_side=None, inverted=False)
         """
         preset, _, size = text.partition(":")
         if not size:
@@ -188,6 +192,8 @@ class FlowEstimator:
         if previous is None:
             return None
         backward = np.asarray(self._dis.calc(current, previous, None), np.float32)  # type: ignore[call-overload]
+        if self.options.inverted:
+            return FlowPair(Flow(backward), inverse(Flow(backward)), previous, current)
         side = self.options.check_side
         small = (previous, current) if side is None else (reduced_luma(previous, side), reduced_luma(current, side))
         return FlowPair(Flow(backward), self.forward(*small), previous, current)
@@ -264,6 +270,26 @@ def compose(late: Flow, early: Flow) -> Flow:
         expected, found = f"two backward flows of {late.size_wh}", f"{early.size_wh}, forward: {early.forward}"
         raise ShapeMismatch("These flows cannot be joined", expected=expected, found=found)
     return Flow(late.vectors + sample(early.vectors, positions(late)))
+
+
+def inverse(flow: Flow) -> Flow:
+    """Find the flow the other way, of the same size, from a flow alone.
+
+    Where two places lead to one, or none does, it gives that of a neighbor.
+
+    References
+    ----------
+    Chen et al. 2008, "A simple fixed-point approach to invert a deformation field".
+
+    Examples
+    --------
+    >>> inverse(Flow.constant((6, 8), 1.5, 0)).vectors[3, 4].tolist()
+    [-1.5, 0.0]
+    """
+    found = -flow.vectors
+    for _ in range(_INVERSIONS):
+        found = -sample(flow.vectors, positions(Flow(found)))
+    return Flow(found, not flow.forward)
 
 
 def positions(flow: Flow) -> NDArray[np.float32]:

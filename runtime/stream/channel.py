@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -77,6 +78,11 @@ class Channel(Generic[T]):
             self._filled.notify()
             return True
 
+    def _say_taken(self) -> None:
+        """Wake the sender when half of the room is free: a wake for every item costs more than most items do."""
+        if self._counts_taken or self._newest or len(self._items) <= self._capacity // 2:
+            self._emptied.notify()
+
     def offer(self, item: T) -> bool:
         """Put an item if there is room for it; never waits."""
         with self._lock:
@@ -121,16 +127,46 @@ class Channel(Generic[T]):
                 raise Ended
             item = self._items.popleft()
             self._taken = int(self._counts_taken)
-            self._emptied.notify()
+            self._say_taken()
             return item
+
+    def get_unless(self, otherwise: Callable[[], bool]) -> T | None:
+        """Wait for the next item, or until something else is true, which `nudge` has it asked again; None for that.
+
+        Raises
+        ------
+        Ended
+            As of `get`.
+        """
+        with self._lock:
+            while not self._items and not self._finished:
+                if otherwise():
+                    return None
+                self._filled.wait()
+            if not self._items:
+                raise Ended
+            item = self._items.popleft()
+            self._say_taken()
+            return item
+
+    def nudge(self) -> None:
+        """Have `get_unless` ask again."""
+        with self._lock:
+            self._filled.notify_all()
+
+    def peek(self) -> T | None:
+        """Look at the next item, which stays; None if there is none yet."""
+        with self._lock:
+            return self._items[0] if self._items else None
 
     def poll(self) -> T | None:
         """Take the next item if there is one; never waits."""
         with self._lock:
             if not self._items:
                 return None
-            self._emptied.notify()
-            return self._items.popleft()
+            item = self._items.popleft()
+            self._say_taken()
+            return item
 
     def finish(self) -> None:
         """Say that nothing more is coming; what waits can still be taken."""
@@ -180,6 +216,11 @@ class Gate:
         with self._changed:
             self._inside -= 1
             self._changed.notify_all()
+
+    @property
+    def full(self) -> bool:
+        """Whether `enter` would wait."""
+        return self._inside >= self._limit
 
     @property
     def inside(self) -> int:

@@ -7,17 +7,26 @@ Owns `Pipeline`::
                              +-> to_infer -> infer -+    +-> results -> the caller
 
 Every arrow is a `Channel`, every stage a thread, and every stage sees the frames in order. `prepare`, `infer` and
-`finish` are the three parts of a `Processor`. OpenCV and the engines release the interpreter while they work, so
-the stages really overlap. Files never drop a frame. Of a live source, a frame is taken from the mailbox only when
-there is room to work on it; what waited there is replaced by newer frames, and counted. Ends no sink, and decides
-nothing about errors but which came first: `stream` does.
+`finish` are the three parts of a `Processor`. OpenCV and the engines release the interpreter while they work, so the
+stages really overlap.
+
+A file is taken for throughput. One thread does both `prepare` and `finish`: each is many short calls, and two threads
+would spend as long on waiting for the interpreter in turns. Where a task's runs do not depend on each other, `infer`
+does several at once, each on a part of the cores: none waits for the slowest of its own threads. No frame is dropped.
+
+A live source is taken for young results. A frame is taken from the mailbox only when there is room to work on it;
+what waited there is replaced by newer frames, and counted.
+
+Ends no sink, and decides nothing about errors but which came first: `stream` does.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -30,6 +39,7 @@ from ..opencv_settings import one_opencv_thread
 from ..processor import Inference, Processor, Step
 from ..tasks.task import Result
 from .channel import Channel, Ended, Gate
+from .inference import InferenceQueue, step_aside
 from .load import LoadGovernor
 from .sink_queue import SinkQueue
 from .stats import StatsRecorder
@@ -42,7 +52,6 @@ _FILE_BYTES = 24_000_000  # of frames in each of these: 17 of 720 rows, one of 4
 # Live: one frame in the network, one before or behind it; more would only make every result older.
 _LIVE_UNDER_WAY = 2
 _TICK_S = 0.1  # so often the caller's thread looks after windows while no result comes
-_STAGES = 4  # threads before those of the sinks
 _LEVELS = 4  # of load
 
 
@@ -70,6 +79,7 @@ class Pipeline:
     sinks : those that are written in threads of the pipeline
     bounds : when to end, and what is too old
     stats : decoded, dropped and late frames are counted here
+    at_once : runs of the network at the same time; more than one of a `concurrent` task and a file alone
 
     Attributes
     ----------
@@ -79,7 +89,14 @@ class Pipeline:
     """
 
     def __init__(
-        self, source: Source, processor: Processor, sinks: Sequence[Sink], *, bounds: Bounds, stats: StatsRecorder
+        self,
+        source: Source,
+        processor: Processor,
+        sinks: Sequence[Sink],
+        *,
+        bounds: Bounds,
+        stats: StatsRecorder,
+        at_once: int = 1,
     ) -> None:
         self.error: BaseException | None = None
         self.source_error: SourceError | None = None
@@ -91,24 +108,25 @@ class Pipeline:
         self._live = source.info.live
         depth = 1 if self._live else _FILE_DEPTH
         self._arrivals: Channel[tuple[Frame, float]] = Channel(depth, newest=self._live)
-        self._to_infer: Channel[Step] = Channel(_FILE_UNDER_WAY)
-        self._inferred: Channel[Inference] = Channel(_FILE_UNDER_WAY)
         self._finishing: Channel[Step] = Channel(_FILE_UNDER_WAY)
         self._results: Channel[Result[Any]] = Channel(depth)
         self._newest: Result[Any] | None = None
         self.watch = Watch()
+        self._inference = InferenceQueue(
+            processor, at_once=at_once, watch=self.watch, on_run=stats.count_run, on_ready=self._arrivals.nudge
+        )
         self.sink_queues = [
             SinkQueue(sink, live=self._live, on_written=stats.written, watch=self.watch) for sink in sinks
         ]
         budget_ms = bounds.age_ms
         self._governor = None if budget_ms is None else LoadGovernor(budget_ms, highest=_LEVELS)
         self._gate = Gate(_LIVE_UNDER_WAY if self._live else _FILE_UNDER_WAY + processor.stage.lookahead)
-        self._runs = Gate(_FILE_UNDER_WAY)  # of the network: submitted, and not finished
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._threads: list[threading.Thread] = []
         self._unattended = False
         self._joined = False
+        self._stopped = False
 
     @property
     def started(self) -> bool:
@@ -123,11 +141,18 @@ class Pipeline:
         unattended : no caller iterates over the results; they go only to the sinks and to `newest`
         """
         self._unattended = unattended
-        stages = [self._decode, self._prepare, self._infer, self._finish, *(q.run for q in self.sink_queues)]
-        names = ["decode", "prepare", "infer", "finish", *(f"write {q.address}" for q in self.sink_queues)]
+        stages: dict[str, Callable[[], None]] = {
+            "decode": self._decode,
+            "infer": self._inference.run,
+        }
+        if self._live:
+            stages |= {"prepare": self._prepare, "finish": self._finish}
+        else:
+            stages |= {"prepare and finish": self._prepare_and_finish}
+        writers = [(f"write {queue.address}", queue.run) for queue in self.sink_queues]
         self._threads = [
             threading.Thread(target=self._guard, args=(stage,), name=f"steadyframe {name}", daemon=True)
-            for stage, name in zip(stages, names, strict=True)
+            for name, stage in (*stages.items(), *writers)
         ]
         one_opencv_thread.enter()
         self._stats.start()
@@ -170,10 +195,11 @@ class Pipeline:
         ----------
         drain : let the sinks write what was handed to them
         """
+        self._stopped = True
         self._source.stop()
         self._gate.shut()
-        self._runs.shut()
-        for channel in (self._arrivals, self._to_infer, self._inferred, self._finishing, self._results):
+        self._inference.abort()
+        for channel in (self._arrivals, self._finishing, self._results):
             channel.abort()
         for queue in self.sink_queues:
             if drain and self.started:
@@ -191,7 +217,7 @@ class Pipeline:
         list of Sink
             Those that are still being written: they cannot be closed.
         """
-        writers = self._threads[_STAGES:]
+        writers = self._threads[len(self._threads) - len(self.sink_queues) :]
         for last in (False, True):
             until = time.monotonic() + patience_s
             for thread in writers:
@@ -228,6 +254,8 @@ class Pipeline:
 
     def _decode(self) -> None:
         """Read the source to its end, to the limit, or to the loss of its signal."""
+        if not self._live:
+            step_aside()
         frames = iter(self._source) if self._live else islice(self._source, self._bounds.results)
         try:
             while self._arrivals.wait_for_room():  # a frame of a file is decoded when there is room for it
@@ -270,47 +298,69 @@ class Pipeline:
                 if self._is_hopeless(frame):
                     self._drop_late()
                     continue
-                with self.watch.at("prepare"):
-                    step = self._processor.prepare(frame, may_run=not self._live or self._runs.inside == 0)
-                step.timings_ms = {"decode": decode_ms, **step.timings_ms}
-                if step.runs:
-                    self._runs.enter()
-                    self._to_infer.put(step)
-                self._finishing.put(step)
-                del frame, step
+                self._finishing.put(self._prepared(frame, decode_ms, may_run=self._inference.idle))
+                del frame
         finally:
-            self._to_infer.finish()
+            self._inference.finish()
             self._finishing.finish()
 
-    def _infer(self) -> None:
-        """Run the network on the frames that were chosen for it."""
-        while True:
-            step = self._to_infer.get()
-            with self.watch.at("infer"):
-                inference = self._processor.infer(step)
-            self._inferred.put(inference)
-            del step, inference
-            self._stats.count_run()
-            self._runs.leave()
+    def _prepared(self, frame: Frame, decode_ms: float, *, may_run: bool = True) -> Step:
+        """Prepare a frame, and hand it to the network if that was chosen for it."""
+        with self.watch.at("prepare"):
+            step = self._processor.prepare(frame, may_run=may_run)
+        step.timings_ms = {"decode": decode_ms, **step.timings_ms}
+        if step.runs:
+            self._inference.submit(step)
+        return step
+
+    def _prepare_and_finish(self) -> None:
+        """Do both for a file: finish a frame when its outputs are there, and prepare further ones until then."""
+        waiting: deque[Step] = deque()
+
+        def is_ready() -> bool:
+            return bool(waiting) and (not waiting[0].runs or self._inference.ready)
+
+        def steps() -> Iterator[Step]:
+            try:
+                while True:
+                    while is_ready() or (waiting and self._gate.full):
+                        yield waiting.popleft()
+                    arrived = self._arrivals.get_unless(is_ready)
+                    if arrived is not None:
+                        self._gate.enter()
+                        waiting.append(self._prepared(*arrived))
+            except Ended:
+                if not self._stopped:
+                    yield from waiting
+            finally:
+                self._inference.finish()
+
+        self._deliver(steps())
 
     def _finish(self) -> None:
         """Join outputs and frames into results, and hand them on."""
+
+        def steps() -> Iterator[Step]:
+            with suppress(Ended):
+                while True:
+                    yield self._finishing.get()
+
+        self._deliver(steps())
+
+    def _deliver(self, steps: Iterator[Step]) -> None:
+        """Finish steps, and hand their results on, until there are enough."""
         delivered = 0
         try:
-            while delivered != self._bounds.results:
-                try:
-                    step = self._finishing.get()
-                except Ended:
-                    for result in self._processor.flush():
-                        self._send(result)
-                    return
+            for step in steps:
                 for result in self._finished(step):
                     delivered += self._send(result)
                     if delivered == self._bounds.results:
-                        break
+                        self.enough = True
+                        return
                     del result
                 del step
-            self.enough = True
+            for result in self._processor.flush():
+                self._send(result)
         finally:
             self._results.finish()
             for queue in self.sink_queues:
@@ -338,15 +388,8 @@ class Pipeline:
         A file waits for the outputs of its own keyframe, so what comes out does not depend on time.
         """
         if not self._live or self._processor.stage.every_frame or step.motion.restart:
-            if not step.runs:
-                return None
-            while (found := self._inferred.get()).frame is not step.frame:
-                pass  # of a frame before a restart; nothing waits for it any more
-            return found
-        newest = self._inferred.poll()
-        while newest is not None and (newer := self._inferred.poll()) is not None:
-            newest = newer
-        return newest
+            return self._inference.take(step) if step.runs else None
+        return self._inference.newest()
 
     def _send(self, result: Result[Any]) -> bool:
         """Hand a result to the sinks and to the caller, unless it is too old by now."""

@@ -46,6 +46,7 @@ class SinkQueue:
         newest = live and getattr(sink, "wants", "every") == "newest"
         self._channel: Channel[Result[Any]] = Channel(1 if newest else _LIVE_DEPTH if live else _DEPTH, newest=newest)
         self._newest = newest
+        self._instant = not live and getattr(sink, "instant", False)
         self._ended = threading.Event()
 
     def narrow(self, depth: int) -> None:
@@ -54,6 +55,9 @@ class SinkQueue:
 
     def put(self, result: Result[Any]) -> None:
         """Put a result into the queue; waits for room only if the source is a file."""
+        if self._instant:
+            self._write(result)
+            return
         if self._live and not self._newest:
             self.dropped += not self._channel.offer(result)
             return
@@ -66,16 +70,19 @@ class SinkQueue:
         try:
             while True:
                 result = self._channel.get()
-                started = time.perf_counter_ns()
-                with self._watch.at(f"write {self.address}"):
-                    self.sink.write(result)
-                self._on_written((time.perf_counter_ns() - started) / 1e6)
+                self._write(result)
                 del result  # a large frame is not kept while the next one is awaited
         except Ended:
             return
         finally:
             self._channel.abort()
             self._ended.set()
+
+    def _write(self, result: Result[Any]) -> None:
+        started = time.perf_counter_ns()
+        with self._watch.at(f"write {self.address}"):
+            self.sink.write(result)
+        self._on_written((time.perf_counter_ns() - started) / 1e6)
 
     def finish(self) -> None:
         """Close the queue: nothing more will be put."""

@@ -41,6 +41,7 @@ class Stream:
     sinks : open sinks, or whatever `open_sink` takes
     limit : end after so many results
     max_age_ms : live sources only: a frame or a result that is older is thrown away, and counted as late
+    at_once : files only: runs of the network at the same time, of a task whose descriptor says `concurrent`
 
     Raises
     ------
@@ -67,6 +68,7 @@ class Stream:
         *,
         limit: int | None = None,
         max_age_ms: float | None = None,
+        at_once: int = 1,
     ) -> None:
         self.processor = processor
         self.task = processor.task
@@ -102,6 +104,7 @@ class Stream:
             [sink for sink in self.sinks if not sink.in_callers_thread],
             bounds=Bounds(results=limit, age_ms=max_age_ms),
             stats=self._recorder,
+            at_once=1 if live else at_once,
         )
 
     @property

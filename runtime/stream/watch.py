@@ -49,24 +49,26 @@ class Watch:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._since: dict[str, float] = {}
+        self._since: dict[object, tuple[str, float]] = {}  # a part may be at several frames at once
 
     @contextmanager
     def at(self, part: str) -> Iterator[None]:
         """Note that a part works on a frame."""
+        visit = object()
         with self._lock:
-            self._since[part] = time.monotonic()
+            self._since[visit] = part, time.monotonic()
         try:
             yield
         finally:
             with self._lock:
-                self._since.pop(part, None)
+                self._since.pop(visit, None)
 
     def stuck(self, limit_s: float = STUCK_S) -> Stuck | None:
         """Return the part that has been at its frame for the longest, if that is longer than the limit."""
         with self._lock:
-            found = min(self._since.items(), key=lambda item: item[1], default=None)
+            found = min(self._since.values(), key=lambda visit: visit[1], default=None)
         if found is None:
             return None
-        seconds = time.monotonic() - found[1]
-        return Stuck(found[0], seconds) if seconds >= limit_s else None
+        part, since = found
+        seconds = time.monotonic() - since
+        return Stuck(part, seconds) if seconds >= limit_s else None

@@ -75,10 +75,12 @@ class Colorize:
 
     name = "colorize"
     # Chroma is small, about 96 rows; 128 is neutral. With look-ahead, `light` at 64 rows flickers 0.9 times as much
-    # as `fast` at 120, is as close to the network on every frame, and costs 0.6 times as much.
+    # as `fast` at 120, is as close to the network on every frame, and costs 0.6 times as much; with the forward flow
+    # inverted, 0.4 times.
     propagated = PropagatedOutput(
-        name="crcb", neutral=128.0, flow=FlowOptions(short_side=120), lookahead_flow=FlowOptions("light", 64)
-    )
+        name="crcb", neutral=128.0, flow=FlowOptions(short_side=120),
+        lookahead_flow=FlowOptions("light", 64, inverted=True),
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -144,8 +146,25 @@ class Colorize:
         scale_xy = (width / small.shape[2], height / small.shape[1])
         return feeds, Placement(frame, scale_xy=scale_xy)
 
+    def advance(self, feeds: Feeds) -> None:
+        """Put the global features that hold for a frame into its feeds, as `global_features`; in order.
+
+        Raises
+        ------
+        BundleError
+            If there are none yet.
+        """
+        features = self._fixed
+        if features is None:
+            if "global_frame" in feeds:
+                self._remember(self._describe(feeds["global_frame"]), forget=bool(feeds["cut"]))
+            features = self._features
+        if features is None:
+            raise BundleError("The color branch was run before any global features were computed")
+        feeds["global_features"] = features
+
     def infer(self, feeds: Feeds) -> Outputs:
-        """Predict chroma.
+        """Predict chroma; the feeds are advanced first if they were not.
 
         Returns
         -------
@@ -156,14 +175,9 @@ class Colorize:
         BundleError
             If there are no global features yet.
         """
-        features = self._fixed
-        if features is None:
-            if "global_frame" in feeds:
-                self._remember(self._describe(feeds["global_frame"]), forget=bool(feeds["cut"]))
-            features = self._features
-        if features is None:
-            raise BundleError("The color branch was run before any global features were computed")
-        ab = self._sessions.run("color", {"frame": feeds["frame"], "global_features": features})["ab"][0]
+        if "global_features" not in feeds:
+            self.advance(feeds)
+        ab = self._sessions.run("color", {name: feeds[name] for name in ("frame", "global_features")})["ab"][0]
         height, width = ab.shape[:2]
         small_luma = resize(luma(feeds["frame"][0]), (width, height), "area")
         return {"crcb": crcb_from_ab(small_luma, ab * np.float32(self.settings.saturation))}
@@ -254,6 +268,7 @@ descriptor = TaskDescriptor(
     },
     steady="keyframe",
     forgets=forgets,
+    concurrent=True,
     reference="steadyframe.models.colorize.reference:ColorizeReference",
     quality_metric="steadyframe.calibration.quality:DELTA_E",
 )

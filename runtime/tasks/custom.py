@@ -241,6 +241,7 @@ descriptor = TaskDescriptor(
     name="custom",
     open=open_custom,
     steady="off",
+    concurrent=True,
     forgets=lambda task, motion, feeds: stage_forgets(motion) and not task.follows_depth,
     quality_metric="steadyframe.calibration.quality:SIGNAL",
 )

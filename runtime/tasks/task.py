@@ -186,6 +186,9 @@ class TaskDescriptor:
     quality_metric : ``module:attribute`` of the `QualityMetric` that judges cheaper precisions; empty if none
     forgets : task, motion and feeds of a frame -> whether nothing of earlier frames has any influence from this frame
         on, on the task or on its stage: a video may be cut there. None where the task never forgets within a video
+    concurrent : whether `infer` depends on its feeds alone, so that several frames may be in it at the same time,
+        each in a thread; what depends on the frames before is then put into the feeds by the task's
+        ``advance(feeds)``, if it has one, which is called in the order of the frames
     reads : manifest -> name of another bundle whose results the task reads; `open_task` opens a processor of it and
         passes it as option `processor`. Empty if the task reads frames alone
     """
@@ -197,4 +200,5 @@ class TaskDescriptor:
     reference: str = ""
     quality_metric: str = ""
     forgets: Callable[[Any, Motion, Feeds], bool] | None = None
+    concurrent: bool = False
     reads: Callable[[Manifest], str] = lambda _: ""

@@ -23,8 +23,9 @@ from .options import PropagatedOutput, SteadyOptions
 from .scene_change import MotionAnalysis, analyze_motion
 from .stage import Fresh, Motion, Outputs
 
-EVERY = 10  # frames from one keyframe to the next, where the user asks for no number
+EVERY = 10  # frames from one keyframe to the next at least, where the user asks for no number
 LONGEST = 16  # more frames are not held back: each is an image in memory
+_UNRELIABLE = 0.4  # share of the image whose path to the last keyframe is lost; calm scenes stay below it
 _HELD_BYTES = 50 << 20  # of those images, where the user asks for no number: four frames of 4K
 _FRESH = 0.7  # weight of a keyframe's own result over the one before it, propagated; the rest steadies
 _DOUBT = 0.6  # weight of a path that is not reliable, beside 1 + this of one that is: no seam where masks begin
@@ -49,8 +50,8 @@ class LookaheadStage:
     Parameters
     ----------
     output : what is propagated; other outputs are those of the last keyframe
-    options : mode and figures; `keyframes` of None is every tenth frame and after cuts, or sooner where ten frames
-        are more than 50 MB
+    options : mode and figures; `keyframes` of None is every 10th to 16th frame, the later the calmer the scene, and
+        after cuts; sooner where ten frames are more than 50 MB
 
     Attributes
     ----------
@@ -71,7 +72,7 @@ class LookaheadStage:
     def __init__(self, output: PropagatedOutput, options: SteadyOptions | None = None) -> None:
         options = options or SteadyOptions()
         keyframes = options.keyframes or KeyframeOptions()
-        every = keyframes.every or EVERY
+        every = keyframes.every or LONGEST
         if every > LONGEST:
             raise UsageError("Look-ahead holds frames in memory", expected=f"every {LONGEST} or less", found=every)
         self.lookahead = every
@@ -81,7 +82,9 @@ class LookaheadStage:
         # The forward flow does more than check here: it propagates the next keyframe backward.
         flow = options.flow or output.lookahead_flow or output.flow
         self._estimator = FlowEstimator(replace(flow, check_side=None))
-        self._rule = KeyframeRule(replace(keyframes, every=every))
+        if self._bounded:
+            keyframes = KeyframeOptions(min_age=EVERY, max_age=LONGEST, unreliable_share=_UNRELIABLE)
+        self._rule = KeyframeRule(keyframes)
         self._key: NDArray[np.float32] = _NOTHING  # what the last keyframe shows
         self._outputs: Outputs = {}  # of the network on it
         self._path = MotionPath()  # from the current frame back to it
@@ -92,13 +95,15 @@ class LookaheadStage:
         if restart:
             self._estimator.reset()
             self._rule.reset()
-            self._rule.options = replace(self._rule.options, every=self.held_back(frame))
+            if self._bounded:
+                longest = self.held_back(frame)
+                self._rule.options = replace(self._rule.options, min_age=min(EVERY, longest), max_age=longest)
         analysis = analyze_motion(self._estimator.step(frame.luma), self._options)
         keyframe = self._rule.decide(analysis, may_run=may_run)
         return Motion(frame, keyframe, restart or analysis.pair is None, fields=analysis)
 
     def held_back(self, frame: Frame) -> int:
-        """Give the number of frames from one keyframe to the next, so that those between fit into memory."""
+        """Give the number of frames from one keyframe to the next at most, so that those between fit into memory."""
         if not self._bounded:
             return self.lookahead
         return max(2, min(self.lookahead, _HELD_BYTES // max(1, frame.num_bytes)))

@@ -16,6 +16,7 @@ class NullSink:
     address = "null://"
     in_callers_thread = False
     wants = "every"
+    instant = True
     notes = ()
 
     def write(self, result: Result[Any]) -> None:

@@ -27,8 +27,9 @@ class Sink(Protocol):
 
     `write` is called in one thread of the sink's own; with `in_callers_thread` it is the thread that consumes the
     stream, which windows insist on; such a sink may have `idle`, which is called there with the source's
-    `SignalEvent` or None, ten times a second, while no result comes. A sink may have `notes`, lines of text that say
-    what could not be kept; they are complete after `close`.
+    `SignalEvent` or None, ten times a second, while no result comes. A sink may say `instant = True`: its `write`
+    takes no time, so that results of a file need no thread to wait in. A sink may have `notes`, lines of text that
+    say what could not be kept; they are complete after `close`.
 
     Attributes
     ----------

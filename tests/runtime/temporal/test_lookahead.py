@@ -17,7 +17,7 @@ from steadyframe.runtime.stream.stream import Stream
 from steadyframe.runtime.tasks.task import Image, Placement
 from steadyframe.runtime.temporal.dense import DenseStage, make_dense_stage
 from steadyframe.runtime.temporal.keyframes import KeyframeOptions
-from steadyframe.runtime.temporal.lookahead import EVERY, LONGEST, LookaheadStage
+from steadyframe.runtime.temporal.lookahead import LONGEST, LookaheadStage
 from steadyframe.runtime.temporal.options import PropagatedOutput, SteadyOptions
 from steadyframe.runtime.temporal.stage import EveryFrame, Fresh
 
@@ -200,7 +200,7 @@ def test_files_look_ahead_and_live_streams_do_not() -> None:
     task = Scripted([])
     ahead = task.make_stage(SteadyOptions())
     assert isinstance(ahead, LookaheadStage)
-    assert ahead.lookahead == EVERY
+    assert ahead.lookahead == LONGEST
     assert task.make_stage(SteadyOptions.of("keyframe", every=7)).lookahead == 7
     assert isinstance(task.make_stage(SteadyOptions(), live=True), DenseStage)
     assert isinstance(task.make_stage(SteadyOptions(mode="blend")), DenseStage)
@@ -227,7 +227,7 @@ def test_so_many_frames_are_too_many_to_hold_back() -> None:
 @pytest.mark.parametrize(
     ("size_wh", "options", "expected"),
     [
-        ((128, 96), SteadyOptions(), EVERY),
+        ((128, 96), SteadyOptions(), LONGEST),
         ((3840, 2160), SteadyOptions(), 2),  # BGR: 25 MB a frame, 64 MB in all
         ((3840, 2160), SteadyOptions(keyframes=KeyframeOptions(every=12)), 12),  # as the user wants it
     ],

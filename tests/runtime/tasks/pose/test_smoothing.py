@@ -55,7 +55,8 @@ def test_between_keyframes_joints_move_with_what_they_lie_on(late):
     stage = PeopleStage(SteadyOptions.of("keyframe", every=6))
     shown = play(stage, images, lambda i: outputs(POINTS + right(3 * i)), late=late)
     for index in range(late, 12):
-        assert np.abs(shown[index][0, :, :2] - POINTS - right(3 * index)).max() < 1.0, index
+        # within a tenth of the way since the last look
+        assert np.abs(shown[index][0, :, :2] - POINTS - right(3 * index)).max() < 1.8, index
 
 
 def test_a_resting_person_does_not_tremble_as_the_network_does():
