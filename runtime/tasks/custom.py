@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..bundle.manifest import Manifest
 from ..errors import BundleError, UsageError
 from ..frame import Frame
-from ..image import preprocess_image, resize
+from ..image import preprocess_image
 from ..temporal.dense import make_dense_stage
 from ..temporal.forgetting import stage_forgets
 from ..temporal.options import PropagatedOutput, SteadyOptions
@@ -185,8 +185,7 @@ class Custom:
         if self._palette is not None:
             palette, labels = self._palette, self._palette.labels(image)
             return DrawnArrays({SEGMENTATION: labels}, frame, lambda: palette.draw(frame, image), palette.classes)
-        size_wh = frame.size_wh
-        return Image(resize(image, size_wh, "cubic" if size_wh[0] > image.shape[1] else "area"))
+        return Image(image, frame.size_wh)
 
     def _depth(self, depth: NDArray[np.float32], frame: Frame) -> DrawnArrays:
         """Draw a depth map, (h, w), in a range that follows the frames slowly: colors that jump are no depth."""

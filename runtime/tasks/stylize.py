@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..bundle.manifest import Manifest
 from ..errors import BundleError, UsageError
 from ..frame import Frame
-from ..image import preprocess_image, resize
+from ..image import preprocess_image
 from ..motion.flow import FlowOptions, positions
 from ..motion.warp import inside
 from ..temporal.feedback import FeedbackStage
@@ -154,8 +154,10 @@ class Stylize:
         styled = outputs["styled"]
         if styled.dtype != np.uint8:  # blended by the stage
             styled = cv2.convertScaleAbs(np.maximum(styled, 0))  # saturating cast: rounds, clips to 0..255
-        size_wh = placement.frame.size_wh
-        pixels = resize(styled, size_wh, "cubic" if size_wh[0] > styled.shape[1] else "area")
+        image = Image(styled, placement.frame.size_wh)
+        if not self.settings.keep_colors and self.settings.strength == 1:
+            return image
+        pixels = image.pixels
         if self.settings.keep_colors:
             pixels = _with_colors_of(placement.frame.pixels, pixels)
         if self.settings.strength < 1:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..bundle.manifest import Manifest
 from ..errors import ShapeMismatch
 from ..frame import Frame
+from ..image import resize
 from ..planes import Planes
 from ..temporal.options import PropagatedOutput, SteadyOptions
 from ..temporal.stage import Motion, Outputs, Stage
@@ -51,6 +52,7 @@ class Image:
     Parameters
     ----------
     image : (H, W, 3) uint8 BGR, or planes, which a video file takes as they are
+    size_wh : the frame's size where pixels are of another; they are resized at first use, which may be never
 
     Raises
     ------
@@ -59,6 +61,7 @@ class Image:
     """
 
     image: NDArray[np.uint8] | Planes
+    size_wh: tuple[int, int] | None = None
     _pixels: NDArray[np.uint8] | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -76,14 +79,20 @@ class Image:
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """BGR, (H, W, 3) uint8; planes are converted at first use."""
-        if not isinstance(self.image, Planes):
-            return self.image
-        pixels = self._pixels
+        """BGR, (H, W, 3) uint8 at the frame's size; converted or resized at first use."""
+        image, pixels = self.image, self._pixels
+        if not isinstance(image, Planes) and self.size_wh in (None, image.shape[1::-1]):
+            return image
         if pixels is None:
-            pixels = self.image.to_bgr()
+            pixels = image.to_bgr() if isinstance(image, Planes) else _fitted(image, self.size_wh)
             object.__setattr__(self, "_pixels", pixels)  # two threads at once would only convert twice
         return pixels
+
+
+def _fitted(image: NDArray[np.uint8], size_wh: tuple[int, int] | None) -> NDArray[np.uint8]:
+    """Resize a network's image, (h, w, 3), to the size of the frame."""
+    assert size_wh is not None
+    return resize(image, size_wh, "cubic" if size_wh[0] > image.shape[1] else "area")
 
 
 @dataclass(frozen=True, slots=True)
