@@ -283,8 +283,8 @@ def inverse(flow: Flow) -> Flow:
 
     Examples
     --------
-    >>> inverse(Flow.constant((6, 8), 1.5, 0)).vectors[3, 4].tolist()
-    [-1.5, 0.0]
+    >>> inverse(Flow.constant((6, 8), 1.5, 1.0)).vectors[3, 4].tolist()
+    [-1.5, -1.0]
     """
     found = -flow.vectors
     for _ in range(_INVERSIONS):

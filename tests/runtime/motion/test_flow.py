@@ -12,8 +12,10 @@ from steadyframe.runtime.motion.flow import (
     FlowEstimator,
     FlowOptions,
     compose,
+    inverse,
     positions,
     reduced_luma,
+    sample,
 )
 
 
@@ -178,3 +180,14 @@ def test_presets_grow_better_on_ground_truth(data_root) -> None:
         errors[preset] = np.median(total)
     assert errors["medium"] < errors["fast"] < errors["ultrafast"] < 2
     assert errors["medium"] < 0.5
+
+
+def test_the_inverse_of_a_flow_leads_back() -> None:
+    """Of a zoom and a turn: there and back again is within a twentieth of a pixel, away from the border."""
+    y, x = np.mgrid[:64, :96].astype(np.float32)
+    flow = Flow(np.stack((0.04 * (x - 40) + 0.03 * (y - 30), 0.03 * (y - 30) - 0.02 * (x - 40)), -1))
+    back = inverse(flow)
+    assert back.forward
+    there_and_back = back.vectors + sample(flow.vectors, positions(Flow(back.vectors)))
+    assert np.abs(there_and_back[8:-8, 8:-8]).max() < 0.05
+    assert np.abs(flow.vectors).max() > 2
