@@ -57,7 +57,7 @@ def test_a_static_batch_is_no_batch_axis_for_the_server(tmp_path):
 def test_one_number_an_input_has_an_axis_that_the_server_takes_away(tmp_path):
     write_repository(Bundle.load("pose"), tmp_path)
     config = parsed(tmp_path)["pose-pose"]
-    assert config.max_batch_size == 64 and list(config.input[0].dims) == [192, 192, 3]
+    assert config.max_batch_size == 64 and list(config.input[0].dims) == [160, 160, 3]
     (presence,) = (one for one in config.output if one.name == "presence")
     assert list(presence.dims) == [1] and presence.HasField("reshape") and not list(presence.reshape.shape)
 

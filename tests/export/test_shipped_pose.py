@@ -37,7 +37,7 @@ def test_the_weights_in_the_bundle_are_those_of_its_graph(session, data_root, tm
     checkpoint = Checkpoint.load("pose", task="pose")
     assert checkpoint.is_rounded() and checkpoint.config["joints"] == list(UNION.joints)
     people = load_people([data_root / "pose/lspet/val.json"], UNION, root=data_root, size=240, cache=tmp_path)
-    crop = Cropper(people, UNION, np.random.default_rng(0)).plain(0, 192).image
+    crop = Cropper(people, UNION, np.random.default_rng(0)).plain(0, checkpoint.config["size"]).image
     found = session.run({"frame": np.ascontiguousarray(crop[None])})
     with torch.no_grad():
         trained = of_checkpoint(checkpoint)(torch.from_numpy(crop[None]).permute(0, 3, 1, 2).float() / 255)
