@@ -192,7 +192,7 @@ class Processor:
         if advance is not None:
             started = time.perf_counter_ns()
             advance(step.feeds)
-            step.timings_ms["advance"] = _since_ms(started)
+            step.timings_ms["infer"] = _since_ms(started)
 
     def infer(self, step: Step) -> Inference:
         """Run the network on a frame that was chosen for it."""
@@ -219,7 +219,7 @@ class Processor:
         if inference is not None:
             fresh = Fresh(inference.frame, inference.outputs)
             step.keyframe = inference.frame is step.frame and step.motion.keyframe
-            step.timings_ms["infer"] = inference.spent_ms
+            step.timings_ms["infer"] = step.timings_ms.get("infer", 0.0) + inference.spent_ms
         started = time.perf_counter_ns()
         final = self.stage.update(step.motion, fresh)
         if not self.stage.every_frame:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -27,7 +26,7 @@ from ..bundle.manifest import PRECISIONS
 from ..cache import cache_folder
 from ..errors import BundleError, DeviceError, ShapeMismatch, SinkError
 from ..files import write_whole
-from .registry import open_session, resolve_device
+from .registry import open_session, processors, resolve_device
 from .session import Session, Tensors
 
 SCHEMA = 1
@@ -261,10 +260,9 @@ def machine() -> dict[str, Any]:
     for name in _ENGINES:
         with contextlib.suppress(PackageNotFoundError):
             versions[name] = version(name)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gpu = [_text(Path("/proc/driver/nvidia/version"))]
     gpu += [_text(path) for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))]
-    return {"processor": _processor(), "cores": cores, "gpu": gpu, "versions": versions}
+    return {"processor": _processor(), "cores": processors(), "gpu": gpu, "versions": versions}
 
 
 def _processor() -> str:

@@ -23,7 +23,7 @@ PRESETS = {
     "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
 }
 _SHORTEST = 32  # below this many pixels a side, DIS has no pyramid left to search in
-_INVERSIONS = 3  # steps to the inverse of a flow between neighboring frames; further ones change nothing
+_INVERSIONS = 3  # steps to the inverse of a flow between neighboring frames; further ones move it by 0.04 pixels
 _LONGEST = 4  # a thinner image than 4:1 is squeezed, so that time and memory stay bounded
 
 
@@ -106,7 +106,7 @@ class FlowOptions:
     short_side : pixels of the shorter side of the image it is measured on; frames are never enlarged for it
     check_side : the same of a pair's forward flow, where that only serves to check the backward one; None measures
         both alike
-    inverted : whether a pair's forward flow is the inverse of the backward one, and not measured: a third of the
+    inverted : whether a pair's forward flow is the inverse of the backward one, and not measured: half of the
         cost, but content that appears is then told by its look alone
 
     References

@@ -78,10 +78,16 @@ class Channel(Generic[T]):
             self._filled.notify()
             return True
 
-    def _say_taken(self) -> None:
-        """Wake the sender when half of the room is free: a wake for every item costs more than most items do."""
+    def _take(self) -> T:
+        """Take the next item, with the lock held; `Ended` if there is none."""
+        if not self._items:
+            raise Ended
+        item = self._items.popleft()
+        self._taken = int(self._counts_taken)
+        # The sender is woken when half of the room is free: a wake for every item costs more than most items do.
         if self._counts_taken or self._newest or len(self._items) <= self._capacity // 2:
             self._emptied.notify()
+        return item
 
     def offer(self, item: T) -> bool:
         """Put an item if there is room for it; never waits."""
@@ -123,12 +129,7 @@ class Channel(Generic[T]):
                 self._emptied.notify()
             if not self._filled.wait_for(lambda: self._items or self._finished, seconds):
                 return None
-            if not self._items:
-                raise Ended
-            item = self._items.popleft()
-            self._taken = int(self._counts_taken)
-            self._say_taken()
-            return item
+            return self._take()
 
     def get_unless(self, otherwise: Callable[[], bool]) -> T | None:
         """Wait for the next item, or until something else is true, which `nudge` has it asked again; None for that.
@@ -143,11 +144,7 @@ class Channel(Generic[T]):
                 if otherwise():
                     return None
                 self._filled.wait()
-            if not self._items:
-                raise Ended
-            item = self._items.popleft()
-            self._say_taken()
-            return item
+            return self._take()
 
     def nudge(self) -> None:
         """Have `get_unless` ask again."""
@@ -162,11 +159,7 @@ class Channel(Generic[T]):
     def poll(self) -> T | None:
         """Take the next item if there is one; never waits."""
         with self._lock:
-            if not self._items:
-                return None
-            item = self._items.popleft()
-            self._say_taken()
-            return item
+            return self._take() if self._items else None
 
     def finish(self) -> None:
         """Say that nothing more is coming; what waits can still be taken."""

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..frame import Frame
@@ -98,8 +99,10 @@ class InferenceQueue:
 
     def run(self) -> None:
         """Run the network until the queue is finished; the body of the thread. Ends with `Ended`."""
-        if self._at_once > 1:
-            self._run_concurrently()
+        run = self._run_in_turn if self._at_once == 1 else self._run_concurrently
+        run()
+
+    def _run_in_turn(self) -> None:
         while True:
             step = self._steps.get()
             with self._watch.at("infer"):
@@ -155,4 +158,5 @@ class _Run:
 def step_aside() -> None:
     """Let this thread give way to the one that every frame of a file passes: it can work ahead of that one."""
     if sys.platform == "linux":  # the only system on which a thread has a niceness of its own
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICER)
+        with suppress(OSError):  # a sandbox may forbid it, and only speed is lost
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.getpriority(os.PRIO_PROCESS, 0) + _NICER)

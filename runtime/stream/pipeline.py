@@ -329,6 +329,7 @@ class Pipeline:
                     if arrived is not None:
                         self._gate.enter()
                         waiting.append(self._prepared(*arrived))
+                    del arrived  # a large frame is not kept while its result is made
             except Ended:
                 if not self._stopped:
                     yield from waiting

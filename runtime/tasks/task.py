@@ -134,7 +134,8 @@ class Task(Protocol):
 
     A frame passes `preprocess`, `infer` and `postprocess` in this order; the temporal stage of the stream stands
     between `infer` and `postprocess` and works on the output named in `propagated`. The three may run in three
-    threads, each for one frame at a time: what one of them remembers, the others never touch.
+    threads, each for one frame at a time (`infer` of a `concurrent` task for several): what one of them remembers,
+    the others never touch.
 
     A task whose network takes frames of any size may have ``shrink(share)``, which makes the network's frame smaller,
     1 being its usual size, and returns whether that changed anything; all that is remembered is forgotten then.

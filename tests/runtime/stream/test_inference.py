@@ -13,6 +13,7 @@ from steadyframe.runtime.engines.registry import processors, runs_at_once
 from steadyframe.runtime.errors import DeviceError
 from steadyframe.runtime.processor import Processor
 from steadyframe.runtime.stream.stream import Stream
+from steadyframe.runtime.tasks.task import Placement
 
 import steadyframe as sf
 
@@ -49,8 +50,6 @@ class Slow:
         raise NotImplementedError
 
     def preprocess(self, frame, motion=None):
-        from steadyframe.runtime.tasks.task import Placement
-
         return {"index": frame.index}, Placement(frame)
 
     def infer(self, feeds):

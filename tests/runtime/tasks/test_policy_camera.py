@@ -102,8 +102,8 @@ def test_the_view_goes_back_to_the_middle_once_nobody_was_seen_for_a_while():
 
 @pytest.mark.parametrize("y", [80, 140], ids=["at the rim", "inside"])
 def test_the_view_stands_still_before_somebody_who_stands(y):
-    tremor = np.random.default_rng(0).normal(0, 0.6, (160, 2))  # pixels, as joints tremble that pose finds
-    found = views([(round(430 + 2 * max(0, 40 - i) + dx), round(y + dy)) for i, (dx, dy) in enumerate(tremor)])[80:]
+    jitter = np.random.default_rng(0).normal(0, 0.6, (160, 2))  # pixels, that of joints which pose finds
+    found = views([(round(430 + 2 * max(0, 40 - i) + dx), round(y + dy)) for i, (dx, dy) in enumerate(jitter)])[80:]
     assert np.mean([view.action_name == "stay" for view in found]) > 0.9
 
 
