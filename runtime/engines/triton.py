@@ -123,7 +123,8 @@ class TritonSession:
     def _failed(self, error: Any) -> DeviceError | ShapeMismatch:
         """Say what a server's refusal means."""
         status, text = str(error.status() or ""), str(error.message() or error)[:300]
-        if "UNAVAILABLE" in status or "DEADLINE" in status:
+        # A server that goes away in the middle of a call cancels it; nobody here does.
+        if any(word in status for word in ("UNAVAILABLE", "DEADLINE", "CANCELLED")):
             return DeviceUnavailable(
                 f"The server {self._url} does not answer ({text})", todo="Is it running, and is this its gRPC port?"
             )
